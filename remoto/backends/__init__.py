@@ -1,0 +1,255 @@
+"""Connections: what all backends share, and the classes that run remote functions."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import shlex
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Mapping
+
+import execnet
+
+from .. import gateway as gateways
+from ..exc import ConnectError, ConnectionLost
+from ..gateway import RemoteFunction
+from ..log import basic_remote_logger
+from ..process import check
+
+__all__ = ["BaseConnection", "basic_remote_logger", "check", "needs_ssh"]
+
+
+class BaseConnection:
+    """A connection to a host: by ssh, or to a Python on this machine where the host is this one.
+
+    It may be used from several threads at once.
+
+    :param hostname: ``HOST``, ``USER@HOST`` or ``-F FILE HOST``.
+    :param logger: for all that happens on it; by default one named after the host, see :func:`basic_remote_logger`.
+    :param sudo: run the far Python, and so everything, as root by sudo.
+    :param threads: accepted for the programs that pass it; any number of threads may use a connection.
+    :param eager: False connects on first use.
+    :param detect_sudo: turn ``sudo`` on where the far user is not root.
+    :param use_ssh: by ssh even where the host is this one.
+    :param interpreter: the far Python: a command for the far user's shell. ``python3`` by default.
+    :param ssh_options: further options for ssh, one string, split as a shell would.
+    :param connect_timeout: seconds until the far Python must have answered; None for no bound.
+    :param keepalive: seconds between ssh's probes of a silent peer; it is given up after three. What ssh's own
+        configuration says wins. 0 or None for no probes.
+    :param env: variables for every command and function on the far side.
+    :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
+    :raises ConnectError: also an OSError and execnet.HostNotFound: it could not be opened.
+
+    >>> with BaseConnection('localhost') as conn:
+    ...     check(conn, ['echo', 'a b'])
+    (['a b'], [], 0)
+    """
+
+    def __init__(
+        self,
+        hostname: str,
+        logger: Any = None,
+        sudo: bool = False,
+        threads: int = 1,
+        eager: bool = True,
+        detect_sudo: bool = False,
+        use_ssh: bool = False,
+        interpreter: str | None = None,
+        ssh_options: str | None = None,
+        *,
+        connect_timeout: float | None = gateways.CONNECT_TIMEOUT,
+        keepalive: float | None = gateways.KEEPALIVE,
+        env: Mapping[str, str] | None = None,
+        kill_on_timeout: bool = False,
+    ) -> None:
+        gateways.split_hostname(hostname)
+        self.hostname = hostname
+        self.logger: logging.Logger = logger or basic_remote_logger(hostname)
+        self.sudo = sudo
+        self.detect_sudo = detect_sudo
+        self.use_ssh = use_ssh
+        self.interpreter = interpreter or "python3"
+        self.ssh_options = ssh_options
+        self.connect_timeout = connect_timeout
+        self.keepalive = keepalive
+        self.env = dict(env or {})
+        self.kill_on_timeout = kill_on_timeout
+        self.global_timeout: float | None = None
+        self.remote_module: Any = None
+        self.remote_import_system: str | None = None
+        self.channel: Any = None
+        self.gateway: Any = None
+        self.group = gateways.new_group()
+        self._connecting = threading.Lock()
+        self._closed = False
+        if eager:
+            self._connect()
+
+    def __repr__(self) -> str:
+        state = "connected" if self.has_connection() else "not connected"
+        return f"<{type(self).__name__} {self.hostname} ({state})>"
+
+    def __enter__(self) -> BaseConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.exit()
+
+    # opening and closing
+
+    def _connect(self) -> None:
+        try:
+            if self.detect_sudo:
+                self.sudo = self._detect_sudo()
+                if self.sudo:
+                    self.logger.debug("connection detected need for sudo")
+            if self.gateway is None:
+                self.gateway = self._make_gateway(self.hostname)
+        except ConnectError as error:
+            if error.kind == "interpreter":
+                self.logger.error(
+                    "Can't communicate with remote host, possibly because %s is not installed there", self.interpreter
+                )
+            raise
+
+    def _detect_sudo(self, _execnet: Any = None) -> bool:
+        """True unless the far user is root. The gateway that tells is kept where it will do."""
+        if _execnet is not None:
+            gateway = _execnet.makegateway(self._make_connection_string(self.hostname, use_sudo=False))
+            name = gateway.remote_exec("import getpass; channel.send(getpass.getuser())").receive()
+            gateway.exit()
+            return name != "root"
+        gateway = self._open(self._make_connection_string(self.hostname, use_sudo=False))
+        if _far_uid(gateway) == 0:
+            self.gateway = gateway
+            return False
+        gateways.close(gateway)
+        return True
+
+    def _needs_ssh(self, hostname: str) -> bool:
+        return self.use_ssh or needs_ssh(hostname)
+
+    def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
+        """What to open, in execnet's words: ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``."""
+        sudo = self.sudo if use_sudo is None else use_sudo
+        interpreter = f"sudo {self.interpreter}" if sudo else self.interpreter
+        if (_needs_ssh or self._needs_ssh)(hostname):
+            target = f"{self.ssh_options} {hostname}" if self.ssh_options else hostname
+            return f"ssh={target}//python={interpreter}"
+        return f"popen//python={interpreter}"
+
+    def _make_gateway(self, hostname: str) -> Any:
+        return self._open(self._make_connection_string(hostname))
+
+    def _open(self, spec: str) -> Any:
+        # execnet would split at every // and every blank; a path, or a quoted option, may hold them
+        found = re.fullmatch(r"(?:ssh=(?P<ssh>.+?)|popen)//python=(?P<python>(?:(?!//[\w:]+=).)+)", spec, re.DOTALL)
+        if not found:
+            return gateways.open_spec(spec, self.group)
+        interpreter = found["python"]
+        if found["ssh"]:
+            argv = gateways.ssh_argv(self._ssh_words(found["ssh"]), interpreter, self.keepalive)
+        else:
+            argv = gateways.popen_argv(interpreter)
+        return self._start(argv)
+
+    def _ssh_words(self, target: str) -> list[str]:
+        """Options and host, as a shell would split them; the last word is the host."""
+        try:
+            return shlex.split(target)
+        except ValueError as error:
+            raise ConnectError(f"ssh_options: {error}", host=self.hostname, kind="hostname") from None
+
+    def _start(self, argv: list[str]) -> Any:
+        return gateways.open_gateway(
+            argv,
+            host=self.hostname,
+            interpreter=self.interpreter,
+            logger=self.logger,
+            timeout=self.connect_timeout,
+            env=self.env,
+            group=self.group,
+        )
+
+    def has_connection(self) -> bool:
+        """Whether the far side can be reached, as far as is known here. False before the first use with ``eager=False``."""
+        return self.gateway is not None and bool(self.gateway.hasreceiver())
+
+    def exit(self) -> None:
+        """Close the connection and wait until all that belongs to it has ended here, five seconds at most. Twice is fine."""
+        with self._connecting:
+            self._closed = True
+            gateway = self.gateway
+        if gateway is not None:
+            gateways.close(gateway)
+
+    # using it
+
+    def cmd(self, command: Any) -> Any:
+        """The argv that is run on the far side for a command: here, as it came."""
+        return command
+
+    def execute(self, function: Any, **kw: Any) -> Any:
+        """Start a function there; connects first where that has not been done.
+
+        :param function: what ``remote_exec`` of an execnet gateway takes: source, a function whose first parameter is
+            ``channel``, or a module.
+        :param kw: the function's other arguments.
+        :returns: execnet's channel.
+        :raises ConnectionLost: the connection is closed.
+        """
+        gateway = self._live_gateway()
+        if isinstance(function, RemoteFunction):
+            self.channel = channel = function.start(gateway, kw)
+        else:
+            self.channel = channel = gateway.remote_exec(function, **kw)
+        return channel
+
+    def _live_gateway(self) -> Any:
+        if self.gateway is None:
+            with self._connecting:
+                if self.gateway is None and not self._closed:
+                    self._connect()
+        if not self.has_connection():
+            raise ConnectionLost(self.hostname, "nothing can be run", "the connection is closed")
+        return self.gateway
+
+
+def _far_uid(gateway: Any) -> int:
+    io = getattr(gateway, "_io", None)
+    if isinstance(io, gateways.ProcessIO) and io.far_uid is not None:
+        return io.far_uid
+    return gateway.remote_exec("import os; channel.send(os.getuid())").receive()
+
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
+
+
+def needs_ssh(hostname: str, _socket: Any = None) -> bool:
+    """Whether a host is another machine than this one.
+
+    :param hostname: as it was given. One with a user or with options always is: somebody else may be meant there.
+
+    >>> needs_ssh('localhost')
+    False
+    >>> needs_ssh('root@localhost')
+    True
+    """
+    name = hostname.lower()
+    if name in LOCAL_NAMES:
+        return False
+    here = (_socket or socket).gethostname().lower()
+    if name in (here, here.split(".")[0]):
+        return False
+    # DNS may be asked, and may take its time: only when nothing else has decided it, and once
+    return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
+
+
+@functools.lru_cache(maxsize=None)
+def _fqdn(here: str) -> str:
+    return socket.getfqdn()

@@ -1,0 +1,5 @@
+"""Hosts by ssh; this machine without."""
+
+from . import BaseConnection
+
+SshConnection = BaseConnection

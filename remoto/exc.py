@@ -1,0 +1,125 @@
+"""Every error that remoto raises::
+
+    RemotoError
+        ConnectError              (also execnet.HostNotFound and OSError)
+            InvalidHostname       (also ValueError)
+        ConnectionLost            (also RuntimeError and OSError)
+        CommandError              (also RuntimeError)
+
+and, under the names that programs have always found here, execnet's own four: ``HostNotFound``,
+``RemoteError``, ``TimeoutError``, ``DataFormatError``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Sequence
+
+from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
+
+__all__ = [
+    "CommandError",
+    "ConnectError",
+    "ConnectionLost",
+    "DataFormatError",
+    "HostNotFound",
+    "InvalidHostname",
+    "RemoteError",
+    "RemotoError",
+    "TimeoutError",
+]
+
+
+class RemotoError(Exception):
+    """The root of the errors that are remoto's own."""
+
+
+class ConnectError(RemotoError, HostNotFound, OSError):
+    """A connection could not be opened.
+
+    :ivar str reason: what went wrong, in plain words.
+    :ivar str kind: one word for it, for programs: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
+        ``hostkey``, ``permission``, ``sudo``, ``interpreter``, ``version``, ``client``, ``hostname`` or ``other``.
+    :ivar str host: the host as it was given.
+    :ivar list command: the argv that was tried here; empty when nothing was started.
+    :ivar exit_status: that command's exit status, or None where it was ended by the time limit.
+    :ivar str stderr: what the other side (ssh, the shell there, sudo, Python) said.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        host: str,
+        kind: str = "other",
+        command: Sequence[str] = (),
+        exit_status: int | None = None,
+        stderr: str = "",
+        advice: str = "",
+    ) -> None:
+        self.reason = reason
+        self.kind = kind
+        self.host = host
+        self.command = list(command)
+        self.exit_status = exit_status
+        self.stderr = stderr
+        self.advice = advice
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        lines = [f"cannot connect to {self.host}: {self.reason}"]
+        lines += [f"    {line}" for line in self.stderr.splitlines() if line.strip()]
+        if self.command:
+            ended = "ended by remoto" if self.exit_status is None else f"exit status {self.exit_status}"
+            lines.append(f"tried: {shlex.join(self.command)} ({ended})")
+        if self.advice:
+            lines.append(self.advice)
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self._text()
+
+
+class InvalidHostname(ConnectError, ValueError):
+    """A hostname was refused before anything was started: it is an option, or holds options or shell syntax."""
+
+
+class ConnectionLost(RemotoError, RuntimeError, OSError):
+    """The connection ended before the far side had answered, or had ended before the call.
+
+    :ivar str host: the host as it was given.
+    :ivar str command: what was running or about to run, as it was logged.
+    :ivar str what: what happened, in plain words.
+    :ivar str stderr: the last words of ssh, or of whatever carried the connection.
+    """
+
+    def __init__(self, host: str, command: str, what: str, stderr: str = "") -> None:
+        self.host = host
+        self.command = command
+        self.what = what
+        self.stderr = stderr
+        text = f"{what}: {host}, {command}"
+        if stderr.strip():
+            text += f" ({'; '.join(stderr.strip().splitlines())})"
+        self._text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class CommandError(RemotoError, RuntimeError):
+    """A command could not be started, or ended with a non-zero exit code.
+
+    :ivar str host: the host as it was given.
+    :ivar str command: the command as it was logged.
+    :ivar exit_code: the command's exit code, None where it could not be started.
+    :ivar str traceback: the far side's traceback where it could not be started, else empty.
+    """
+
+    def __init__(self, host: str, command: str, exit_code: int | None = None, traceback: str = "") -> None:
+        self.host = host
+        self.command = command
+        self.exit_code = exit_code
+        self.traceback = traceback
+        super().__init__(f"Failed to execute command: {command}")

@@ -1,0 +1,128 @@
+"""The far side's output becomes lines, and lines become log records."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any, Callable
+
+import execnet
+
+
+def basic_remote_logger(name: str | None = None) -> logging.Logger:
+    """The logger of a connection that was given none.
+
+    A program that has configured logging gets a plain logger. In one that has not, such as an interactive session, the
+    records are shown on stderr, from DEBUG up.
+
+    :param name: usually the connection's hostname; this machine's name by default.
+    """
+    global _handler
+    root = logging.getLogger()
+    logger = logging.getLogger(name or socket.gethostname())
+    if not root.handlers:
+        logging.basicConfig()
+        _handler = root.handlers[0]
+    if _handler in root.handlers:
+        logger.setLevel(logging.DEBUG)
+    return logger
+
+
+_handler: logging.Handler | None = None
+
+
+class Lines:
+    """Puts blocks of bytes together to lines.
+
+    :param errors: how bytes that are not UTF-8 come out: ``surrogateescape`` keeps them, ``backslashreplace`` shows them.
+
+    >>> lines = Lines('backslashreplace')
+    >>> lines.feed(b'one\\ntw')
+    ['one']
+    >>> lines.feed(b'o\\r\\nthree')
+    ['two']
+    >>> lines.end()
+    ['three']
+    """
+
+    def __init__(self, errors: str) -> None:
+        self._errors = errors
+        self._rest: list[bytes] = []
+
+    def feed(self, block: bytes) -> list[str]:
+        """The lines that this block completes, without their ends."""
+        head, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            self._rest.append(block)
+            return []
+        self._rest.append(head)
+        whole = b"".join(self._rest)
+        self._rest = [tail]
+        return self._split(whole)
+
+    def end(self) -> list[str]:
+        """The last line, where no newline ended it."""
+        whole = b"".join(self._rest)
+        self._rest = []
+        return self._split(whole) if whole else []
+
+    def _split(self, whole: bytes) -> list[str]:
+        lines = whole.decode("utf-8", self._errors).split("\n")
+        return [line.rstrip("\r") for line in lines] if b"\r" in whole else lines
+
+
+def split_lines(data: bytes) -> list[str]:
+    """The lines of a whole output; LF, CR LF and a lone CR end one. Bytes that are not UTF-8 become lone surrogates.
+
+    >>> split_lines(b'10%\r20%\nend')
+    ['10%', '20%', 'end']
+    """
+    lines: list[str] = []
+    start = 0
+    # in pieces: the whole as text beside the whole as lines would take as much memory again
+    while start < len(data):
+        end = data.find(b"\n", start + SPLIT_SIZE) + 1 or len(data)
+        text = data[start:end].decode("utf-8", "surrogateescape")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        piece = text.split("\n")
+        if not piece[-1]:
+            piece.pop()
+        lines += piece
+        start = end
+    return lines
+
+
+SPLIT_SIZE = 1024 * 1024
+
+
+def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:
+    """Log what a channel delivers until it ends.
+
+    :param conn: the connection; its ``logger`` is used.
+    :param result: what ``receive(timeout)`` of gives one ``{level: text}`` after the other, the level being ``debug``,
+        ``warning`` or ``error``, until EOFError.
+    :param timeout: seconds without anything; None for no bound. Then a warning is logged and this returns.
+    :raises Exception: whatever else ``receive`` raises.
+    """
+    logs: dict[str, Callable[[str], None]] = {
+        "debug": conn.logger.debug,
+        "warning": conn.logger.warning,
+        "error": conn.logger.error,
+    }
+    while True:
+        try:
+            received = result.receive(timeout)
+        except EOFError:
+            return
+        except execnet.TimeoutError:
+            timed_out(conn, timeout)
+            return
+        for level, text in received.items():
+            if isinstance(text, bytes):
+                text = text.decode("utf-8", "backslashreplace")
+            logs[level](text.rstrip("\r\n"))
+
+
+def timed_out(conn: Any, timeout: float | None) -> None:
+    conn.logger.warning("No data was received after %s seconds, disconnecting...", timeout)

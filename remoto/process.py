@@ -1,0 +1,401 @@
+"""Run commands through a connection: ``run`` logs their output as it comes, ``check`` returns it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, Iterable, Mapping, Sequence, Union
+
+import execnet
+
+from . import log
+from .exc import CommandError, ConnectError, ConnectionLost
+from .gateway import RemoteFunction, lost
+from .log import Lines, split_lines
+from .util import RemoteError, admin_command
+
+__all__ = ["CheckResult", "check", "extend_env", "run"]
+
+Command = Union[str, Sequence[Union[str, bytes, "os.PathLike[Any]"]]]
+LineHandler = Callable[[str], Any]
+Receiver = Callable[[Iterable[str]], None]
+
+#: the exit code of a command that has none: it was still running when the timeout came, or could not be started
+NO_EXIT_CODE = -1
+# seconds that a far side may take to say that it has ended a command: TERM, two seconds, KILL
+KILL_TIMEOUT = 10.0
+# bytes of output after which the far side is told that they have been dealt with
+ACKNOWLEDGE = 1024 * 1024
+
+STATUS, STDOUT, STDERR = 0, 1, 2
+_RUN = RemoteFunction("command", "run")
+_CHECK = RemoteFunction("command", "check")
+
+# subprocess's own ways to decode; here decoding is done on this side
+_DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
+
+
+class CheckResult(tuple):
+    """``(stdout, stderr, exit code)``: a plain tuple with names.
+
+    >>> result = CheckResult((['one'], [], 0))
+    >>> result.stdout, result.stderr, result.returncode
+    (['one'], [], 0)
+    >>> result
+    (['one'], [], 0)
+    """
+
+    __slots__ = ()
+
+    @property
+    def stdout(self) -> list[str]:
+        """The lines of stdout, without their ends."""
+        return self[0]
+
+    @property
+    def stderr(self) -> list[str]:
+        """The lines of stderr, without their ends."""
+        return self[1]
+
+    @property
+    def returncode(self) -> int:
+        """The exit code; -N after signal N; -1 also after a timeout and where the command could not be started."""
+        return self[2]
+
+
+def run(
+    conn: Any,
+    command: Command,
+    exit: bool = False,
+    timeout: float | None = None,
+    *,
+    stop_on_error: bool = True,
+    stop_on_nonzero: bool = True,
+    env: Mapping[str, str] | None = None,
+    extend_env: Mapping[str, str] | None = None,
+    stdin: str | bytes | None = None,
+    on_stdout: LineHandler | None = None,
+    on_stderr: LineHandler | None = None,
+    kill_on_timeout: bool | None = None,
+    **popen: Any,
+) -> int:
+    """Run a command and log its output as it comes: stdout at DEBUG, stderr at WARNING.
+
+    :param conn: a connection.
+    :param command: a list of words, each of which reaches the program as it is; or a string, for a shell with ``shell=True``.
+    :param exit: close the connection afterwards, whatever happens.
+    :param timeout: seconds without any output after which this gives up; None or 0 for no bound, or else the
+        connection's ``global_timeout``. The command runs on, and the connection stays usable.
+    :param stop_on_error: False logs an error instead of raising it. A lost connection is always raised.
+    :param stop_on_nonzero: False makes a non-zero exit code a warning.
+    :param env: the command's whole environment, instead of the far side's.
+    :param extend_env: variables to add to it.
+    :param stdin: what the command reads; nothing by default.
+    :param on_stdout: called with each line of stdout as it comes, besides the logging.
+    :param on_stderr: likewise for stderr.
+    :param kill_on_timeout: on a timeout, or when the connection ends, end the command: its process group gets TERM, and
+        KILL two seconds later. The connection's own setting by default.
+    :param popen: what else ``subprocess.Popen`` takes: ``shell``, ``cwd``, ``umask``, ...
+    :returns: the exit code, -1 after a timeout.
+    :raises CommandError: also a RuntimeError: the command could not be started, or failed.
+    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+
+    >>> from remoto import Connection
+    >>> with Connection('localhost') as conn:
+    ...     run(conn, ['sh', '-c', 'echo one; exit 3'], stop_on_nonzero=False)
+    3
+    """
+    try:
+        call = _Call(conn, command, timeout, kill_on_timeout)
+        try:
+            call.start(_RUN, env, extend_env, stdin, popen)
+            status = call.stream(
+                {
+                    STDOUT: _receiver(conn.logger.debug, on_stdout),
+                    STDERR: _receiver(conn.logger.warning, on_stderr),
+                },
+                "backslashreplace",
+            )
+        except execnet.TimeoutError:
+            call.time_out()
+            return NO_EXIT_CODE
+        except CommandError as error:
+            _log_traceback(conn, error)
+            if stop_on_error:
+                raise
+            return NO_EXIT_CODE
+        if status and not stop_on_nonzero:
+            conn.logger.warning("command returned non-zero exit status: %s", status)
+        elif status:
+            conn.logger.error("RuntimeError: command returned non-zero exit status: %s", status)
+            if stop_on_error:
+                raise CommandError(call.host, call.text, status)
+        return status
+    finally:
+        if exit:
+            conn.exit()
+
+
+def check(
+    conn: Any,
+    command: Command,
+    exit: bool = False,
+    timeout: float | None = None,
+    *,
+    stop_on_error: bool = True,
+    env: Mapping[str, str] | None = None,
+    extend_env: Mapping[str, str] | None = None,
+    stdin: str | bytes | None = None,
+    on_stdout: LineHandler | None = None,
+    on_stderr: LineHandler | None = None,
+    kill_on_timeout: bool | None = None,
+    **popen: Any,
+) -> CheckResult:
+    """Run a command and return its output and exit code, whatever that is.
+
+    Bytes that are not UTF-8 come as lone surrogates: ``line.encode('utf-8', 'surrogateescape')`` gives them back.
+
+    The parameters are those of :func:`run`, except that ``timeout`` is the seconds until the result.
+
+    :returns: a tuple of the lines of stdout, the lines of stderr, and the exit code; ``([], [], -1)`` after a timeout.
+    :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False`` the result
+        is ``([], [last line of the error], -1)`` instead.
+    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+
+    >>> from remoto import Connection
+    >>> with Connection('localhost') as conn:
+    ...     check(conn, ['sh', '-c', 'echo one; echo two >&2; exit 3'])
+    (['one'], ['two'], 3)
+    """
+    try:
+        call = _Call(conn, command, timeout, kill_on_timeout)
+        try:
+            if on_stdout is None and on_stderr is None:
+                call.start(_CHECK, env, extend_env, stdin, popen)
+                return CheckResult(call.answer())
+            call.start(_RUN, env, extend_env, stdin, popen)
+            stdout: list[str] = []
+            stderr: list[str] = []
+            receivers = {STDOUT: _receiver(stdout.append, on_stdout), STDERR: _receiver(stderr.append, on_stderr)}
+            status = call.stream(receivers, "surrogateescape", until_result=True)
+            return CheckResult((stdout, stderr, status))
+        except execnet.TimeoutError:
+            call.time_out()
+            return CheckResult(([], [], NO_EXIT_CODE))
+        except CommandError as error:
+            _log_traceback(conn, error)
+            if stop_on_error:
+                raise
+            return CheckResult(([], [RemoteError(error.traceback).exception_line], NO_EXIT_CODE))
+    finally:
+        if exit:
+            conn.exit()
+
+
+def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the environment that a command would get: the far side's, the administrator's folders added to PATH.
+
+    ``run`` and ``check`` do not need this: they leave it to the far side, which costs no round trip.
+
+    :param arguments: keyword arguments for Popen; ``extend_env`` among them, where it is there, is merged in and removed.
+    :returns: ``arguments``, with ``env`` filled.
+    """
+    answer = conn.gateway.remote_exec(_SEND_ENVIRONMENT).receive()
+    pairs = answer if isinstance(answer, list) else []
+    env = {_text(name): _text(value) for name, value in pairs}
+    path = [folder for folder in env.get("PATH", "").split(":") if folder]
+    env["PATH"] = ":".join(path + [folder for folder in EXTRA_PATH if folder not in path])
+    env.update(arguments.pop("extend_env", None) or {})
+    arguments["env"] = env
+    return arguments
+
+
+EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+_SEND_ENVIRONMENT = """
+import os
+channel.send([list(pair) for pair in getattr(os, "environb", os.environ).items()])
+"""
+
+
+class _Call:
+    """One command on its way: what run and check share."""
+
+    def __init__(self, conn: Any, command: Command, timeout: float | None, kill_on_timeout: bool | None) -> None:
+        self.conn = conn
+        self.command = command
+        self.timeout = timeout or _number(getattr(conn, "global_timeout", None))
+        self.kill = getattr(conn, "kill_on_timeout", None) is True if kill_on_timeout is None else kill_on_timeout
+        self.host = str(conn.hostname)
+        self.text = ""
+        self.channel: Any = None
+
+    def start(
+        self,
+        function: RemoteFunction,
+        env: Mapping[str, str] | None,
+        extend_env: Mapping[str, str] | None,
+        stdin: str | bytes | None,
+        popen: dict[str, Any],
+    ) -> None:
+        """Log the command and send it; one message."""
+        argv = self.conn.cmd(_argv(self.command))
+        sudo = bool(self.conn.sudo)
+        self.text = _as_logged(admin_command(sudo, argv))
+        self.conn.logger.info("Running command: %s", self.text)
+        request = {
+            "kill": self.kill,
+            "args": _bytes("command", argv) if isinstance(argv, str) else [_bytes("command", word) for word in argv],
+            "sudo": sudo,
+            "stdin": None if stdin is None else _bytes("stdin", stdin),
+            "env": None if env is None else _variables("env", env),
+            "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
+            "popen": {name: _sendable(name, value) for name, value in popen.items() if name not in _DECODING},
+        }
+        try:
+            self.channel = self.conn.execute(function, **request)
+        except ConnectError:
+            raise
+        except ConnectionLost as error:
+            raise ConnectionLost(self.host, self.text, error.what, error.stderr) from None
+        except OSError:
+            raise lost(self.conn.gateway, self.host, self.text) from None
+
+    def answer(self) -> tuple[list[str], list[str], int]:
+        """The one answer of a check."""
+        stdout, stderr, status = self._receive(self.timeout)
+        return _lines(stdout), _lines(stderr), status
+
+    def stream(self, receivers: Mapping[int, Receiver], errors: str, until_result: bool = False) -> int:
+        """Hand each line to its receiver as it comes; the exit code.
+
+        :param until_result: the timeout is for all of it, not for a silence.
+        """
+        deadline = time.monotonic() + self.timeout if self.timeout and until_result else None
+        lines = {STDOUT: Lines(errors), STDERR: Lines(errors)}
+        unacknowledged = 0
+        while True:
+            timeout = self.timeout if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                name, data = self._receive(timeout)
+            except (execnet.TimeoutError, ConnectionLost):
+                for name, receiver in receivers.items():
+                    receiver(lines[name].end())
+                raise
+            if name == STATUS:
+                for name, receiver in receivers.items():
+                    receiver(lines[name].end())
+                return data
+            data = _as_bytes(data)
+            try:
+                receivers[name](lines[name].feed(data))
+            except BaseException:
+                self.channel.close()
+                raise
+            unacknowledged += len(data)
+            if unacknowledged >= ACKNOWLEDGE:
+                self._send(unacknowledged)
+                unacknowledged = 0
+
+    def time_out(self) -> None:
+        """Leave the command running, or see it killed where that is wanted."""
+        log.timed_out(self.conn, self.timeout)
+        if self.kill:
+            self._send("kill")
+            deadline = time.monotonic() + KILL_TIMEOUT
+            try:
+                while True:
+                    self.channel.receive(max(0.0, deadline - time.monotonic()))
+            except EOFError:
+                pass
+            except execnet.TimeoutError:
+                self.conn.logger.warning("%s: could not be killed: %s", self.host, self.text)
+        self.channel.close()
+
+    def _receive(self, timeout: float | None) -> Any:
+        try:
+            return self.channel.receive(timeout)
+        except execnet.TimeoutError:
+            raise
+        except execnet.RemoteError as error:
+            raise CommandError(self.host, self.text, traceback=str(error)) from None
+        except (EOFError, OSError):
+            raise lost(self.conn.gateway, self.host, self.text) from None
+        except BaseException:
+            self.channel.close()
+            raise
+
+    def _send(self, item: int | str) -> None:
+        try:
+            self.channel.send(item)
+        except OSError:
+            pass  # the command has just ended, or the connection has: what is received next tells
+
+
+def _receiver(deliver: LineHandler, handler: LineHandler | None) -> Receiver:
+    def receive(lines: Iterable[str]) -> None:
+        for line in lines:
+            deliver(line)
+            if handler is not None:
+                handler(line)
+
+    return receive
+
+
+def _log_traceback(conn: Any, error: CommandError) -> None:
+    for line in error.traceback.splitlines():
+        conn.logger.error(line)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and value else None
+
+
+def _argv(command: Command) -> Any:
+    if isinstance(command, (str, bytes)):
+        return os.fsdecode(command)
+    if isinstance(command, (list, tuple)):
+        return [_text(word) if isinstance(word, (str, bytes, os.PathLike)) else word for word in command]
+    return command
+
+
+def _as_logged(argv: Any) -> str:
+    return argv if isinstance(argv, str) else " ".join(str(word) for word in argv)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(os.fspath(value))
+
+
+def _bytes(name: str, value: Any) -> bytes:
+    """Text and paths travel as bytes: they arrive as they are, whatever the locales here and there."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"{name}: expected str, bytes or a path, not {type(value).__name__}: {value!r}")
+
+
+def _variables(name: str, variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {_bytes(name, variable): _bytes(f"{name}[{variable!r}]", value) for variable, value in variables.items()}
+
+
+def _sendable(name: str, value: Any) -> Any:
+    if isinstance(value, (str, bytes, os.PathLike)):
+        return _bytes(name, value)
+    try:
+        execnet.dumps(value)
+    except execnet.DumpError:
+        raise TypeError(f"{name}: {type(value).__name__} can't be sent to the far side: {value!r}") from None
+    return value
+
+
+def _as_bytes(data: Any) -> bytes:
+    # execnet makes text of a Python 2's bytes, one character for each
+    return data.encode("latin-1") if isinstance(data, str) else data
+
+
+def _lines(answer: Any) -> list[str]:
+    """The lines of one stream; a far side that is a program's mock may have them ready."""
+    return split_lines(_as_bytes(answer)) if isinstance(answer, (str, bytes)) else answer

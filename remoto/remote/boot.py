@@ -1,0 +1,56 @@
+"""RUNS ON THE FAR SIDE: the first thing in a gateway's Python. Starts execnet's loop and keeps the other modules' text."""
+
+import os
+import sys
+
+
+def unpack(text):
+    import base64
+    import zlib
+
+    return zlib.decompress(base64.b64decode(text)).decode("utf-8")
+
+
+def set_environment(variables):
+    for name, value in variables:
+        if sys.version_info[0] == 2:
+            os.environ[name.encode("utf-8")] = value.encode("utf-8")
+        else:
+            # the text was decoded with surrogateescape: this gives back its bytes, whatever the locale is here
+            os.environb[name.encode("utf-8", "surrogateescape")] = value.encode("utf-8", "surrogateescape")
+
+
+def call(channel, module, function, request):
+    """Run ``function`` of one of the modules that came along; each is compiled when it is first used."""
+    import types
+
+    loaded = MODULES.get(module)
+    if loaded is None:
+        loaded = types.ModuleType("remoto_" + module)
+        code = compile(SOURCES[module], "remoto/remote/" + module + ".py", "exec")
+        exec(code, loaded.__dict__)
+        # another thread may have been as quick: then its module counts
+        loaded = MODULES.setdefault(module, loaded)
+    getattr(loaded, function)(channel, **request)
+
+
+MODULES = {}
+SOURCES = {}
+
+
+def boot(execnet_source, execnet_version, sources, variables, marker, worker):
+    set_environment(variables)
+    for name in sources:
+        SOURCES[name] = unpack(sources[name])
+    main = sys.modules["__main__"].__dict__
+    try:
+        exec(compile(unpack(execnet_source), "execnet/gateway_base.py", "exec"), main)
+    except Exception:
+        found = ".".join(str(number) for number in sys.version_info[:3])
+        problem = sys.exc_info()[1]
+        sys.stderr.write("remoto: Python %s cannot run execnet %s: %s\n" % (found, execnet_version, problem))
+        sys.exit(1)
+    io = main["init_popen_io"](main["get_execmodel"]("thread"))
+    uid = os.getuid() if hasattr(os, "getuid") else -1
+    io.write(("%s %d\n" % (marker, uid)).encode("ascii"))
+    main["serve"](io, id=worker)

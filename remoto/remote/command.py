@@ -1,0 +1,342 @@
+"""RUNS ON THE FAR SIDE: start one command, stream or collect its output, report its end.
+
+``run`` sends blocks of output as they come and then the exit status; ``check`` sends one answer. The controller may send:
+a number, the bytes of output that it has dealt with, or 'kill'. When it closes the channel, or the connection ends, the
+command is left running, unless it was started with ``kill``.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+
+PY2 = sys.version_info[0] == 2
+STDOUT, STDERR, STATUS = 1, 2, 0
+BLOCK = 256 * 1024
+PIPE_SIZE = 1024 * 1024
+# what may be on its way to a controller that has not dealt with it yet
+WINDOW = 8 * 1024 * 1024
+# how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection
+GRACE = 2.0
+# a process substitution such as `> >(tee log)` writes a moment after its shell has ended, seconds
+LINGER = 0.1
+LINGER_LIMIT = 1.0
+EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+CLOSED = object()
+F_SETPIPE_SZ = 1031
+
+
+def native(data):
+    """bytes from the controller as what this Python's subprocess takes for text, whatever the locale."""
+    return data if PY2 else os.fsdecode(data)
+
+
+def environment(given, extra):
+    """The command's environment: the one given, or this process's with the administrator's folders at the end of PATH."""
+    if given is not None:
+        result = dict(given)
+    else:
+        result = dict(os.environ if PY2 else os.environb)
+        path = [folder for folder in result.get(b"PATH", b"").split(b":") if folder]
+        extension = [folder.encode("ascii") for folder in EXTRA_PATH]
+        result[b"PATH"] = b":".join(path + [folder for folder in extension if folder not in path])
+    result.update(extra or {})
+    return result
+
+
+def new_session():
+    os.setsid()
+    # Python 2 ignores SIGPIPE and hands that down: `yes | head` would never end
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def start(args, sudo, stdin, env, extend_env, popen):
+    """A session of its own: a signal for this process group is not the command's, and the command can't ask a terminal."""
+    args = [native(word) for word in args] if isinstance(args, (list, tuple)) else native(args)
+    options = dict((name, native(value) if isinstance(value, bytes) else value) for name, value in popen.items())
+    if sudo and os.getuid() != 0:
+        if options.pop("shell", False):
+            args = ["/bin/sh", "-c", args] if not isinstance(args, list) else ["/bin/sh", "-c"] + args
+        args = ["sudo"] + (args if isinstance(args, list) else [args])
+    options.setdefault("close_fds", True)
+    if PY2:
+        options.setdefault("preexec_fn", new_session)
+    else:
+        options.setdefault("start_new_session", True)
+    devnull = None
+    if stdin is None:
+        devnull = open(os.devnull, "rb")
+    try:
+        return subprocess.Popen(
+            args,
+            stdin=devnull or subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(env, extend_env),
+            bufsize=0,
+            **options
+        )
+    finally:
+        if devnull is not None:
+            devnull.close()
+
+
+def prepare_pipe(pipe):
+    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_SIZE)
+    except (IOError, OSError):
+        pass  # a larger pipe only saves time
+
+
+def retry(call, *args):
+    """Python 2 raises EINTR where Python 3 goes on by itself. None: nothing there now."""
+    while True:
+        try:
+            return call(*args)
+        except (IOError, OSError, select.error) as error:
+            code = error.args[0]
+            if code == errno.EINTR:
+                continue
+            if code in (errno.EAGAIN, errno.EWOULDBLOCK):
+                return None
+            raise
+
+
+class Command(object):
+    def __init__(self, channel, kill, window, deliver, request):
+        self.deliver = deliver
+        self.kill_at_end = kill
+        self.window = window
+        self.unacknowledged = 0
+        self.closed = False  # by the controller, or with the connection
+        self.kill_wanted = False
+        self.kill_deadline = None
+        self.exited_at = None
+        self.lock = threading.Lock()
+        self.stdin = memoryview(request["stdin"] or b"")
+        self.process = start(**request)
+        self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
+        self.input = self.process.stdin
+        self.poller = select.poll()
+        self.wake_reader, self.wake_writer = os.pipe()
+        for pipe in [self.wake_reader] + list(self.outputs) + ([self.input] if self.input else []):
+            prepare_pipe(pipe)
+        waiter = threading.Thread(target=self.wait)
+        waiter.daemon = True
+        waiter.start()
+        channel.setcallback(self.hear, endmarker=CLOSED)
+
+    # called in other threads
+
+    def wait(self):
+        self.process.wait()
+        self.exited_at = time.time()
+        self.wake()
+
+    def hear(self, item):
+        with self.lock:
+            if item is CLOSED:
+                self.closed = True
+            elif item == "kill":
+                self.kill_wanted = True
+            else:
+                self.unacknowledged -= item
+        self.wake()
+
+    def wake(self):
+        with self.lock:
+            if self.wake_writer is not None:
+                retry(os.write, self.wake_writer, b".")
+
+    # called in the thread that serves the command
+
+    def serve(self):
+        """The exit status; None where the controller has gone."""
+        try:
+            while not self.finished():
+                if self.closed and not self.kill_at_end:
+                    return None
+                if self.kill_wanted or self.closed:
+                    self.kill()
+                    if self.kill_deadline is None:
+                        continue
+                self.handle(self.poll())
+            return self.process.returncode
+        finally:
+            self.leave()
+
+    def finished(self):
+        if self.exited_at is None or self.kill_deadline is not None:
+            return False
+        return not self.outputs or self.drained()
+
+    def drained(self):
+        """Take what a command left in its pipes when it ended, though somebody else still holds them open."""
+        for pipe in list(self.outputs):
+            self.read(pipe, PIPE_SIZE)
+        limit = time.time() + LINGER_LIMIT
+        while self.outputs and time.time() < limit and not self.closed:
+            self.watch(window_open=True)
+            self.unwatch(self.wake_reader)
+            ready = retry(self.poller.poll, LINGER * 1000)
+            if not ready:
+                break
+            self.handle(ready)
+        return True
+
+    def watch(self, window_open):
+        for pipe in self.outputs:
+            if window_open:
+                self.poller.register(pipe, select.POLLIN)
+            else:
+                self.unwatch(pipe)
+        if self.input is not None:
+            self.poller.register(self.input, select.POLLOUT)
+        self.poller.register(self.wake_reader, select.POLLIN)
+
+    def unwatch(self, pipe):
+        try:
+            self.poller.unregister(pipe)
+        except KeyError:
+            pass
+
+    def poll(self):
+        with self.lock:
+            window_open = self.window is None or self.unacknowledged < self.window
+        self.watch(window_open)
+        # nothing tells of the end of somebody else's children: they are asked for while they are being killed
+        timeout = 20 if self.kill_deadline is not None else None
+        return retry(self.poller.poll, timeout) or []
+
+    def handle(self, ready):
+        by_number = dict((pipe.fileno(), pipe) for pipe in self.outputs)
+        for fd, _ in ready:
+            if fd == self.wake_reader:
+                retry(os.read, fd, 4096)
+            elif fd in by_number:
+                self.read(by_number[fd], BLOCK)
+            elif self.input is not None and fd == self.input.fileno():
+                self.write()
+
+    def read(self, pipe, limit):
+        while limit > 0:
+            data = retry(os.read, pipe.fileno(), min(limit, BLOCK))
+            if data is None:
+                return
+            if not data:
+                self.unwatch(pipe)
+                pipe.close()
+                del self.outputs[pipe]
+                return
+            limit -= len(data)
+            if self.window is not None:
+                with self.lock:
+                    self.unacknowledged += len(data)
+            name = STDOUT if pipe is self.process.stdout else STDERR
+            try:
+                if not self.closed:
+                    self.deliver(name, data)
+            except (IOError, OSError):
+                self.closed = True  # nobody is there to get it
+
+    def write(self):
+        try:
+            self.stdin = self.stdin[retry(os.write, self.input.fileno(), self.stdin[:BLOCK]) or 0 :]
+        except (IOError, OSError) as error:
+            if error.errno != errno.EPIPE:
+                raise
+            self.stdin = self.stdin[:0]  # the command does not want the rest: its own business
+        if not len(self.stdin):
+            self.unwatch(self.input)
+            self.input.close()
+            self.input = None
+
+    def kill(self):
+        if self.kill_deadline is None:
+            self.signal(signal.SIGTERM)
+            self.kill_deadline = time.time() + GRACE
+        elif not self.signal(0):
+            self.kill_deadline = None
+            self.kill_wanted = self.kill_at_end = False
+        elif time.time() > self.kill_deadline:
+            self.signal(signal.SIGKILL)
+            self.kill_deadline = None
+            self.kill_wanted = self.kill_at_end = False
+
+    def signal(self, number):
+        """Whether there was anybody to get it."""
+        try:
+            os.killpg(self.process.pid, number)
+            return True
+        except OSError as error:
+            if error.errno in (errno.ESRCH, errno.EPERM):
+                return False
+            raise
+
+    def leave(self):
+        """Close everything here; a command that runs on keeps a reader for its output and gets the rest of its input."""
+        with self.lock:
+            os.close(self.wake_reader)
+            os.close(self.wake_writer)
+            self.wake_writer = None
+        for pipe in self.outputs:
+            hand_over(pipe, None)
+            pipe.close()
+        if self.input is not None:
+            if self.exited_at is None:
+                import tempfile
+
+                with tempfile.TemporaryFile() as rest:
+                    rest.write(self.stdin.tobytes())
+                    rest.seek(0)
+                    hand_over(rest, self.input)
+            self.input.close()
+
+
+def hand_over(source, target):
+    """Let cat do the reading and writing from now on: it ends with the command, and no Python waits for it."""
+    for pipe in (source, target):
+        if pipe is not None:
+            flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+            fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+    with open(os.devnull, "wb") as devnull:
+        options = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}
+        try:
+            cat = subprocess.Popen(
+                ["cat"], stdin=source, stdout=target or devnull, stderr=devnull, close_fds=True, **options
+            )
+        except OSError:
+            return  # a machine without cat: what the command writes from now on meets a closed pipe
+    waiter = threading.Thread(target=cat.wait)
+    waiter.daemon = True
+    waiter.start()
+
+
+def run(channel, kill, **request):
+    def deliver(name, data):
+        channel.send((name, data))
+
+    status = Command(channel, kill, WINDOW, deliver, request).serve()
+    if status is not None and not channel.isclosed():
+        channel.send((STATUS, status))
+
+
+def check(channel, kill, **request):
+    output = {STDOUT: [], STDERR: []}
+
+    def deliver(name, data):
+        output[name].append(data)
+
+    status = Command(channel, kill, None, deliver, request).serve()
+    if status is not None and not channel.isclosed():
+        stdout = b"".join(output.pop(STDOUT))
+        stderr = b"".join(output.pop(STDERR))
+        channel.send((stdout, stderr, status))

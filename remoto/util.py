@@ -1,0 +1,44 @@
+"""Small helpers that programs import by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def admin_command(sudo: bool, command: Any) -> Any:
+    """Put ``sudo`` before a command where it is asked for.
+
+    :param sudo: whether to.
+    :param command: a list or tuple of words, or a string, which counts as one word.
+    :returns: a new list that begins with ``sudo``, or the command as it came.
+
+    >>> admin_command(True, ['ls', '-a'])
+    ['sudo', 'ls', '-a']
+    >>> admin_command(False, ['ls', '-a'])
+    ['ls', '-a']
+    """
+    if not sudo:
+        return command
+    words = list(command) if isinstance(command, (list, tuple)) else [command]
+    return ["sudo", *words]
+
+
+class RemoteError:
+    """What the text of a remote traceback says.
+
+    :param traceback: the whole text.
+    :ivar str exception_line: its last line that is not blank.
+    :ivar str exception_name: the exception's class, as that line names it.
+
+    >>> error = RemoteError('Traceback (most recent call last):\\nOSError: [Errno 2] No such file\\n')
+    >>> error.exception_name
+    'OSError'
+    >>> error.exception_line
+    'OSError: [Errno 2] No such file'
+    """
+
+    def __init__(self, traceback: str) -> None:
+        self.traceback = traceback
+        lines = [line for line in traceback.splitlines() if line.strip()]
+        self.exception_line = lines[-1] if lines else ""
+        self.exception_name = self.exception_line.split(":", 1)[0].strip()
