@@ -1,0 +1,43 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'^__version__ = "([\d.]+)"$', (here / "remoto/__init__.py").read_text("utf-8"), re.MULTILINE).group(1)
+
+test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "hypothesis>=6", "websockets>=12"]
+docs = ["sphinx>=7", "furo"]
+lint = ["ruff==0.14.5", "mypy==1.18.2"]
+
+setup(
+    name="remoto",
+    version=version,
+    description="Run commands and Python functions on other machines and in containers, over execnet.",
+    long_description=(here / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    keywords="remote ssh commands execnet containers docker podman kubernetes openshift",
+    packages=find_packages(include=["remoto", "remoto.*"]),
+    package_data={"remoto": ["py.typed"]},
+    python_requires=">=3.9",
+    install_requires=["execnet>=1.9,<3"],
+    extras_require={"test": test, "docs": docs, "lint": lint, "progress": ["rich>=12"]},
+    entry_points={"console_scripts": ["remoto = remoto.cli:main"]},
+    zip_safe=True,
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Systems Administration",
+        "Typing :: Typed",
+    ],
+)
