@@ -13,7 +13,7 @@ and, under the names that programs have always found here, execnet's own four: `
 from __future__ import annotations
 
 import shlex
-from typing import Sequence
+from collections.abc import Sequence
 
 from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
 

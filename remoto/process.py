@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Iterable, Mapping, Sequence, Union
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, Union
 
 import execnet
 
@@ -35,7 +36,7 @@ _CHECK = RemoteFunction("command", "check")
 _DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
 
 
-class CheckResult(tuple):
+class CheckResult(tuple[list[str], list[str], int]):
     """``(stdout, stderr, exit code)``: a plain tuple with names.
 
     >>> result = CheckResult((['one'], [], 0))
@@ -284,7 +285,7 @@ class _Call:
             if name == STATUS:
                 for name, receiver in receivers.items():
                     receiver(lines[name].end())
-                return data
+                return int(data)
             data = _as_bytes(data)
             try:
                 receivers[name](lines[name].feed(data))
@@ -386,7 +387,7 @@ def _sendable(name: str, value: Any) -> Any:
         return _bytes(name, value)
     try:
         execnet.dumps(value)
-    except execnet.DumpError:
+    except execnet.DataFormatError:
         raise TypeError(f"{name}: {type(value).__name__} can't be sent to the far side: {value!r}") from None
     return value
 

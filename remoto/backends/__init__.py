@@ -8,15 +8,15 @@ import re
 import shlex
 import socket
 import threading
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Mapping
-
-import execnet
+from typing import Any
 
 from .. import gateway as gateways
 from ..exc import ConnectError, ConnectionLost
 from ..gateway import RemoteFunction
 from ..log import basic_remote_logger
+from ..pipes import ProcessIO
 from ..process import check
 
 __all__ = ["BaseConnection", "basic_remote_logger", "check", "needs_ssh"]
@@ -123,7 +123,7 @@ class BaseConnection:
             gateway = _execnet.makegateway(self._make_connection_string(self.hostname, use_sudo=False))
             name = gateway.remote_exec("import getpass; channel.send(getpass.getuser())").receive()
             gateway.exit()
-            return name != "root"
+            return bool(name != "root")
         gateway = self._open(self._make_connection_string(self.hostname, use_sudo=False))
         if _far_uid(gateway) == 0:
             self.gateway = gateway
@@ -222,9 +222,9 @@ class BaseConnection:
 
 def _far_uid(gateway: Any) -> int:
     io = getattr(gateway, "_io", None)
-    if isinstance(io, gateways.ProcessIO) and io.far_uid is not None:
+    if isinstance(io, ProcessIO) and io.far_uid is not None:
         return io.far_uid
-    return gateway.remote_exec("import os; channel.send(os.getuid())").receive()
+    return int(gateway.remote_exec("import os; channel.send(os.getuid())").receive())
 
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
@@ -250,6 +250,6 @@ def needs_ssh(hostname: str, _socket: Any = None) -> bool:
     return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fqdn(here: str) -> str:
     return socket.getfqdn()

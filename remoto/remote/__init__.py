@@ -1,11 +1,15 @@
-"""Source that is sent to the far side. Nothing in this folder imports remoto, and nothing in remoto imports it.
+"""Source that is sent to the far side: it imports nothing of remoto, and nothing here imports it; it is read as text.
 
-It runs on Python 2.7 and 3.4 to 3.14 with the standard library alone.
+It runs on Python 2.7 and 3.5 to 3.14 with the standard library alone.
 """
+
+from __future__ import annotations
 
 import pkgutil
 
 
-def source(name):
+def source(name: str) -> str:
     """The text of the file ``NAME.py`` of this folder, also out of a zip."""
-    return pkgutil.get_data(__name__, name + ".py").decode("utf-8")
+    data = pkgutil.get_data(__name__, name + ".py")
+    assert data is not None
+    return data.decode("utf-8")

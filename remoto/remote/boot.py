@@ -8,7 +8,9 @@ def unpack(text):
     import base64
     import zlib
 
-    return zlib.decompress(base64.b64decode(text)).decode("utf-8")
+    data = zlib.decompress(base64.b64decode(text))
+    # Python 2 takes a coding line in bytes only
+    return data if sys.version_info[0] == 2 else data.decode("utf-8")
 
 
 def set_environment(variables):

@@ -1,0 +1,106 @@
+"""The command line: ``remoto HOST... -- COMMAND...``"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable
+
+from . import __version__, connection, process
+from .exc import RemotoError
+from .gateway import CONNECT_TIMEOUT, KEEPALIVE
+
+DESCRIPTION = """\
+Run a command on one host or on several at once, by ssh, or without where the host is this machine.
+
+Its output appears as it comes; with several hosts each line begins with its host. The exit status is the command's,
+with several hosts the highest.
+"""
+
+EPILOG = """\
+examples:
+  remoto localhost -- uname -a
+  remoto node1 node2 root@node3 -- systemctl is-active sshd
+  remoto --sudo --timeout 60 node1 -- apt-get -y install chrony
+  remoto --shell node1 -- 'df -h | grep /var'
+  remoto --ssh-options '-p 2222 -i ~/.ssh/lab' node1 -- uptime
+  remoto --stdin node1 node2 -- tee /etc/motd < motd
+
+exit status: the command's; 128 + N when signal N ended it; 124 after --timeout; 126 when it could not be started;
+255 when there was no connection to a host; 2 for a wrong call of remoto itself.
+"""
+
+TIMED_OUT = 124
+NOT_STARTED = 126
+NO_CONNECTION = 255
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    :param arguments: by default the program's own.
+    :returns: the exit status.
+    """
+    options = _parser().parse_args(arguments)
+    if options.command[:1] == ["--"]:
+        del options.command[0]
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.CRITICAL, format="%(levelname)s:%(name)s:%(message)s"
+    )
+    output = _Output(prefix=len(options.hosts) > 1)
+    stdin = sys.stdin.buffer.read() if options.stdin else None
+    try:
+        with ThreadPoolExecutor(max_workers=options.parallel) as pool:
+            return max(pool.map(lambda host: _run_on(host, options, stdin, output), options.hosts))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # nobody reads any more, as in `remoto ... | head`: nor can the interpreter flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="remoto",
+        usage="%(prog)s [options] HOST... -- COMMAND...",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"remoto {__version__}")
+    add = parser.add_argument_group("the connection").add_argument
+    add("--backend", default="ssh", metavar="NAME", help="ssh (the default) or local")
+    add("--ssh-options", metavar="OPTIONS", help="further options for ssh, as one word: '-p 2222 -J jump'")
+    add("--use-ssh", action="store_true", help="by ssh even where the host is this machine")
+    add("--sudo", action="store_true", help="as root, by sudo")
+    add("--detect-sudo", action="store_true", help="as root, by sudo where the user there is not root")
+    add("--interpreter", metavar="PYTHON", help="the Python to use there (python3)")
+    add("--connect-timeout", type=float, default=CONNECT_TIMEOUT, metavar="SECONDS", help="default: %(default)g")
+    add("--keepalive", type=float, default=KEEPALIVE, metavar="SECONDS", help="between probes of a silent host (%(default)g)")
+    add = parser.add_argument_group("the command").add_argument
+    add("--shell", action="store_true", help="COMMAND is one line for the shell there")
+    add("--stdin", action="store_true", help="send what is on stdin to the command, on every host")
+    add("--env", action="append", default=[], type=_variable, metavar="NAME=VALUE", help="a variable for it; may be repeated")
+    add("--cwd", metavar="FOLDER", help="the folder to run it in")
+    add("--timeout", type=float, metavar="SECONDS", help="give up after so many seconds without output; it runs on there")
+    add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
+    add = parser.add_argument_group("this program").add_argument
+    add("--parallel", type=int, default=32, metavar="N", help="hosts at a time (%(default)s)")
+    add("--no-prefix", action="store_true", help="never put the host before a line")
+    add("-v", "--verbose", action="store_true", help="log what is done, to stderr")
+    parser.add_argument("hosts", nargs="+", metavar="HOST", help="HOST or USER@HOST")
+    return parser
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
+    return name, value

@@ -1,0 +1,288 @@
+"""execnet's IO over the pipes of a process: ssh, a Python on this machine, a container's client.
+
+execnet has a class for it; this one puts a bound on every wait and keeps what the process says on stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from execnet import gateway_base
+
+STDERR_KEPT = 200  # lines
+#: how long closing a gateway may take, seconds
+CLOSE_TIMEOUT = 5.0
+
+
+class ProcessIO:
+    """execnet's IO over the pipes of a process. Its stderr is read all the time: first for the diagnosis, then for the log."""
+
+    def __init__(self, argv: Sequence[str], host: str, logger: logging.Logger) -> None:
+        self.argv = list(argv)
+        self.remoteaddress = host
+        self.execmodel = gateway_base.get_execmodel("thread")
+        self.far_uid: int | None = None
+        self._unsent: deque[memoryview] = deque()
+        self._lock = threading.Lock()
+        self._writer: int | None = None
+        self.deadline: float | None = None
+        # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
+        self._own_session = not _has_terminal()
+        self.popen = subprocess.Popen(
+            self.argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=256 * 1024,
+            start_new_session=self._own_session,
+        )
+        assert self.popen.stdin and self.popen.stdout and self.popen.stderr
+        self.infile, self.outfile = self.popen.stdout, self.popen.stdin
+        self._out_fd = self.outfile.fileno()
+        os.set_blocking(self._out_fd, False)
+        self.stderr = StderrReader(self.popen.stderr, logger)
+
+    # execnet calls these
+
+    def read(self, size: int) -> bytes:
+        data = self.infile.read(size)
+        if len(data) < size:
+            raise EOFError(f"expected {size} bytes, got {len(data)}")
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send all of it, whole, in the order of the calls.
+
+        A garbage collection can close a channel, and so call this, in the middle of a call of this in the same thread:
+        what it sends then waits for its turn.
+        """
+        self._unsent.append(memoryview(data))
+        while self._unsent and self._writer != threading.get_ident():
+            if not self._lock.acquire(timeout=self._patience()):
+                raise OSError(f"{self.remoteaddress} does not take what is sent")
+            try:
+                self._writer = threading.get_ident()
+                while self._unsent:
+                    self._send(self._unsent.popleft())
+            finally:
+                self._writer = None
+                self._lock.release()
+
+    def _send(self, view: memoryview) -> None:
+        if self.outfile.closed:
+            raise OSError(f"the connection to {self.remoteaddress} is closed")
+        try:
+            while view:
+                try:
+                    view = view[os.write(self._out_fd, view) :]
+                except BlockingIOError:
+                    poller = select.poll()
+                    poller.register(self._out_fd, select.POLLOUT)
+                    patience = self._patience()
+                    if not poller.poll(None if patience < 0 else patience * 1000):
+                        raise OSError(f"{self.remoteaddress} does not take what is sent") from None
+        except KeyboardInterrupt:
+            # half a message would make nonsense of all that follow
+            self._unsent.appendleft(view)
+            raise
+
+    def _patience(self) -> float:
+        """Seconds until the deadline; -1 for no bound: ssh's keepalive ends a peer that is gone."""
+        return -1 if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def close_read(self) -> None:
+        self.infile.close()
+
+    def close_write(self) -> None:
+        if not self._lock.acquire(timeout=CLOSE_TIMEOUT if self.deadline is None else self._patience()):
+            self.kill()  # somebody is stuck in a write: this ends it
+            self._lock.acquire()
+        try:
+            self.outfile.close()
+        finally:
+            self._lock.release()
+
+    def wait(self) -> int:
+        return self.popen.wait()
+
+    def kill(self) -> None:
+        """End the process at once, and its own children where it has a session to itself: ssh's ProxyCommand is one."""
+        if self._own_session:
+            try:
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        else:
+            self.popen.kill()
+
+    # remoto calls these
+
+    def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
+        """Send the first line and read until the far Python says it is there.
+
+        :returns: what the far shell's start-up files printed before.
+        :raises EOFError: the process ended first.
+        :raises TimeoutError: the seconds are over.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poller = select.poll()
+        poller.register(self.infile, select.POLLIN)
+        poller.register(self._out_fd, select.POLLOUT)
+        received, unsent = b"", memoryview(payload)
+        ready_line = re.compile(re.escape(marker) + rb" (-?\d+)\n$")
+        while True:
+            patience = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            ready = poller.poll(patience)
+            if not ready:
+                raise TimeoutError(timeout)
+            for fd, _ in ready:
+                if fd == self._out_fd:
+                    try:
+                        unsent = unsent[os.write(fd, unsent) :]
+                    except BlockingIOError:
+                        pass
+                    except BrokenPipeError:
+                        unsent = unsent[:0]  # the reason is in what can be read
+                    if not unsent:
+                        poller.unregister(fd)
+                else:
+                    data = os.read(fd, 65536)
+                    if not data:
+                        raise EOFError
+                    received += data
+                    found = ready_line.search(received)
+                    if found:
+                        self.far_uid = int(found.group(1))
+                        return received[: found.start()]
+
+    def end(self, timeout: float) -> int | None:
+        """Wait for the process, then make it end, and let its last words be read. None where it had to be made."""
+        deadline = time.monotonic() + timeout
+        status: int | None
+        try:
+            status = self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            status = None
+            self.kill()
+            self.popen.wait()
+        self.stderr.stop(max(1.0, deadline - time.monotonic()))
+        return status
+
+    def give_up(self, timeout: float) -> int | None:
+        """As :meth:`end`, where no gateway has come about that would close the pipes."""
+        status = self.end(timeout)
+        self.close_read()
+        self.close_write()
+        return status
+
+    def last_words(self) -> str:
+        """What the process said on stderr, once it has ended by itself or a second has passed."""
+        try:
+            self.popen.wait(1.0)
+        except subprocess.TimeoutExpired:
+            pass
+        self.stderr.settle(1.0)
+        return self.stderr.text()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+class StderrReader:
+    """Reads a process's stderr in a thread of its own. A background ssh master may hold it open for ever, so its end isn't
+    waited for."""
+
+    def __init__(self, pipe: Any, logger: logging.Logger) -> None:
+        self._pipe = pipe
+        self._logger = logger
+        self._level = logging.DEBUG
+        self._lines: deque[str] = deque(maxlen=STDERR_KEPT)
+        self._rest = b""
+        self._lock = threading.Lock()
+        self._drained = threading.Event()
+        self._wake_reader, wake_writer = os.pipe()
+        self._wake_writer: int | None = wake_writer
+        os.set_blocking(pipe.fileno(), False)
+        self._thread = threading.Thread(target=self._read, name="remoto-stderr", daemon=True)
+        self._thread.start()
+
+    def connected(self) -> None:
+        """From here on nobody makes a diagnosis of it: what comes is logged as it comes."""
+        with self._lock:
+            for line in self._lines:
+                self._logger.debug(line)
+            self._lines.clear()
+            self._level = logging.WARNING
+
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+    def settle(self, timeout: float) -> None:
+        """Wait until all has been read; the process has ended."""
+        self._drained.wait(timeout)
+
+    def stop(self, timeout: float) -> None:
+        """The process has ended: read what is there, end the thread, close. Twice is fine."""
+        with self._lock:
+            if self._wake_writer is not None:
+                os.close(self._wake_writer)
+                self._wake_writer = None
+        self._thread.join(timeout)
+
+    def _read(self) -> None:
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLIN)
+        poller.register(self._wake_reader, select.POLLIN)
+        stopping = False
+        try:
+            while not stopping:
+                stopping = any(fd == self._wake_reader for fd, _ in poller.poll())
+                if not self._take():
+                    poller.unregister(self._pipe)
+                    self._drained.set()
+                    while not stopping:
+                        stopping = bool(poller.poll())
+        finally:
+            self._keep(self._rest)
+            self._drained.set()
+            self._pipe.close()
+            os.close(self._wake_reader)
+
+    def _take(self) -> bool:
+        """Read what is there; False at the end of it all."""
+        while True:
+            try:
+                data = os.read(self._pipe.fileno(), 65536)
+            except BlockingIOError:
+                return True
+            if not data:
+                self._keep(self._rest)
+                self._rest = b""
+                return False
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
+        text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
+        if not text:
+            return
+        with self._lock:
+            self._lines.append(text)
+            if self._level == logging.WARNING:
+                self._logger.warning(text)
