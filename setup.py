@@ -19,7 +19,7 @@ setup(
     license="MIT",
     keywords="remote ssh commands execnet containers docker podman kubernetes openshift",
     packages=find_packages(include=["remoto", "remoto.*"]),
-    package_data={"remoto": ["py.typed"]},
+    package_data={"remoto": ["py.typed", "remote/*.sh"]},
     python_requires=">=3.9",
     install_requires=["execnet>=1.9,<3"],
     extras_require={"test": test, "docs": docs, "lint": lint, "progress": ["rich>=12"]},

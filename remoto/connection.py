@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .backends import BaseConnection, local, needs_ssh, ssh
+from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, openshift, podman, ssh
 
-__all__ = ["Connection", "get", "local", "needs_ssh", "ssh"]
+__all__ = ["Connection", "docker", "get", "kubernetes", "local", "needs_ssh", "openshift", "podman", "ssh"]
 
 Connection = BaseConnection
 
@@ -16,6 +16,12 @@ _BACKENDS: dict[str, Any] = {
     "local": local.LocalConnection,
     "localhost": local.LocalConnection,
     "popen": local.LocalConnection,
+    "docker": docker.DockerConnection,
+    "podman": podman.PodmanConnection,
+    "kubernetes": kubernetes.KubernetesConnection,
+    "k8s": kubernetes.KubernetesConnection,
+    "openshift": openshift.OpenshiftConnection,
+    "oc": openshift.OpenshiftConnection,
 }
 
 

@@ -3,6 +3,7 @@
     RemotoError
         ConnectError              (also execnet.HostNotFound and OSError)
             InvalidHostname       (also ValueError)
+            ContainerError        (also RuntimeError)
         ConnectionLost            (also RuntimeError and OSError)
         CommandError              (also RuntimeError)
 
@@ -21,6 +22,7 @@ __all__ = [
     "CommandError",
     "ConnectError",
     "ConnectionLost",
+    "ContainerError",
     "DataFormatError",
     "HostNotFound",
     "InvalidHostname",
@@ -82,6 +84,13 @@ class ConnectError(RemotoError, HostNotFound, OSError):
 
 class InvalidHostname(ConnectError, ValueError):
     """A hostname was refused before anything was started: it is an option, or holds options or shell syntax."""
+
+
+class ContainerError(ConnectError, RuntimeError):
+    """The client of a container failed: no such container, stopped, no permission, no engine, ...
+
+    Its ``kind`` may also be ``container``, ``stopped`` or ``shell``; ``host`` names the container.
+    """
 
 
 class ConnectionLost(RemotoError, RuntimeError, OSError):

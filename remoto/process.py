@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Union
 
@@ -239,19 +240,24 @@ class _Call:
         popen: dict[str, Any],
     ) -> None:
         """Log the command and send it; one message."""
-        argv = self.conn.cmd(_argv(self.command))
+        command = _argv(self.command)
+        argv = self.conn.cmd(command)
         sudo = bool(self.conn.sudo)
         self.text = _as_logged(admin_command(sudo, argv))
         self.conn.logger.info("Running command: %s", self.text)
+        # a container's client gets the command itself, not the line that stands for it in the log
+        prepare = getattr(type(self.conn), "prepare_command", None)
         request = {
             "kill": self.kill,
-            "args": _bytes("command", argv) if isinstance(argv, str) else [_bytes("command", word) for word in argv],
+            "args": _args(command if prepare else argv),
             "sudo": sudo,
             "stdin": None if stdin is None else _bytes("stdin", stdin),
             "env": None if env is None else _variables("env", env),
             "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
             "popen": {name: _sendable(name, value) for name, value in popen.items() if name not in _DECODING},
         }
+        if prepare:
+            request = prepare(self.conn, request)
         try:
             self.channel = self.conn.execute(function, **request)
         except ConnectError:
@@ -264,7 +270,9 @@ class _Call:
     def answer(self) -> tuple[list[str], list[str], int]:
         """The one answer of a check."""
         stdout, stderr, status = self._receive(self.timeout)
-        return _lines(stdout), _lines(stderr), status
+        lines = _lines(stderr)
+        self._check_client(status, lines)
+        return _lines(stdout), lines, status
 
     def stream(self, receivers: Mapping[int, Receiver], errors: str, until_result: bool = False) -> int:
         """Hand each line to its receiver as it comes; the exit code.
@@ -273,6 +281,7 @@ class _Call:
         """
         deadline = time.monotonic() + self.timeout if self.timeout and until_result else None
         lines = {STDOUT: Lines(errors), STDERR: Lines(errors)}
+        last_words: deque[bytes] = deque(maxlen=8)
         unacknowledged = 0
         while True:
             timeout = self.timeout if deadline is None else max(0.0, deadline - time.monotonic())
@@ -285,8 +294,11 @@ class _Call:
             if name == STATUS:
                 for name, receiver in receivers.items():
                     receiver(lines[name].end())
+                self._check_client(data, _lines(b"".join(last_words)))
                 return int(data)
             data = _as_bytes(data)
+            if name == STDERR:
+                last_words.append(data)
             try:
                 receivers[name](lines[name].feed(data))
             except BaseException:
@@ -312,18 +324,35 @@ class _Call:
                 self.conn.logger.warning("%s: could not be killed: %s", self.host, self.text)
         self.channel.close()
 
+    def _check_client(self, status: Any, words: list[str]) -> None:
+        """A list in the place of an exit status: the command has none, since the container's client failed."""
+        if isinstance(status, (list, tuple)):
+            _, client_status, started = status
+            error = self.conn.client_failure(self.text, client_status, words)
+            if started:
+                what = "the connection to the container ended before the command did"
+                raise ConnectionLost(error.host, self.text, what, error.stderr)
+            raise error
+
     def _receive(self, timeout: float | None) -> Any:
         try:
             return self.channel.receive(timeout)
         except execnet.TimeoutError:
             raise
         except execnet.RemoteError as error:
-            raise CommandError(self.host, self.text, traceback=str(error)) from None
+            raise self._not_started(str(error)) from None
         except (EOFError, OSError):
             raise lost(self.conn.gateway, self.host, self.text) from None
         except BaseException:
             self.channel.close()
             raise
+
+    def _not_started(self, traceback: str) -> Exception:
+        problem = RemoteError(traceback).exception_line
+        executable = getattr(self.conn, "executable", None)
+        if isinstance(executable, str) and repr(executable) in problem:
+            return self.conn.client_failure(self.text, None, [problem])  # type: ignore[no-any-return]
+        return CommandError(self.host, self.text, traceback=traceback)
 
     def _send(self, item: int | str) -> None:
         try:
@@ -357,6 +386,10 @@ def _argv(command: Command) -> Any:
     if isinstance(command, (list, tuple)):
         return [_text(word) if isinstance(word, (str, bytes, os.PathLike)) else word for word in command]
     return command
+
+
+def _args(argv: Any) -> bytes | list[bytes]:
+    return _bytes("command", argv) if isinstance(argv, str) else [_bytes("command", word) for word in argv]
 
 
 def _as_logged(argv: Any) -> str:

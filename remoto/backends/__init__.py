@@ -172,9 +172,12 @@ class BaseConnection:
             interpreter=self.interpreter,
             logger=self.logger,
             timeout=self.connect_timeout,
-            env=self.env,
+            env=self._gateway_env(),
             group=self.group,
         )
+
+    def _gateway_env(self) -> Mapping[str, str]:
+        return self.env
 
     def has_connection(self) -> bool:
         """Whether the far side can be reached, as far as is known here. False before the first use with ``eager=False``."""
@@ -216,8 +219,15 @@ class BaseConnection:
                 if self.gateway is None and not self._closed:
                     self._connect()
         if not self.has_connection():
-            raise ConnectionLost(self.hostname, "nothing can be run", "the connection is closed")
+            raise self._is_closed()
         return self.gateway
+
+    def _is_closed(self) -> ConnectionLost:
+        return ConnectionLost(self.hostname, "nothing can be run", "the connection is closed")
+
+    def inside(self) -> Any:
+        """The gateway whose Python runs where commands run; connects first where that has not been done."""
+        return self._live_gateway()
 
 
 def _far_uid(gateway: Any) -> int:

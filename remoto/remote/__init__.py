@@ -10,6 +10,11 @@ import pkgutil
 
 def source(name: str) -> str:
     """The text of the file ``NAME.py`` of this folder, also out of a zip."""
-    data = pkgutil.get_data(__name__, name + ".py")
+    return text(name + ".py")
+
+
+def text(filename: str) -> str:
+    """The text of any file of this folder."""
+    data = pkgutil.get_data(__name__, filename)
     assert data is not None
     return data.decode("utf-8")

@@ -27,6 +27,8 @@ GRACE = 2.0
 # a process substitution such as `> >(tee log)` writes a moment after its shell has ended, seconds
 LINGER = 0.1
 LINGER_LIMIT = 1.0
+# how long a container's client that stays, though its command has ended, may be silent: it waits for daemons, seconds
+CLIENT_PATIENCE = 5.0
 EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 CLOSED = object()
 F_SETPIPE_SZ = 1031
@@ -110,8 +112,77 @@ def retry(call, *args):
             raise
 
 
+class Marks(object):
+    """What container.sh tells on stderr, taken out of what the command itself writes there."""
+
+    def __init__(self, word):
+        self.word = word
+        self.held = b""
+        self.pid = None
+        self.status = None
+        self.failed = None
+        self.ended_at = None
+
+    def feed(self, data):
+        """The command's own part of it."""
+        data = self.held + data
+        own = []
+        place = data.find(self.word)
+        while place >= 0:
+            own.append(data[:place])
+            end = data.find(b"\n", place)
+            if end < 0:
+                self.held = data[place:]
+                return b"".join(own)
+            self.note(*data[place:end].decode("ascii").split()[1:3])
+            data = data[end + 1 :]
+            place = data.find(self.word)
+        # the beginning of a mark may be what this block ends with
+        keep = min(len(self.word) - 1, len(data))
+        while not data.endswith(self.word[:keep]):
+            keep -= 1
+        self.held = data[len(data) - keep :]
+        own.append(data[: len(data) - keep])
+        return b"".join(own)
+
+    def note(self, what, value):
+        if what == "started":
+            self.pid = value
+        elif what == "ended":
+            self.status = int(value)
+            self.ended_at = time.time()
+        else:
+            self.failed = value
+
+    def outcome(self, client_status):
+        """The command's exit status, or what is known where it has none."""
+        if self.failed is not None:
+            raise OSError(errno.ENOENT, "No such %s in the container, or not to be entered or executed" % self.failed)
+        if self.status is not None:
+            return self.status
+        return ["client", client_status, self.pid is not None]
+
+
+def end_quickly(argv, seconds):
+    """Run a helper for a while; whether it succeeded."""
+    with open(os.devnull, "r+b") as devnull:
+        helper = subprocess.Popen(argv, stdin=devnull, stdout=devnull, stderr=devnull, close_fds=True)
+    limit = time.time() + seconds
+    while helper.poll() is None:
+        if time.time() > limit:
+            helper.kill()
+        # Python 2 has no wait with a bound
+        time.sleep(0.01)
+    return helper.returncode == 0
+
+
 class Command(object):
     def __init__(self, channel, kill, window, deliver, request):
+        container = request.pop("container", None)
+        self.marks = Marks(container["mark"]) if container else None
+        self.kill_in_container = [native(word) for word in container["kill"]] if container else None
+        if container and request["sudo"] and os.getuid() != 0:
+            self.kill_in_container.insert(0, "sudo")
         self.deliver = deliver
         self.kill_at_end = kill
         self.window = window
@@ -120,6 +191,7 @@ class Command(object):
         self.kill_wanted = False
         self.kill_deadline = None
         self.exited_at = None
+        self.last_output_at = time.time()
         self.lock = threading.Lock()
         self.stdin = memoryview(request["stdin"] or b"")
         self.process = start(**request)
@@ -169,12 +241,23 @@ class Command(object):
                     if self.kill_deadline is None:
                         continue
                 self.handle(self.poll())
-            return self.process.returncode
+            if self.marks is None:
+                return self.process.returncode
+            if self.marks.held:
+                self.deliver(STDERR, self.marks.held)
+            return self.marks.outcome(self.process.returncode)
         finally:
             self.leave()
 
     def finished(self):
-        if self.exited_at is None or self.kill_deadline is not None:
+        if self.kill_deadline is not None:
+            return False
+        if self.marks is not None and self.marks.ended_at is not None and self.exited_at is None:
+            if not self.window_open() or time.time() < self.last_output_at + CLIENT_PATIENCE:
+                return False
+            self.process.kill()
+            return self.drained()
+        if self.exited_at is None:
             return False
         return not self.outputs or self.drained()
 
@@ -208,12 +291,16 @@ class Command(object):
         except KeyError:
             pass
 
-    def poll(self):
+    def window_open(self):
         with self.lock:
-            window_open = self.window is None or self.unacknowledged < self.window
-        self.watch(window_open)
+            return self.window is None or self.unacknowledged < self.window
+
+    def poll(self):
+        self.watch(self.window_open())
         # nothing tells of the end of somebody else's children: they are asked for while they are being killed
         timeout = 20 if self.kill_deadline is not None else None
+        if self.marks is not None and self.marks.ended_at is not None:
+            timeout = LINGER * 1000
         return retry(self.poller.poll, timeout) or []
 
     def handle(self, ready):
@@ -237,12 +324,15 @@ class Command(object):
                 del self.outputs[pipe]
                 return
             limit -= len(data)
+            self.last_output_at = time.time()
             if self.window is not None:
                 with self.lock:
                     self.unacknowledged += len(data)
             name = STDOUT if pipe is self.process.stdout else STDERR
+            if name == STDERR and self.marks is not None:
+                data = self.marks.feed(data)
             try:
-                if not self.closed:
+                if not self.closed and data:
                     self.deliver(name, data)
             except (IOError, OSError):
                 self.closed = True  # nobody is there to get it
@@ -273,6 +363,11 @@ class Command(object):
 
     def signal(self, number):
         """Whether there was anybody to get it."""
+        if self.marks is not None and self.marks.pid is not None:
+            name = {0: "0", signal.SIGTERM: "TERM", signal.SIGKILL: "KILL"}[number]
+            reached = end_quickly(self.kill_in_container + [name, self.marks.pid], GRACE)
+            if number != signal.SIGKILL:
+                return reached
         try:
             os.killpg(self.process.pid, number)
             return True

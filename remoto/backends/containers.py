@@ -1,0 +1,198 @@
+"""What docker, podman, kubectl and oc have in common: a client program that runs a command in a container.
+
+A command goes through ``remote/container.sh``, which the container's /bin/sh runs: it sets the environment and the folder
+there, tells that it has begun and how it has ended, and so what the client itself has to say is never taken for the
+command's.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import gateway as gateways
+from .. import remote
+from ..diagnosis import FAR_LINE
+from ..exc import ConnectError, ContainerError
+from . import BaseConnection
+
+Pairs = Mapping[bytes, bytes]
+
+# what the clients say, and what it means; the first that fits counts
+_SYMPTOMS = (
+    (r"No such container|no container with name or ID|no such container", "container", "there is no such container"),
+    (r"is not running|can only create exec sessions on running containers|is paused", "stopped", "it is not running"),
+    (r"pods? \S+ not found", "container", "there is no such pod"),
+    (r"container \S+ is not valid for pod|container not found", "container", "the pod has no such container"),
+    (r"current phase is|cannot exec (in|into) a container in a completed pod|container not running", "stopped", "it is not running"),
+    (r"permission denied while trying to connect|dial unix .* permission denied|Forbidden|[Uu]nauthorized", "permission", "this user may not"),
+    (r"Cannot connect to the Docker daemon|connection to the server .* refused|Unable to connect to the server|no such host"
+     r"|Unable to connect to Podman|i/o timeout|was refused - did you specify the right host or port", "unreachable",
+     "the engine or API server can't be reached"),
+    (r"context \S+ does not exist|no configuration has been provided|kubeconfig|namespaces? \S+ not found", "client",
+     "the client's configuration does not fit"),
+    (r"(executable file not found|no such file or directory).*", "shell", "it has no /bin/sh"),
+)  # fmt: skip
+
+# to a process group, or to the one process where the engine did not make a group
+_KILL = 'kill "-$1" "-$2" 2> /dev/null || kill "-$1" "$2" 2> /dev/null'
+
+
+@functools.cache
+def _script() -> bytes:
+    lines = remote.text("container.sh").splitlines()
+    return "\n".join(line.strip() for line in lines if not line.lstrip().startswith("#")).encode("ascii")
+
+
+class ContainerConnection(BaseConnection):
+    """The base of the container backends. Subclasses say how their client is called: :meth:`client`."""
+
+    #: the client's name or path
+    executable = ""
+
+    def __init__(self, hostname: str | None = None, *, executable: str | None = None, **kw: Any) -> None:
+        if executable:
+            self.executable = executable
+        self._inside: Any = None
+        super().__init__(hostname or "localhost", **kw)
+
+    def client(self) -> list[str]:
+        """The client's argv up to the container's own command, such as ``docker exec -i web``."""
+        raise NotImplementedError
+
+    def where(self) -> str:
+        """The container, for messages."""
+        raise NotImplementedError
+
+    def command_template(self) -> list[str]:
+        """The argv that a line for the container's shell is put behind."""
+        return [*self.client(), "/bin/sh", "-c"]
+
+    def cmd(self, command: Any) -> list[str]:
+        """The argv that runs a command in the container, as it is logged.
+
+        :param command: a list, of which each element stays one argument, or a string: a line for the container's /bin/sh.
+        """
+        line = command if isinstance(command, str) else shlex.join(str(word) for word in command)
+        return [*self.command_template(), line]
+
+    def prepare_command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What process.run and check send, made a call of the client: environment and folder belong into the container."""
+        popen = dict(request["popen"])
+        folder = popen.pop("cwd", b"")
+        shell = popen.pop("shell", False)
+        if popen:
+            raise TypeError(f"{', '.join(popen)}: can't be had in a container")
+        args = request["args"]
+        form = b"line" if shell or isinstance(args, bytes) else b"program"
+        variables: dict[bytes, bytes] = {}
+        if request["env"] is None:
+            variables.update((name.encode(), value.encode()) for name, value in self.env.items())
+        for more in (request["env"], request["extend_env"]):
+            variables.update(more or {})
+        mark = f"remoto-{secrets.token_hex(8)}".encode("ascii")
+        client = [word.encode("utf-8", "surrogateescape") for word in self.client()]
+        return {
+            **request,
+            "args": [
+                *client,
+                *(b"/bin/sh", b"-c", _script(), b"remoto"),
+                *(mark, form, b"extend" if request["env"] is None else b"replace", folder),
+                *_assignments(variables),
+                b"--",
+                *([args] if isinstance(args, bytes) else args),
+            ],
+            "env": None,
+            "extend_env": None,
+            "popen": {},
+            "container": {"mark": mark, "kill": [*client, b"/bin/sh", b"-c", _KILL.encode("ascii"), b"remoto"]},
+        }
+
+    def client_failure(self, command: str, status: int | None, words: Sequence[str]) -> ContainerError:
+        """The error for a client that failed, in its own words.
+
+        :param status: the client's exit status, None where it could not be started.
+        """
+        said = "\n".join(words)
+        if status is None:
+            kind, reason = "client", f"{self.executable} can't be run on {self.hostname}"
+        else:
+            kind, reason = "other", "the client failed"
+            for pattern, its_kind, its_reason in _SYMPTOMS:
+                if re.search(pattern, said):
+                    kind, reason = its_kind, its_reason
+                    break
+        return ContainerError(
+            reason, host=self.where(), kind=kind, command=shlex.split(command), exit_status=status, stderr=said
+        )
+
+    def inside(self) -> Any:
+        """A gateway whose Python runs in the container, opened on first use.
+
+        :raises ContainerError: it could not be opened, for instance because the container has no Python.
+        """
+        with self._connecting:
+            if self._closed:
+                raise self._is_closed()
+            if self._inside is None or not self._inside.hasreceiver():
+                if self._inside is not None:
+                    gateways.close(self._inside)
+                self._inside = self._open_inside()
+            return self._inside
+
+    def _open_inside(self) -> Any:
+        python = self._python_inside()
+        client = [*self.client(), python, "-c", FAR_LINE]
+        if self.sudo:
+            client.insert(0, "sudo")
+        argv = client
+        if self._needs_ssh(self.hostname):
+            target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
+            argv = gateways.ssh_command_argv(self._ssh_words(target), shlex.join(client), self.keepalive)
+        try:
+            return gateways.open_gateway(
+                argv,
+                host=self.where(),
+                interpreter=python,
+                logger=self.logger,
+                timeout=self.connect_timeout,
+                env=self.env,
+                group=gateways.new_group(),
+            )
+        except ConnectError as error:
+            if error.kind != "other" or error.exit_status is None:
+                raise
+            raise self.client_failure(shlex.join(error.command), error.exit_status, error.stderr.splitlines()) from None
+
+    def _python_inside(self) -> str:
+        raise NotImplementedError
+
+    def _gateway_env(self) -> Mapping[str, str]:
+        # theirs is the container's, not the client's
+        return {}
+
+    def exit(self) -> None:
+        with self._connecting:
+            self._closed = True
+            inside, self._inside = self._inside, None
+        if inside is not None:
+            gateways.close(inside)
+        super().exit()
+
+
+def _assignments(variables: Pairs) -> list[bytes]:
+    for name in variables:
+        if not re.fullmatch(rb"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name.decode('utf-8', 'backslashreplace')}: a shell can't set a variable of that name")
+    return [name + b"=" + value for name, value in variables.items()]
+
+
+def checked_name(what: str, name: str) -> str:
+    """A container's or pod's name that no client takes for an option."""
+    if not name or name.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", name):
+        raise ValueError(f"not the name of a {what}: {name!r}")
+    return name

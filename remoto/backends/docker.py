@@ -1,0 +1,46 @@
+"""Containers of a Docker engine, on this machine or on another one by ssh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .containers import ContainerConnection, checked_name
+
+
+class DockerConnection(ContainerConnection):
+    """A connection to a running container.
+
+    :param hostname: the machine of the engine, by ssh; this machine by default.
+    :param container_id: the container's id, or
+    :param container_name: its name. One of the two is needed.
+    :param user: the user in the container, as for ``docker exec --user``.
+    :param executable: the client's name or path, where it is not ``docker``.
+    :param kw: what :class:`remoto.backends.BaseConnection` takes; ``env`` is for the container.
+
+    >>> conn = DockerConnection(container_name='web', eager=False)
+    >>> conn.cmd(['ls', 'a b'])
+    ['docker', 'exec', '-i', 'web', '/bin/sh', '-c', "ls 'a b'"]
+    """
+
+    executable = "docker"
+
+    def __init__(
+        self,
+        hostname: str | None = None,
+        container_id: str | None = None,
+        container_name: str | None = None,
+        user: str | None = None,
+        **kw: Any,
+    ) -> None:
+        if not (container_id or container_name):
+            raise TypeError("Either container_id or container_name must be provided")
+        self.identifier = checked_name("container", container_id or container_name or "")
+        self.user = user
+        super().__init__(hostname, **kw)
+
+    def client(self) -> list[str]:
+        user = ["-u", self.user] if self.user else []
+        return [self.executable, "exec", "-i", *user, self.identifier]
+
+    def where(self) -> str:
+        return f"{self.executable} container {self.identifier} on {self.hostname}"

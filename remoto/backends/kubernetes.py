@@ -1,0 +1,61 @@
+"""Containers of a Kubernetes cluster, by kubectl on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .containers import ContainerConnection, checked_name
+
+
+class KubernetesConnection(ContainerConnection):
+    """A connection to a container of a running pod.
+
+    :param pod_name: the pod.
+    :param namespace: the pod's namespace; the context's own by default.
+    :param context: the context of the client's configuration; the current one by default.
+    :param container: one of the pod's containers; the cluster's choice by default.
+    :param kubeconfig: the path of the client's configuration.
+    :param executable: the client's name or path, where it is not ``kubectl``.
+    :param kw: what :class:`remoto.backends.BaseConnection` takes; ``env`` is for the container.
+
+    >>> conn = KubernetesConnection('web-0', namespace='shop', eager=False)
+    >>> conn.cmd(['ls', '-l'])
+    ['kubectl', 'exec', '-i', '-n', 'shop', 'web-0', '--', '/bin/sh', '-c', 'ls -l']
+    """
+
+    executable = "kubectl"
+
+    def __init__(
+        self,
+        pod_name: str,
+        namespace: str | None = None,
+        context: str | None = None,
+        *,
+        container: str | None = None,
+        kubeconfig: str | None = None,
+        **kw: Any,
+    ) -> None:
+        self.pod_name = checked_name("pod", pod_name)
+        self.identifier = self.pod_name
+        self.namespace = namespace
+        self.context = context
+        self.container = container
+        self.kubeconfig = kubeconfig
+        kw.pop("hostname", None)
+        super().__init__("localhost", **kw)
+
+    def client(self) -> list[str]:
+        return [
+            self.executable,
+            *(["--kubeconfig", self.kubeconfig] if self.kubeconfig else []),
+            *(["--context", self.context] if self.context else []),
+            *("exec", "-i"),
+            *(["-n", self.namespace] if self.namespace else []),
+            self.pod_name,
+            *(["-c", self.container] if self.container else []),
+            "--",
+        ]
+
+    def where(self) -> str:
+        container = f", container {self.container}" if self.container else ""
+        return f"pod {self.namespace + '/' if self.namespace else ''}{self.pod_name}{container}"

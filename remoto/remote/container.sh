@@ -1,0 +1,66 @@
+# RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stderr.
+# Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing;
+# NAME=VALUE ...; --; the command.
+remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4
+shift 4
+echo "$remoto_mark started $$" >&2
+if [ "$remoto_env" = replace ]; then
+  # no env(1) is needed for this: export -p is a list of commands; what it takes for one inside a value is unset anyway
+  set -f
+  IFS='
+'
+  for remoto_line in $(export -p); do
+    remoto_name=${remoto_line#export }
+    remoto_name=${remoto_name#declare -x }
+    remoto_name=${remoto_name%%=*}
+    case $remoto_name in
+      ''|[0-9]*|*[!A-Za-z0-9_]*) ;;
+      *) unset "$remoto_name" ;;
+    esac
+  done
+  unset IFS
+  set +f
+fi
+while [ "$1" != -- ]; do
+  export "$1"
+  shift
+done
+shift
+: "${PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+if [ -n "$remoto_folder" ] && ! cd -- "$remoto_folder"; then
+  echo "$remoto_mark failed folder" >&2
+  exit 126
+fi
+if [ "$remoto_form" = line ]; then
+  /bin/sh -c "$@"
+else
+  # a program before a builtin of that name, as everywhere else: their echo and printf differ
+  remoto_kind=
+  case $1 in
+    */*) if [ -x "$1" ] && [ ! -d "$1" ]; then remoto_kind=program; fi ;;
+    *)
+      set -f
+      IFS=:
+      for remoto_path in $PATH; do
+        if [ -x "$remoto_path/$1" ] && [ ! -d "$remoto_path/$1" ]; then
+          remoto_kind=program
+          break
+        fi
+      done
+      unset IFS
+      set +f
+      if [ -z "$remoto_kind" ] && command -v "$1" > /dev/null 2>&1; then remoto_kind=builtin; fi
+      ;;
+  esac
+  case $remoto_kind in
+    program) (exec "$@") ;;
+    builtin) ("$@") ;;
+    *)
+      echo "$remoto_mark failed program" >&2
+      exit 127
+      ;;
+  esac
+fi
+remoto_status=$?
+echo "$remoto_mark ended $remoto_status" >&2
+exit $remoto_status
