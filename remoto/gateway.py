@@ -8,14 +8,13 @@ anybody put a bound on the wait for it.
 from __future__ import annotations
 
 import atexit
-import base64
+import binascii
 import functools
 import inspect
 import itertools
 import logging
 import os
 import re
-import secrets
 import shlex
 import subprocess
 import time
@@ -127,7 +126,7 @@ _worker_numbers = itertools.count()
 def _packed(name: str | None) -> str:
     """The text of one of the far side's modules, or of execnet's own for None, packed for the first line."""
     text = inspect.getsource(gateway_base) if name is None else remote.source(name)
-    return base64.b64encode(zlib.compress(text.encode("utf-8"))).decode("ascii")
+    return binascii.b2a_base64(zlib.compress(text.encode("utf-8")), newline=False).decode("ascii")
 
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
@@ -165,7 +164,7 @@ def open_gateway(
     :raises ConnectError: it could not be opened; nothing is left of it.
     """
     worker = f"remoto{next(_worker_numbers)}"
-    marker = f"remoto-ready-{secrets.token_hex(8)}"
+    marker = f"remoto-ready-{os.urandom(8).hex()}"
     try:
         io = ProcessIO(argv, host, logger)
     except OSError as error:

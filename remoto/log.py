@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from typing import Any, Callable
 
 import execnet
@@ -17,6 +16,8 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
 
     :param name: usually the connection's hostname; this machine's name by default.
     """
+    import socket  # only here: it takes as long to import as all of this package
+
     global _handler
     root = logging.getLogger()
     logger = logging.getLogger(name or socket.gethostname())

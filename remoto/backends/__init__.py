@@ -6,7 +6,6 @@ import functools
 import logging
 import re
 import shlex
-import socket
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -253,6 +252,8 @@ def needs_ssh(hostname: str, _socket: Any = None) -> bool:
     name = hostname.lower()
     if name in LOCAL_NAMES:
         return False
+    import socket
+
     here = (_socket or socket).gethostname().lower()
     if name in (here, here.split(".")[0]):
         return False
@@ -262,4 +263,6 @@ def needs_ssh(hostname: str, _socket: Any = None) -> bool:
 
 @functools.cache
 def _fqdn(here: str) -> str:
+    import socket
+
     return socket.getfqdn()

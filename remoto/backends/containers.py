@@ -8,8 +8,8 @@ command's.
 from __future__ import annotations
 
 import functools
+import os
 import re
-import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -94,7 +94,7 @@ class ContainerConnection(BaseConnection):
             variables.update((name.encode(), value.encode()) for name, value in self.env.items())
         for more in (request["env"], request["extend_env"]):
             variables.update(more or {})
-        mark = f"remoto-{secrets.token_hex(8)}".encode("ascii")
+        mark = f"remoto-{os.urandom(8).hex()}".encode("ascii")
         client = [word.encode("utf-8", "surrogateescape") for word in self.client()]
         return {
             **request,

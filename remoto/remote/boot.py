@@ -1,14 +1,15 @@
 """RUNS ON THE FAR SIDE: the first thing in a gateway's Python. Starts execnet's loop and keeps the other modules' text."""
 
+import gc
 import os
 import sys
 
 
 def unpack(text):
-    import base64
+    import binascii
     import zlib
 
-    data = zlib.decompress(base64.b64decode(text))
+    data = zlib.decompress(binascii.a2b_base64(text))
     # Python 2 takes a coding line in bytes only
     return data if sys.version_info[0] == 2 else data.decode("utf-8")
 
@@ -41,6 +42,8 @@ SOURCES = {}
 
 
 def boot(execnet_source, execnet_version, sources, variables, marker, worker):
+    # compiling makes no garbage worth looking for: a fifth of the time
+    gc.disable()
     set_environment(variables)
     for name in sources:
         SOURCES[name] = unpack(sources[name])
@@ -52,6 +55,7 @@ def boot(execnet_source, execnet_version, sources, variables, marker, worker):
         problem = sys.exc_info()[1]
         sys.stderr.write("remoto: Python %s cannot run execnet %s: %s\n" % (found, execnet_version, problem))
         sys.exit(1)
+    gc.enable()
     io = main["init_popen_io"](main["get_execmodel"]("thread"))
     uid = os.getuid() if hasattr(os, "getuid") else -1
     io.write(("%s %d\n" % (marker, uid)).encode("ascii"))

@@ -1,0 +1,741 @@
+"""RUNS ON THE FAR SIDE, and here as well: the two ends of a transfer of files.
+
+One end sends, the other receives; which is which depends on the direction, so this is the one of these modules that the
+controller imports too. Between them goes a stream of records, many small ones or a part of a large file to a message:
+
+    sender                                          receiver
+    ENTRY for each file, folder and link, LISTED
+                                                    WANTED, in groups, for files that are not the same there; COMPARED
+    for each of them BEGIN, DATA..., END or SKIP
+    FINISH                                          DONE, or at any time FAILED
+
+Names are bytes. A receiver that is told so by ``confine`` takes nothing on trust: no entry gets it out of its folder.
+"""
+
+import binascii
+import errno
+import hashlib
+import os
+import stat
+import struct
+import sys
+
+PY2 = sys.version_info[0] == 2
+BLOCK = 256 * 1024
+# what may be on its way to a receiver that has not dealt with it yet: memory against the link's delay
+WINDOW = 8 * 1024 * 1024
+ACKNOWLEDGE = 1024 * 1024
+# nanoseconds: Python 2 sets times to the microsecond
+SAME_TIME = 2000
+
+HEAD = struct.Struct("!BI")
+ENTRY_HEAD = struct.Struct("!IBHqQH")
+FILE_HEAD = struct.Struct("!IHqQ")
+FAILURE_HEAD = struct.Struct("!iI")
+COUNT = struct.Struct("!I")
+
+ENTRY, LISTED, BEGIN, DATA, END, SKIP, FINISH = range(1, 8)
+WANTED, COMPARED, ACKNOWLEDGED, DONE, FAILED = range(11, 16)
+FILE, FOLDER, LINK, STREAM = range(1, 5)
+NO_PARENT = 0xFFFFFFFF
+# what a stream of bytes does not have
+NO_MODE = 0xFFFF
+NO_SIZE = 0xFFFFFFFFFFFFFFFF
+SET_ID = stat.S_ISUID | stat.S_ISGID
+
+
+class Failure(Exception):
+    """Why a path could not be sent or received."""
+
+    def __init__(self, path, code, text):
+        Exception.__init__(self, path, code, text)
+        self.path = path
+        self.code = code
+        self.text = text
+
+    @classmethod
+    def of(cls, path, error):
+        return cls(path, error.errno or 0, (error.strerror or str(error)))
+
+    def pack(self):
+        return FAILURE_HEAD.pack(self.code, len(self.path)) + self.path + self.text.encode("utf-8", "replace")
+
+    @classmethod
+    def unpack(cls, data):
+        code, length = FAILURE_HEAD.unpack_from(data)
+        path = data[FAILURE_HEAD.size : FAILURE_HEAD.size + length]
+        return cls(path, code, data[FAILURE_HEAD.size + length :].decode("utf-8", "replace"))
+
+
+class Unreadable(Failure):
+    """Something in the source is left out of the transfer."""
+
+
+class Gone(Exception):
+    """The other end is no longer there."""
+
+
+class Records(object):
+    """Records over execnet's channel. Whoever sends much of it lets ``window`` wait for the other end."""
+
+    def __init__(self, channel, timeout=None):
+        self.channel = channel
+        self.timeout = timeout
+        self.parts = []
+        self.size = 0
+        self.unacknowledged = 0
+        self.handled = 0
+        self.message = b""
+        self.offset = 0
+
+    def write(self, kind, data=b""):
+        self.parts.append(HEAD.pack(kind, len(data)))
+        self.parts.append(data)
+        self.size += HEAD.size + len(data)
+
+    def flush(self):
+        if not self.parts:
+            return
+        message = b"".join(self.parts)
+        self.parts = []
+        self.size = 0
+        self.unacknowledged += len(message)
+        try:
+            self.channel.send(message)
+        except (IOError, OSError):
+            raise Gone()
+
+    def read(self):
+        """The next record: its kind and its data."""
+        while self.offset >= len(self.message):
+            self.acknowledge()
+            try:
+                message = self.channel.receive(self.timeout)
+            except EOFError:
+                raise Gone()
+            # a Python 3 gets a Python 2's bytes as text, a character for each
+            self.message = message if isinstance(message, bytes) else message.encode("latin-1")
+            self.offset = 0
+        kind, length = HEAD.unpack_from(self.message, self.offset)
+        start = self.offset + HEAD.size
+        self.offset = start + length
+        return kind, self.message[start : self.offset]
+
+    def acknowledge(self):
+        self.handled += len(self.message)
+        self.message = b""
+        if self.handled >= ACKNOWLEDGE:
+            self.write(ACKNOWLEDGED, COUNT.pack(self.handled))
+            self.handled = 0
+            self.flush()
+
+
+def times(status):
+    """A file's time of change in nanoseconds."""
+    return int(round(status.st_mtime * 1e6)) * 1000 if PY2 else status.st_mtime_ns
+
+
+def set_times(path, nanoseconds):
+    if PY2:
+        os.utime(path, (nanoseconds / 1e9, nanoseconds / 1e9))
+    else:
+        os.utime(path, ns=(nanoseconds, nanoseconds))
+
+
+class Sender(object):
+    """Sends a file, a folder with all that is in it, or what can be read from a stream.
+
+    :param source: a path as bytes, or an object with ``read``.
+    :param accept: called with the path of each thing in a folder; False leaves it out.
+    :param report: called with the path, below the source, of each file that is about to be sent.
+    :param progress: called with the number of bytes sent, and of those to be sent.
+    """
+
+    def __init__(self, records, source, accept=None, report=None, progress=None):
+        self.records = records
+        self.source = source
+        self.accept = accept
+        self.report = report
+        self.progress = progress
+        self.paths = []  # of each entry; None where there is nothing to read
+        self.sizes = []
+        self.root_length = 0
+        self.wanted = []
+        self.compared = False
+        self.done = False
+        self.failures = []
+        self.sent = 0
+        self.total = 0
+
+    def run(self):
+        """Send it all; a Failure for what ends the transfer, while ``failures`` has what was left out."""
+        try:
+            self.send()
+        except Gone:
+            while True:
+                self.hear()  # it may have said why
+
+    def send(self):
+        if hasattr(self.source, "read"):
+            self.entry(NO_PARENT, STREAM, NO_MODE, 0, NO_SIZE, b"", b"", None)
+        else:
+            self.scan()
+        self.records.write(LISTED)
+        self.records.flush()
+        while not self.compared:
+            self.hear()
+        self.total = sum(self.sizes[index] for index in self.wanted if self.sizes[index] != NO_SIZE)
+        self.tell(0)
+        for index in self.wanted:
+            self.send_file(index)
+        self.records.write(FINISH, b"" if self.failures else b"complete")
+        self.records.flush()
+        while not self.done:
+            self.hear()
+
+    # listing
+
+    def scan(self):
+        root = os.path.realpath(self.source)
+        try:
+            status = os.stat(root)
+            if self.source.endswith(b"/") and not stat.S_ISDIR(status.st_mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except OSError as error:
+            raise Failure.of(self.source, error)
+        above = root if stat.S_ISDIR(status.st_mode) else os.path.dirname(root)
+        self.root_length = len(above.rstrip(b"/")) + 1
+        stack = [(NO_PARENT, root, b"", status)]
+        while stack:
+            parent, path, name, status = stack.pop()
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISREG(status.st_mode):
+                self.entry(parent, FILE, mode, times(status), status.st_size, name, b"", path)
+            elif stat.S_ISLNK(status.st_mode):
+                try:
+                    target = os.readlink(path)
+                except OSError as error:
+                    self.leave_out(Failure.of(path, error))
+                    continue
+                self.entry(parent, LINK, mode, 0, 0, name, target, None)
+            elif stat.S_ISDIR(status.st_mode):
+                try:
+                    names = sorted(os.listdir(path), reverse=True)
+                except OSError as error:
+                    failure = Failure.of(path, error)
+                    if parent == NO_PARENT:
+                        raise failure
+                    self.leave_out(failure)
+                    continue
+                index = self.entry(parent, FOLDER, mode, times(status), 0, name, b"", None)
+                for name in names:
+                    below = os.path.join(path, name)
+                    if self.accept is not None and not self.accept(below):
+                        continue
+                    try:
+                        stack.append((index, below, name, os.lstat(below)))
+                    except OSError as error:
+                        self.leave_out(Failure.of(below, error))
+            else:
+                failure = Failure(path, errno.EINVAL, "neither a file nor a folder nor a link")
+                if parent == NO_PARENT:
+                    raise failure
+                self.leave_out(failure)
+
+    def entry(self, parent, kind, mode, mtime, size, name, target, path):
+        self.records.write(ENTRY, ENTRY_HEAD.pack(parent, kind, mode, mtime, size, len(name)) + name + target)
+        self.paths.append(path)
+        self.sizes.append(size)
+        self.flow()
+        return len(self.paths) - 1
+
+    def leave_out(self, failure):
+        """Go on without something: the receiver and the caller are told, and nothing is deleted for its absence."""
+        self.failures.append(failure)
+        self.records.write(SKIP, failure.pack())
+
+    # sending
+
+    def send_file(self, index):
+        path = self.paths[index]
+        try:
+            if path is None:
+                self.send_stream(index)
+            else:
+                fd = self.reading(path, os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    self.send_open_file(index, fd, path)
+                finally:
+                    os.close(fd)
+        except Unreadable as failure:
+            self.leave_out(failure)
+        self.flow()
+
+    def reading(self, path, call, *args):
+        try:
+            return call(*args)
+        except (IOError, OSError) as error:
+            raise Unreadable.of(path, error)
+
+    def send_open_file(self, index, fd, path):
+        before = self.reading(path, os.fstat, fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise Unreadable(path, errno.EINVAL, "is no longer a file")
+        self.total += before.st_size - self.sizes[index]
+        if self.report is not None:
+            self.report(path[self.root_length :])
+        self.begin(index, stat.S_IMODE(before.st_mode), times(before), before.st_size)
+        digest = hashlib.sha256()
+        unread = before.st_size
+        while unread:
+            block = self.reading(path, os.read, fd, min(unread, BLOCK))
+            if not block:
+                break
+            unread -= len(block)
+            self.send_block(block, digest)
+        after = self.reading(path, os.fstat, fd)
+        if unread or (after.st_size, times(after)) != (before.st_size, times(before)):
+            raise Unreadable(path, errno.EBUSY, "changed while it was sent")
+        self.records.write(END, digest.digest())
+
+    def send_stream(self, index):
+        self.begin(index, NO_MODE, 0, NO_SIZE)
+        digest = hashlib.sha256()
+        while True:
+            block = self.reading(b"", self.source.read, BLOCK)
+            if not block:
+                break
+            if not isinstance(block, bytes):
+                raise TypeError("not an open binary file: it gives %s" % type(block).__name__)
+            self.total += len(block)
+            self.send_block(block, digest)
+        self.records.write(END, digest.digest())
+
+    def begin(self, index, mode, mtime, size):
+        self.records.write(BEGIN, FILE_HEAD.pack(index, mode, mtime, size))
+
+    def send_block(self, block, digest):
+        digest.update(block)
+        self.records.write(DATA, block)
+        self.sent += len(block)
+        self.flow()
+
+    def flow(self):
+        """Send what is enough for a message, once the receiver has dealt with what went before."""
+        if self.records.size < BLOCK:
+            return
+        while self.records.unacknowledged > WINDOW:
+            self.hear()
+        self.records.flush()
+        if self.compared:
+            self.tell(self.sent)
+
+    def tell(self, sent):
+        if self.progress is not None:
+            self.progress(sent, self.total)
+
+    def hear(self):
+        kind, data = self.records.read()
+        if kind == ACKNOWLEDGED:
+            self.records.unacknowledged -= COUNT.unpack(data)[0]
+        elif kind == WANTED:
+            self.wanted.extend(struct.unpack("!%dI" % (len(data) // 4), data))
+        elif kind == COMPARED:
+            self.compared = True
+        elif kind == DONE:
+            self.tell(self.sent)
+            self.done = True
+        elif kind == FAILED:
+            raise Failure.unpack(data)
+
+
+class Receiver(object):
+    """Receives what a Sender sends.
+
+    :param destination: a path as bytes.
+    :param name: what it is called below ``destination`` where that is a folder; empty: the folder becomes its copy.
+    :param delete: remove what is in a folder and was not in the folder sent.
+    :param confine: the sender is not trusted.
+    :param progress: as the Sender's.
+    """
+
+    def __init__(self, records, destination, name, delete=False, confine=False, progress=None):
+        self.records = records
+        self.destination = destination
+        self.name = name
+        self.delete = delete
+        self.confine = confine
+        self.progress = progress
+        self.folders = {}  # index of an entry: its path
+        self.names = {}  # path of a folder: the names in it that have been sent
+        self.attributes = []  # path, mode and time of folders, for the end
+        self.links = []
+        self.wanted = {}
+        self.news = []
+        self.count = 0
+        self.file = None
+        self.failures = []
+        self.received = 0
+        self.total = 0
+
+    def run(self):
+        """Receive it all; Failure where that can't be done."""
+        complete = None
+        try:
+            while complete is None:
+                kind, data = self.records.read()
+                if kind == DATA:
+                    self.write(data)
+                elif kind == BEGIN:
+                    self.begin(data)
+                elif kind == END:
+                    self.end(data)
+                elif kind == ENTRY:
+                    self.entry(data)
+                elif kind == SKIP:
+                    self.drop()
+                    self.failures.append(Failure.unpack(data))
+                elif kind == LISTED:
+                    self.tell_wanted()
+                    self.records.write(COMPARED)
+                    self.records.flush()
+                    self.tell()
+                elif kind == FINISH:
+                    complete = bool(data)
+                elif kind == FAILED:
+                    raise Failure.unpack(data)
+            for path, target in self.links:
+                self.make_link(path, target)
+            if complete and self.delete:
+                self.delete_others()
+        finally:
+            self.drop()
+            self.set_attributes(quiet=complete is None)
+        self.tell()
+        self.records.write(DONE)
+        self.records.flush()
+
+    # comparing
+
+    def entry(self, data):
+        parent, kind, mode, mtime, size, length = ENTRY_HEAD.unpack_from(data)
+        name = data[ENTRY_HEAD.size : ENTRY_HEAD.size + length]
+        target = data[ENTRY_HEAD.size + length :]
+        index = self.count
+        self.count += 1
+        if self.confine and mode != NO_MODE:
+            mode &= ~SET_ID
+        if index == 0:
+            path = self.place(kind)
+        else:
+            path = os.path.join(self.folder(parent), self.checked(parent, name))
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise Failure.of(path, error)
+            status = None
+        try:
+            if kind == FOLDER:
+                self.folders[index] = path
+                self.names[path] = set()
+                self.make_folder(path, status, mode, mtime, index == 0)
+            elif kind == LINK:
+                self.check_link(path, target)
+                self.links.append((path, target))
+            elif kind == STREAM or not self.same(path, status, mode, mtime, size):
+                self.wanted[index] = path
+                self.news.append(index)
+                if size != NO_SIZE:
+                    self.total += size
+                if len(self.news) >= 1024:
+                    self.tell_wanted()
+        except OSError as error:
+            raise Failure.of(path, error)
+
+    def place(self, kind):
+        """Where the thing itself goes."""
+        path = self.destination.rstrip(b"/") or self.destination[:1]
+        if kind == LINK:
+            raise self.refused("a link where a file or folder was asked for")
+        if os.path.isdir(path):
+            # a link to a folder stands for the folder
+            path = os.path.realpath(path)
+            if not self.name and kind != FOLDER:
+                raise Failure(self.destination, errno.EISDIR, os.strerror(errno.EISDIR))
+            return os.path.join(path, self.name) if self.name else path
+        if kind != FOLDER:
+            if path != self.destination:
+                raise Failure(self.destination, errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            # the file that a link stands for is replaced, not the link
+            return os.path.realpath(path) if os.path.islink(path) else path
+        return path
+
+    def folder(self, index):
+        try:
+            return self.folders[index]
+        except KeyError:
+            raise self.refused("a name in a folder that was not sent")
+
+    def checked(self, parent, name):
+        known = self.names[self.folders[parent]]
+        if not name or name in (b".", b"..") or b"/" in name or b"\0" in name or name in known:
+            raise self.refused("the name %r" % (name,))
+        known.add(name)
+        return name
+
+    def check_link(self, path, target):
+        """A link that leads out of the folder is refused; after this its steps up can be counted, whatever else is linked."""
+        if not self.confine:
+            return
+        below = path[len(self.folders[0].rstrip(b"/")) + 1 :]
+        steps = [step for step in target.split(b"/") if step not in (b"", b".")]
+        up = 0
+        while up < len(steps) and steps[up] == b"..":
+            up += 1
+        if target.startswith(b"/") or up > below.count(b"/") or b".." in steps[up:] or not target or b"\0" in target:
+            raise Failure(path, errno.EPERM, "refused: a link that points out of the folder, to %r" % (target,))
+
+    def refused(self, what):
+        return Failure(self.destination, errno.EPERM, "refused: the other side sent %s" % what)
+
+    def make_folder(self, path, status, mode, mtime, is_root):
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            if is_root:
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            os.unlink(path)
+            status = None
+        if status is None:
+            if is_root:
+                os.makedirs(path)
+            else:
+                os.mkdir(path)
+            status = os.lstat(path)
+        elif is_root:
+            # a folder that is there, such as /tmp, is given contents; it keeps its own mode and time
+            mode, mtime = stat.S_IMODE(status.st_mode), None
+        # until the end, it must take files
+        if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+        self.attributes.append((path, mode, mtime))
+
+    def same(self, path, status, mode, mtime, size):
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return False
+        if status.st_size != size or abs(times(status) - mtime) >= SAME_TIME:
+            return False
+        if stat.S_IMODE(status.st_mode) != mode:
+            os.chmod(path, mode)
+        return True
+
+    def tell_wanted(self):
+        self.records.write(WANTED, struct.pack("!%dI" % len(self.news), *self.news))
+        self.records.flush()
+        self.news = []
+
+    # receiving
+
+    def begin(self, data):
+        index, mode, mtime, size = FILE_HEAD.unpack(data)
+        path = self.wanted.pop(index, None)
+        if path is None or self.file is not None:
+            raise self.refused("a file that was not asked for")
+        if self.confine and mode != NO_MODE:
+            mode &= ~SET_ID
+        self.file = NewFile(path, mode, mtime, size)
+        try:
+            self.file.open()
+        except (IOError, OSError) as error:
+            raise Failure.of(path, error)
+
+    def write(self, data):
+        if self.file is None:
+            raise self.refused("data of no file")
+        try:
+            self.file.write(data)
+        except (IOError, OSError) as error:
+            raise Failure.of(self.file.path, error)
+        self.received += len(data)
+        self.tell()
+
+    def end(self, digest):
+        if self.file is None:
+            raise self.refused("the end of no file")
+        path = self.file.path
+        try:
+            if self.file.size not in (NO_SIZE, self.file.written) or self.file.digest.digest() != digest:
+                raise Failure(path, errno.EIO, "arrived damaged: its size or digest is not what was sent")
+            self.file.finish()
+            self.make_way(path)
+            self.file.put_in_place()
+            self.file = None
+        except (IOError, OSError) as error:
+            raise Failure.of(path, error)
+
+    def drop(self):
+        if self.file is not None:
+            self.file.drop()
+            self.file = None
+
+    def tell(self):
+        if self.progress is not None:
+            self.progress(self.received, max(self.total, self.received))
+
+    # afterwards
+
+    def make_way(self, path):
+        """What a rename can't replace."""
+        try:
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                if self.delete:
+                    remove(path)
+                else:
+                    os.rmdir(path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def make_link(self, path, target):
+        temporary = beside(path)
+        try:
+            if os.path.islink(path) and os.readlink(path) == target:
+                return
+            self.make_way(path)
+            os.symlink(target, temporary)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise Failure.of(path, error)
+
+    def delete_others(self):
+        for folder, names in self.names.items():
+            for name in os.listdir(folder):
+                if name not in names:
+                    path = os.path.join(folder, name)
+                    try:
+                        remove(path)
+                    except OSError as error:
+                        raise Failure.of(path, error)
+
+    def set_attributes(self, quiet):
+        """Modes and times of folders, the lowest first: what is made in a folder changes its time."""
+        for path, mode, mtime in reversed(self.attributes):
+            try:
+                status = os.lstat(path)
+                if mtime is not None and abs(times(status) - mtime) >= SAME_TIME:
+                    set_times(path, mtime)
+                if stat.S_IMODE(status.st_mode) != mode:
+                    os.chmod(path, mode)
+            except OSError as error:
+                if not quiet:
+                    raise Failure.of(path, error)
+
+
+class NewFile(object):
+    """A file on its way, beside its place until it is whole."""
+
+    def __init__(self, path, mode, mtime, size):
+        self.path = path
+        self.mode = mode
+        self.mtime = mtime
+        self.size = size
+        self.written = 0
+        self.digest = hashlib.sha256()
+        self.temporary = beside(path)
+        self.fd = None
+
+    def open(self):
+        self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+    def write(self, data):
+        self.digest.update(data)
+        self.written += len(data)
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+    def finish(self):
+        mode = self.mode
+        try:
+            old = os.stat(self.path)
+        except OSError:
+            old = None
+        if old is not None and stat.S_ISREG(old.st_mode):
+            if mode == NO_MODE:
+                mode = stat.S_IMODE(old.st_mode)
+            own = os.fstat(self.fd)
+            if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
+                try:
+                    os.fchown(self.fd, old.st_uid, old.st_gid)
+                except OSError:
+                    pass  # it takes root to give a file away
+        if mode == NO_MODE:
+            mode = 0o666 & ~umask()
+        os.fchmod(self.fd, mode)
+        fd, self.fd = self.fd, None
+        # an error of a late write, such as a quota on NFS, shows here
+        os.close(fd)
+        if self.size != NO_SIZE:
+            set_times(self.temporary, self.mtime)
+
+    def put_in_place(self):
+        os.rename(self.temporary, self.path)
+
+    def drop(self):
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+        try:
+            os.unlink(self.temporary)
+        except OSError:
+            pass  # it was never made, or has gone with its folder
+
+
+def beside(path):
+    """A name for a temporary file: short, since the real name may be as long as names can be."""
+    return os.path.join(os.path.dirname(path), b".remoto-" + binascii.hexlify(os.urandom(8)))
+
+
+def umask():
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def remove(path):
+    """A file or link, or a folder with all that is in it; links are not followed."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        return
+    if os.lstat(path).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.chmod(path, 0o700)
+    for name in os.listdir(path):
+        remove(os.path.join(path, name))
+    os.rmdir(path)
+
+
+# what the controller starts
+
+
+def serve(channel, end):
+    """Run one end; what the other end must know of a failure is sent to it."""
+    try:
+        end.run()
+    except Failure as failure:
+        try:
+            end.records.write(FAILED, failure.pack())
+            end.records.flush()
+        except Gone:
+            pass
+    except Gone:
+        pass
+
+
+def put(channel, destination, name, delete):
+    serve(channel, Receiver(Records(channel), destination, name, delete))
+
+
+def get(channel, source):
+    serve(channel, Sender(Records(channel), source))

@@ -1,0 +1,184 @@
+"""Container engines for the tests alone: a Docker daemon, and a podman with storage and settings of its own.
+
+They need root, but no systemd, no registry and no network, and leave the machine's own engines alone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import images
+
+#: seconds
+START_TIMEOUT = 30
+#: seconds for one command of a client; an import copies a whole image
+CLIENT_TIMEOUT = 120
+
+#: Ignores SIGTERM and reaps nobody, as many a container's main process; and ends one day, should the tests be killed.
+IDLE = ("sleep", "7200")
+
+
+class Engine:
+    """A container engine for the length of a ``with`` block.
+
+    ``executable`` works as a plain command wherever ``environment`` is set.
+    """
+
+    executable: str
+
+    def __init__(self) -> None:
+        # not pytest's folders: their long names don't leave enough of a Unix socket's 107 characters
+        self.folder = Path(tempfile.mkdtemp(prefix=f"remoto-{self.executable}-"))
+        self.environment: dict[str, str] = {}
+        self._images: dict[str, str] = {}
+
+    def __enter__(self) -> Engine:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            containers = self.client("ps", "--all", "--quiet").split()
+            if containers:
+                self.client("rm", "--force", "--volumes", *containers)
+        finally:
+            self._end()
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def run(self, image: str, command: Sequence[str] = IDLE) -> str:
+        """The name of a new container of an image of :mod:`images`, ``python`` or ``shell``, that is running now."""
+        name = f"remoto-{image}-{secrets.token_hex(4)}"
+        # without a grace period, since the usual 10 seconds would be spent in vain at each stop and rm
+        options = ["--detach", "--network=none", "--stop-timeout=0", f"--name={name}"]
+        self.client("run", *options, self._image(image), *command)
+        return name
+
+    def stop(self, name: str) -> None:
+        self.client("stop", name)
+
+    def remove(self, name: str) -> None:
+        self.client("rm", "--force", "--volumes", name)
+
+    def client(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> str:
+        """The output of a command of the engine's client.
+
+        :raises RuntimeError: when it fails; holds the client's own words.
+        """
+        done = subprocess.run(
+            [self.executable, *arguments],
+            env={**os.environ, **self.environment},
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_TIMEOUT,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.executable} {arguments[0]} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def _image(self, image: str) -> str:
+        if image not in self._images:
+            self._images[image] = images.named(image) or self._imported(image)
+        return self._images[image]
+
+    def _imported(self, image: str) -> str:
+        name = f"remoto-tests-{image}"
+        with images.tarball(image).open("rb") as tar:
+            self.client("import", "-", name, stdin=tar.fileno())
+        return name
+
+
+class Docker(Engine):
+    executable = "docker"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.environment = {"DOCKER_HOST": f"unix://{self.folder}/socket"}
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def _start(self) -> None:
+        log = self.folder / "log"
+        # A mount and a process namespace for the daemon: with it, however it ends, go its mounts, containerd and the
+        # containers. setpriv ends it when the tests are killed, the session keeps Ctrl-C at the tests from it.
+        command = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child"]
+        command += ["dockerd", "--host", self.environment["DOCKER_HOST"], "--pidfile", f"{self.folder}/pid"]
+        command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
+        command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
+        with log.open("wb") as output:
+            self._daemon = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                self.client("info")
+                return
+            except RuntimeError as error:
+                if self._daemon.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"dockerd does not answer: {error}{log.read_text()[-2000:]}") from None
+            time.sleep(0.05)
+
+    def _end(self) -> None:
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait()
+        super()._end()
+
+
+class Podman(Engine):
+    executable = "podman"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.environment = {
+            "CONTAINERS_CONF": f"{self.folder}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{self.folder}/storage.conf",
+        }
+
+    def _start(self) -> None:
+        # runc: crun refuses a hybrid cgroup layout. The limits: the default ones can't be set without CAP_SYS_RESOURCE.
+        # lock_type: the default is one piece of shared memory for all podmans of the machine.
+        Path(self.environment["CONTAINERS_CONF"]).write_text(
+            f"""\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+lock_type = "file"
+tmp_dir = "{self.folder}/tmp"
+"""
+        )
+        Path(self.environment["CONTAINERS_STORAGE_CONF"]).write_text(
+            f"""\
+[storage]
+driver = "vfs"
+graphroot = "{self.folder}/storage"
+runroot = "{self.folder}/run"
+"""
+        )
+        self.client("info")
+
+    def _end(self) -> None:
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            target = line.split()[1]
+            if target.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "--lazy", target], check=True)
+        super()._end()

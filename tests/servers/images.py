@@ -1,0 +1,102 @@
+"""Root file systems for the tests' containers, built on this machine, since no registry may be in reach.
+
+``python`` is a small Debian with Python 3; ``shell`` is busybox and nothing else. Each is built once and kept as a tar in
+REMOTO_TEST_CACHE (by default ~/.cache/remoto-tests), for any number of test runs at the same time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: part of the tars' names: raise it when a change here must reach machines that hold the tars of before
+EDITION = 1
+
+BUILD_TIMEOUT = 600
+
+#: half of what debootstrap leaves, and every container of the vfs driver is a copy of all of it
+UNNEEDED = ["dev/*", "proc/*", "sys/*", "var/cache/apt/*", "var/lib/apt/lists/*"] + [
+    f"usr/share/{name}/*" for name in ("doc", "locale", "man")
+]
+
+
+def named(image: str) -> str | None:
+    """The image that REMOTO_TEST_IMAGE_PYTHON or REMOTO_TEST_IMAGE_SHELL names, to be used instead of one built here."""
+    return os.environ.get(f"REMOTO_TEST_IMAGE_{image.upper()}") or None
+
+
+def tarball(image: str) -> Path:
+    """The tar of the root file system ``image``, built if it isn't there yet."""
+    cache = Path(os.environ.get("REMOTO_TEST_CACHE") or Path.home() / ".cache" / "remoto-tests")
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / f"{image}-{EDITION}.tar"
+    with _alone(cache / "lock"):
+        if not path.exists():
+            # beside its place, so that the rename is atomic and a build that was interrupted leaves no half of a tar
+            with tempfile.TemporaryDirectory(dir=cache) as work:
+                root = Path(work, "root")
+                root.mkdir()
+                BUILDERS[image](root)
+                unpacked = [f"--exclude=./{pattern}" for pattern in UNNEEDED]
+                _run(["tar", "-C", root, *unpacked, "-cf", Path(work, "tar"), "."])
+                Path(work, "tar").rename(path)
+    return path
+
+
+def _debian(root: Path) -> None:
+    mirror, release = _mirror()
+    packages = "python3-minimal,libpython3-stdlib"
+    # in a mount namespace of its own: whatever debootstrap mounts below `root` goes with it, also when it fails
+    _run(["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}", release, root, mirror])
+
+
+def _busybox(root: Path) -> None:
+    with tempfile.TemporaryDirectory() as download:
+        # downloaded, not installed: busybox-static and busybox conflict. apt's own user may not write here, so it is root
+        _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "busybox-static"], cwd=download)
+        (package,) = Path(download).glob("*.deb")
+        _run(["dpkg-deb", "--extract", package, download])
+        (busybox,) = Path(download).glob("**/bin/busybox")
+        for folder in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
+            (root / folder).mkdir()
+        (root / "tmp").chmod(0o1777)
+        busybox.rename(root / "bin/busybox")
+    for applet in _run([root / "bin/busybox", "--list"]).split():
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
+    (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
+
+
+BUILDERS = {"python": _debian, "shell": _busybox}
+
+
+def _mirror() -> tuple[str, str]:
+    """Where this machine's own packages come from, and the name of its release, as apt read them from its sources."""
+    release = _run(["sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"']).strip()
+    targets = _run(["apt-get", "indextargets", "--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"])
+    for component, its_release, uri in map(str.split, targets.splitlines()):
+        if (component, its_release) == ("main", release):
+            return uri, release
+    raise RuntimeError(f"apt has no source for {release} main:\n{targets}")
+
+
+def _run(command: list[str | Path], **keywords: object) -> str:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_TIMEOUT, **keywords
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
