@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import binascii
+import copy
 import functools
 import inspect
 import itertools
@@ -189,7 +190,16 @@ def open_gateway(
 
 
 def new_group() -> execnet.Group:
-    """An execnet group that leaves no handler for the interpreter's end behind: remoto has one for all its gateways."""
+    """An execnet group that registers no handler for the interpreter's end: remoto has one for all its gateways."""
+    group = copy.copy(_group_template())
+    group._gateways = []
+    group._gateways_to_join = []
+    return group
+
+
+@functools.lru_cache(maxsize=None)
+def _group_template() -> execnet.Group:
+    # atexit keeps a place for each handler that was ever registered, also for one that was taken back
     group = execnet.Group()
     atexit.unregister(group._cleanup_atexit)
     return group
