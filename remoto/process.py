@@ -270,9 +270,10 @@ class _Call:
     def answer(self) -> tuple[list[str], list[str], int]:
         """The one answer of a check."""
         stdout, stderr, status = self._receive(self.timeout)
-        lines = _lines(stderr)
-        self._check_client(status, lines)
-        return _lines(stdout), lines, status
+        result = _lines(stdout), _lines(stderr), status
+        # docker and podman tell of some of their problems on stdout
+        self._check_client(status, [*result[1], *result[0]])
+        return result
 
     def stream(self, receivers: Mapping[int, Receiver], errors: str, until_result: bool = False) -> int:
         """Hand each line to its receiver as it comes; the exit code.
@@ -297,8 +298,7 @@ class _Call:
                 self._check_client(data, _lines(b"".join(last_words)))
                 return int(data)
             data = _as_bytes(data)
-            if name == STDERR:
-                last_words.append(data)
+            last_words.append(data)
             try:
                 receivers[name](lines[name].feed(data))
             except BaseException:

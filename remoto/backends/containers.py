@@ -119,7 +119,7 @@ class ContainerConnection(BaseConnection):
         """
         said = "\n".join(words)
         if status is None:
-            kind, reason = "client", f"{self.executable} can't be run on {self.hostname}"
+            kind, reason, status = "client", f"{self.executable} can't be run on {self.hostname}", 127
         else:
             kind, reason = "other", "the client failed"
             for pattern, its_kind, its_reason in _SYMPTOMS:

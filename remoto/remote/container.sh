@@ -4,6 +4,8 @@
 remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4
 shift 4
 echo "$remoto_mark started $$" >&2
+# what this shell says itself, such as Killed, is not the command's
+exec 3>&2 2> /dev/null
 if [ "$remoto_env" = replace ]; then
   # no env(1) is needed for this: export -p is a list of commands; what it takes for one inside a value is unset anyway
   set -f
@@ -27,12 +29,12 @@ while [ "$1" != -- ]; do
 done
 shift
 : "${PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
-if [ -n "$remoto_folder" ] && ! cd -- "$remoto_folder"; then
-  echo "$remoto_mark failed folder" >&2
+if [ -n "$remoto_folder" ] && ! cd -- "$remoto_folder" 2>&3; then
+  echo "$remoto_mark failed folder" >&3
   exit 126
 fi
 if [ "$remoto_form" = line ]; then
-  /bin/sh -c "$@"
+  /bin/sh -c "$@" 2>&3 3>&-
 else
   # a program before a builtin of that name, as everywhere else: their echo and printf differ
   remoto_kind=
@@ -53,14 +55,14 @@ else
       ;;
   esac
   case $remoto_kind in
-    program) (exec "$@") ;;
-    builtin) ("$@") ;;
+    program) (exec "$@") 2>&3 3>&- ;;
+    builtin) ("$@") 2>&3 3>&- ;;
     *)
-      echo "$remoto_mark failed program" >&2
+      echo "$remoto_mark failed program" >&3
       exit 127
       ;;
   esac
 fi
 remoto_status=$?
-echo "$remoto_mark ended $remoto_status" >&2
+echo "$remoto_mark ended $remoto_status" >&3
 exit $remoto_status
