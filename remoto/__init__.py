@@ -7,9 +7,10 @@
 (['hello'], [], 0)
 """
 
-from . import backends, connection, exc, process, util
+from . import backends, connection, exc, file_sync, process, util
 from .connection import Connection
+from .file_sync import rsync
 
-__all__ = ["Connection", "backends", "connection", "exc", "process", "util"]
+__all__ = ["Connection", "backends", "connection", "exc", "file_sync", "process", "rsync", "util"]
 
 __version__ = "2.0.0"

@@ -6,6 +6,8 @@
             ContainerError        (also RuntimeError)
         ConnectionLost            (also RuntimeError and OSError)
         CommandError              (also RuntimeError)
+        FileTransferError         (also OSError)
+        RsyncError                (also execnet.HostNotFound and OSError)
 
 and, under the names that programs have always found here, execnet's own four: ``HostNotFound``,
 ``RemoteError``, ``TimeoutError``, ``DataFormatError``.
@@ -14,7 +16,7 @@ and, under the names that programs have always found here, execnet's own four: `
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
 
@@ -24,10 +26,12 @@ __all__ = [
     "ConnectionLost",
     "ContainerError",
     "DataFormatError",
+    "FileTransferError",
     "HostNotFound",
     "InvalidHostname",
     "RemoteError",
     "RemotoError",
+    "RsyncError",
     "TimeoutError",
 ]
 
@@ -132,3 +136,47 @@ class CommandError(RemotoError, RuntimeError):
         self.exit_code = exit_code
         self.traceback = traceback
         super().__init__(f"Failed to execute command: {command}")
+
+
+class FileTransferError(RemotoError, OSError):
+    """Files could not be sent, written or read, on one side or the other.
+
+    :ivar str host: the connection's other side.
+    :ivar str what: what was to be done, such as ``put a.txt to /etc/``.
+    :ivar str path: the path that failed, the first where there are several; empty where there is none to name.
+    :ivar str reason: why, in plain words.
+    :ivar list failures: pairs of path and reason, of everything that failed.
+    :ivar errno: the error's number where the system gave one, else None.
+    """
+
+    def __init__(self, what: str, host: str, failures: Sequence[tuple[str, str]], errno: int | None = None) -> None:
+        self.what = what
+        self.host = host
+        self.failures = list(failures)
+        self.path, self.reason = self.failures[0]
+        more = f", and {len(self.failures) - 1} more" if len(self.failures) > 1 else ""
+        self._text = f"{host}: {what}: {f'{self.path}: ' if self.path else ''}{self.reason}{more}"
+        super().__init__(self._text)
+        self.errno = errno or None
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class RsyncError(RemotoError, HostNotFound, OSError):
+    """Some of several hosts could not be synchronised; the others were.
+
+    :ivar dict failures: the error of each host that failed.
+    :ivar list succeeded: the other hosts.
+    """
+
+    def __init__(self, failures: Mapping[str, Exception], succeeded: Sequence[str]) -> None:
+        self.failures = dict(failures)
+        self.succeeded = list(succeeded)
+        lines = [f"rsync failed on {len(self.failures)} of {len(self.failures) + len(self.succeeded)} hosts"]
+        lines += [f"{host}: {error}" for host, error in self.failures.items()]
+        self._text = "\n".join(lines)
+        super().__init__(self._text)
+
+    def __str__(self) -> str:
+        return self._text

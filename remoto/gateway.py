@@ -37,7 +37,7 @@ CONNECT_TIMEOUT = 60.0
 #: seconds between ssh's probes of a silent peer; ssh gives up after three of them (ssh_config(5), ServerAliveCountMax)
 KEEPALIVE = 20
 
-FAR_MODULES = ("command",)
+FAR_MODULES = ("command", "files")
 
 
 def split_hostname(hostname: str) -> list[str]:

@@ -67,6 +67,10 @@ class Failure(Exception):
         return cls(path, code, data[FAILURE_HEAD.size + length :].decode("utf-8", "replace"))
 
 
+class TheirFailure(Failure):
+    """One that the other end tells of."""
+
+
 class Unreadable(Failure):
     """Something in the source is left out of the transfer."""
 
@@ -346,7 +350,7 @@ class Sender(object):
             self.tell(self.sent)
             self.done = True
         elif kind == FAILED:
-            raise Failure.unpack(data)
+            raise TheirFailure.unpack(data)
 
 
 class Receiver(object):
@@ -394,7 +398,7 @@ class Receiver(object):
                     self.entry(data)
                 elif kind == SKIP:
                     self.drop()
-                    self.failures.append(Failure.unpack(data))
+                    self.failures.append(TheirFailure.unpack(data))
                 elif kind == LISTED:
                     self.tell_wanted()
                     self.records.write(COMPARED)
@@ -403,7 +407,7 @@ class Receiver(object):
                 elif kind == FINISH:
                     complete = bool(data)
                 elif kind == FAILED:
-                    raise Failure.unpack(data)
+                    raise TheirFailure.unpack(data)
             for path, target in self.links:
                 self.make_link(path, target)
             if complete and self.delete:

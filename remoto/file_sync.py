@@ -1,0 +1,386 @@
+"""Files: ``rsync`` a folder to hosts, ``put`` a file or folder on one, ``get`` one from there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, Callable, Union
+
+import execnet
+
+from .connection import Connection
+from .exc import ConnectionLost, FileTransferError, RsyncError
+from .gateway import RemoteFunction, lost
+from .remote import files
+from .util import RemoteError
+
+__all__ = ["get", "put", "rsync", "rsync_conn"]
+
+Path = Union[str, "os.PathLike[Any]"]
+Progress = Callable[[int, int], Any]
+
+#: hosts at a time
+PARALLEL = 32
+# seconds that a far side may take to remove what it has begun, after this side has given up
+ABANDON_TIMEOUT = 5.0
+
+_PUT = RemoteFunction("files", "put")
+_GET = RemoteFunction("files", "get")
+
+
+def put(
+    conn: Any,
+    source: Path | bytes | BinaryIO,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Copy a file, or a folder with all that is in it, from here to where the connection's commands run.
+
+    Each file is written beside its place and then renamed, so that a transfer that fails leaves the old file whole.
+    Modes, times and links are kept; what has the same size and time there already is not sent.
+
+    :param conn: a connection, of any backend.
+    :param source: a path; or the contents of a file, as bytes or as an object opened for reading bytes. A folder that
+        ends with ``/`` stands for its contents.
+    :param destination: a path there. Where it is a folder, the copy goes into it, unless it is that of a folder's
+        contents. A folder is made where it is missing; a file's is not.
+    :param progress: called with the number of bytes sent so far, and of those to be sent.
+    :param timeout: seconds without an answer after which this gives up; None for no bound.
+    :raises FileTransferError: also an OSError: something could not be sent or written; it names the host and the path.
+        What can't be read here does not keep the rest from being sent.
+    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+
+    >>> import os, tempfile
+    >>> from remoto import Connection
+    >>> folder = tempfile.mkdtemp()
+    >>> with Connection('localhost') as conn:
+    ...     put(conn, b'hello', os.path.join(folder, 'greeting'))
+    >>> open(os.path.join(folder, 'greeting')).read()
+    'hello'
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = io.BytesIO(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsencode(source)
+        _put(conn.inside(), f"put {_shown(path)}", path, destination, _name(path), progress=progress, timeout=timeout)
+    else:
+        _put(conn.inside(), "put data", source, destination, b"", progress=progress, timeout=timeout)
+
+
+def get(
+    conn: Any,
+    source: Path,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Copy a file, or a folder with all that is in it, from where the connection's commands run to here.
+
+    As :func:`put` in the other direction. The far side is not trusted: whatever it sends, nothing is written outside of
+    ``destination``. A link that points out of the folder, or has ``..`` behind a name, is refused, and the setuid and
+    setgid bits are not taken over.
+
+    :param conn: a connection, of any backend.
+    :param source: a path there. A folder that ends with ``/`` stands for its contents.
+    :param destination: a path here, which may be a folder.
+    :param progress: called with the number of bytes received so far, and of those to be received.
+    :param timeout: seconds without an answer after which this gives up; None for no bound.
+    :raises FileTransferError: also an OSError: something could not be read or written, or was refused.
+    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+
+    >>> import os, tempfile
+    >>> from remoto import Connection
+    >>> folder = tempfile.mkdtemp()
+    >>> with Connection('localhost') as conn:
+    ...     put(conn, b'hello', os.path.join(folder, 'there'))
+    ...     get(conn, os.path.join(folder, 'there'), os.path.join(folder, 'here'))
+    >>> open(os.path.join(folder, 'here')).read()
+    'hello'
+    """
+    path, here = _far_path(source), os.fsencode(destination)
+    gateway = conn.inside()
+    what = f"get {_shown(path)}"
+    with _transfer(gateway, what, _GET, {"source": path}, timeout) as records:
+        receiver = files.Receiver(records, here, _name(path), confine=True, progress=progress)
+        receiver.run()
+    if receiver.failures:
+        raise _error(gateway, what, receiver.failures)
+
+
+def rsync(
+    hosts: str | Iterable[str],
+    source: Path,
+    destination: Path,
+    logger: Any = None,
+    sudo: bool = False,
+    *,
+    delete: bool = False,
+    progress: Progress | None = None,
+    ssh_options: str | None = None,
+) -> None:
+    """Make a folder on hosts a copy of one here, sending what is not the same there.
+
+    Hosts are served side by side; one that fails does not keep the others from being finished. The name of each file that
+    is sent is logged at INFO.
+
+    :param hosts: a host's name, or several.
+    :param source: a folder, or a file.
+    :param destination: a path there: the folder's copy. It is made where it is missing.
+    :param logger: for the connections and the files' names; by default one for each host, named after it.
+    :param sudo: write as root, by sudo.
+    :param delete: remove what is there in the folder and not here.
+    :param progress: called with the number of bytes sent so far, and of those to be sent, to all hosts together; the
+        second number grows while hosts are still being asked what they need.
+    :param ssh_options: further options for ssh, one string.
+    :raises RsyncError: also an OSError and an execnet.HostNotFound: some of several hosts failed; it names each.
+    :raises ConnectError: there is one host, and it can't be reached.
+    :raises FileTransferError: there is one host, and something could not be sent or written.
+
+    >>> import os, tempfile
+    >>> source, destination = tempfile.mkdtemp(), tempfile.mkdtemp()
+    >>> with open(os.path.join(source, 'greeting'), 'w') as file:
+    ...     _ = file.write('hello')
+    >>> rsync('localhost', source, destination)
+    >>> open(os.path.join(destination, 'greeting')).read()
+    'hello'
+    """
+    # it takes longer to import than most of remoto
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = [hosts] if isinstance(hosts, str) else list(dict.fromkeys(hosts))
+    shares = _Shares(progress) if progress else None
+    more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
+    connections: list[Any] = []
+    stopped = threading.Event()
+    failures: dict[str, Exception] = {}
+
+    def serve(host: str) -> None:
+        try:
+            conn = Connection(host, logger, sudo, **more)
+            connections.append(conn)
+            try:
+                if not stopped.is_set():
+                    _sync(conn, source, destination, logger, delete, shares.of(host) if shares else None)
+            finally:
+                conn.exit()
+        except Exception as error:
+            failures[host] = error
+
+    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(names)))) as pool:
+        try:
+            for done in [pool.submit(serve, host) for host in names]:
+                done.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            # what the others wait for will not come any more
+            for conn in list(connections):
+                conn.exit()
+            raise
+    if failures and len(names) == 1:
+        raise failures[names[0]]
+    if failures:
+        ordered = {host: failures[host] for host in names if host in failures}
+        raise RsyncError(ordered, [host for host in names if host not in failures])
+
+
+def rsync_conn(
+    conn: Any,
+    source: Path,
+    destination: Path,
+    logger: Any = None,
+    *,
+    delete: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """As :func:`rsync`, through a connection that is open already, of any backend.
+
+    :param conn: a connection; it stays open.
+    :param source: a folder, or a file.
+    :param destination: a path there: the folder's copy. It is made where it is missing.
+    :param logger: for the files' names; the connection's by default.
+    :param delete: remove what is there in the folder and not here.
+    :param progress: called with the number of bytes sent so far, and of those to be sent.
+    :raises FileTransferError: also an OSError: something could not be sent or written.
+    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+    """
+    _sync(conn, source, destination, logger, delete, progress)
+
+
+def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None) -> None:
+    sync = _RSync(source, logger=logger or conn.logger, progress=progress)
+    sync.add_target(conn.inside(), destination, delete=delete)
+    sync.send()
+
+
+class _RSync(execnet.RSync):
+    """execnet's RSync, with its calls, over the protocol of :func:`put`.
+
+    execnet's own leaves out what it can't read without a word, refuses names that are not UTF-8, holds whole files in memory,
+    writes over the old file, and, in its version 2.1, makes every file executable whose mode has changed.
+    """
+
+    def __init__(
+        self,
+        sourcedir: Path,
+        callback: Any = None,
+        verbose: bool = True,
+        logger: Any = None,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(os.fspath(sourcedir), callback, verbose)
+        self._logger = logger
+        self._progress = progress
+        self._targets: list[tuple[Any, Path, Any, bool]] = []
+
+    def add_target(self, gateway: Any, destdir: Path, finishedcallback: Any = None, **options: Any) -> None:
+        self._targets.append((gateway, destdir, finishedcallback, options.get("delete", False)))
+
+    def send(self, raises: bool = True) -> None:
+        if raises and not self._targets:
+            raise OSError("no targets: add_target has not been called since the last send")
+        while self._targets:
+            gateway, destination, finished, delete = self._targets.pop(0)
+            path = os.fsencode(self._sourcedir)
+            _put(
+                gateway,
+                f"rsync {_shown(path)}",
+                path,
+                destination,
+                b"" if os.path.isdir(path) else _name(path),
+                delete=delete,
+                accept=lambda below: self.filter(os.fsdecode(below)),
+                report=functools.partial(self._report, gateway),
+                progress=self._progress,
+            )
+            if finished is not None:
+                finished()
+
+    def _report(self, gateway: Any, path: bytes) -> None:
+        # execnet's name for this is the one that programs override
+        self._report_send_file(gateway, _shown(path))
+
+    def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
+        if self._verbose:
+            self._logger.info("syncing file: %s", modified_rel_path)
+
+
+class _Shares:
+    """Adds up the progress of several hosts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._numbers: dict[str, tuple[int, int]] = {}
+
+    def of(self, host: str) -> Progress:
+        def tell(sent: int, total: int) -> None:
+            with self._lock:
+                self._numbers[host] = (sent, total)
+                sums = [sum(numbers) for numbers in zip(*self._numbers.values())]
+                self._progress(sums[0], sums[1])
+
+        return tell
+
+
+def _put(
+    gateway: Any,
+    what: str,
+    source: bytes | BinaryIO,
+    destination: Path,
+    name: bytes,
+    *,
+    delete: bool = False,
+    timeout: float | None = None,
+    **sender: Any,
+) -> None:
+    far_path = _far_path(destination)
+    what = f"{what} to {_shown(far_path)}"
+    request = {"destination": far_path, "name": name, "delete": delete}
+    with _transfer(gateway, what, _PUT, request, timeout) as records:
+        end = files.Sender(records, source, **sender)
+        try:
+            end.run()
+        except BaseException:
+            _abandon(records)
+            raise
+    if end.failures:
+        raise _error(gateway, what, end.failures)
+
+
+@contextlib.contextmanager
+def _transfer(
+    gateway: Any, what: str, function: RemoteFunction, request: dict[str, Any], timeout: float | None
+) -> Iterator[Any]:
+    """The records of a transfer; its errors become remoto's own, and its channel is closed at the end."""
+    host = _host(gateway)
+    try:
+        channel = function.start(gateway, request)
+    except OSError:
+        raise _lost(gateway, host, what) from None
+    try:
+        yield files.Records(channel, timeout)
+    except files.Failure as failure:
+        raise _error(gateway, what, [failure]) from None
+    except files.Gone:
+        raise _lost(gateway, host, what) from None
+    except execnet.TimeoutError:
+        raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")]) from None
+    except execnet.RemoteError as error:
+        raise FileTransferError(what, host, [("", RemoteError(str(error)).exception_line)]) from error
+    except struct.error as error:
+        raise FileTransferError(what, host, [("", f"the answer is not what a transfer sends: {error}")]) from None
+    finally:
+        channel.close()
+
+
+def _abandon(records: Any) -> None:
+    """Let the receiver there remove what it has begun, and wait for that."""
+    records.parts = []
+    records.write(files.FINISH)
+    try:
+        records.flush()
+        records.channel.waitclose(ABANDON_TIMEOUT)
+    except (files.Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
+        pass  # it has gone, and when its connection ends it does the same
+
+
+def _lost(gateway: Any, host: str, what: str) -> ConnectionLost:
+    words = lost(gateway, host, what).stderr
+    return ConnectionLost(host, what, "the connection ended before the transfer did", words)
+
+
+def _error(gateway: Any, what: str, failures: list[Any]) -> FileTransferError:
+    return FileTransferError(
+        what, _host(gateway), [(_shown(failure.path), failure.text) for failure in failures], failures[0].code
+    )
+
+
+def _host(gateway: Any) -> str:
+    return str(getattr(gateway, "remoteaddress", gateway))
+
+
+def _name(path: bytes) -> bytes:
+    """What a copy is called in a folder; nothing where the folder's contents are meant."""
+    name = os.path.basename(path)
+    return b"" if name in (b".", b"..") else name
+
+
+def _far_path(path: Any) -> bytes:
+    text = os.fspath(path)
+    data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
+    if not data or b"\0" in data:
+        raise ValueError(f"not a path: {path!r}")
+    return data
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
