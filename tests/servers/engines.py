@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -135,8 +136,12 @@ class Docker(Engine):
             time.sleep(0.05)
 
     def _end(self) -> None:
-        if self._daemon is not None:
-            self._daemon.kill()
+        if self._daemon is not None and self._daemon.poll() is None:
+            pid = self._daemon.pid
+            # unshare's only child is dockerd, the first process of its namespace: the kernel lets it end after all others
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for child in children or [pid]:
+                os.kill(int(child), signal.SIGKILL)
             self._daemon.wait()
         super()._end()
 

@@ -1,0 +1,404 @@
+"""The contract of run and check: the same over every backend."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from remoto.exc import CommandError
+from remoto.process import check, run
+
+
+def sh(script):
+    return ["sh", "-c", script]
+
+
+def wait_until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+# what goes in
+
+
+@pytest.mark.parametrize(
+    "words", [["a b"], [""], ["$HOME", "`id`", ";ls"], ["*", "?"], ["'", '"', "\\"], ["new\nline"], ["ä€😀"], ["-n"]]
+)
+def test_each_word_arrives_as_one_argument(conn, words):
+    script = 'for word in "$@"; do printf "<%s>" "$word"; done'
+    assert check(conn, ["sh", "-c", script, "sh", *words]).stdout == "".join(f"<{word}>" for word in words).split("\n")
+
+
+def test_a_string_goes_to_a_shell(conn):
+    assert check(conn, "echo one; echo two | tr a-z A-Z; exit 3", shell=True) == (["one", "TWO"], [], 3)
+
+
+def test_bytes_and_paths_are_words_too(conn, tmp_path):
+    from pathlib import Path
+
+    assert check(conn, [b"echo", Path("/some/where")]).stdout == ["/some/where"]
+
+
+def test_words_of_other_kinds_are_refused_before_anything_starts(conn):
+    with pytest.raises(TypeError, match="command.*int"):
+        check(conn, ["echo", 3])
+
+
+@pytest.mark.parametrize("text", ["text ä\n", b"bytes \xff\x00\n"])
+def test_stdin(conn, text):
+    data = text if isinstance(text, bytes) else text.encode()
+    octets = check(conn, ["od", "-An", "-v", "-tx1"], stdin=text).stdout
+    assert bytes.fromhex("".join(octets)) == data
+
+
+def test_ten_megabytes_of_stdin(conn):
+    assert check(conn, ["wc", "-c"], stdin=b"0123456789" * 1_000_000).stdout[0].split() == ["10000000"]
+
+
+def test_stdin_that_nobody_reads(conn):
+    assert check(conn, ["true"], stdin=b"x" * 1_000_000).returncode == 0
+
+
+def test_without_stdin_there_is_nothing_to_read(conn):
+    assert check(conn, ["cat"], timeout=20) == ([], [], 0)
+
+
+def test_cwd(conn):
+    assert check(conn, ["pwd"], cwd="/etc").stdout == ["/etc"]
+
+
+def test_a_folder_that_is_not_there(conn):
+    with pytest.raises(CommandError) as caught:
+        check(conn, ["pwd"], cwd="/no/such/folder")
+    assert "No such" in caught.value.traceback
+
+
+def test_extend_env_adds(conn):
+    lines = check(conn, sh('echo "$ADDED"; echo "$PATH"'), extend_env={"ADDED": "a 'b' $c\nd"}).stdout
+    assert lines[:2] == ["a 'b' $c", "d"]
+    assert "/usr/bin" in lines[2].split(":")
+
+
+def test_env_replaces(connect):
+    conn = connect(env={"OF_CONNECTION": "1"})
+    lines = check(conn, ["env"], env={"ONLY": "this", "PATH": "/usr/bin:/bin"}).stdout
+    names = {line.split("=")[0] for line in lines}
+    assert {"ONLY", "PATH"} <= names
+    # a shell in between may set these itself
+    assert names <= {"ONLY", "PATH", "PWD", "OLDPWD", "SHLVL", "_"}
+
+
+def test_env_of_the_connection(connect):
+    conn = connect(env={"FLAVOUR": "sweet & sour"})
+    assert check(conn, sh("echo $FLAVOUR")).stdout == ["sweet & sour"]
+    assert check(conn, sh("echo $FLAVOUR"), extend_env={"FLAVOUR": "plain"}).stdout == ["plain"]
+
+
+# what comes out
+
+
+def test_two_streams_of_50000_lines_at_once(conn, logged):
+    script = "i=0; while [ $i -lt 50000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done"
+    out, err, code = check(conn, sh(script))
+    assert (out, err, code) == ([f"out {i}" for i in range(50000)], [f"err {i}" for i in range(50000)], 0)
+    assert run(conn, sh(script)) == 0
+    assert logged.texts("DEBUG") == out
+    assert logged.texts("WARNING") == err
+
+
+def test_a_line_of_five_megabytes(conn, logged):
+    script = "dd if=/dev/zero bs=1000 count=5000 2>/dev/null | tr '\\0' x; echo; echo end"
+    assert check(conn, sh(script)).stdout == ["x" * 5_000_000, "end"]
+    run(conn, sh(script))
+    assert logged.texts("DEBUG") == ["x" * 5_000_000, "end"]
+
+
+def test_a_last_line_without_its_end_and_empty_lines(conn, logged):
+    script = r"printf 'one\n\n\ntwo\r\nlast'; printf 'err' >&2"
+    assert check(conn, sh(script)) == (["one", "", "", "two", "last"], ["err"], 0)
+    run(conn, sh(script))
+    assert logged.texts("DEBUG") == ["one", "", "", "two", "last"]
+    assert logged.texts("WARNING") == ["err"]
+
+
+def test_output_written_right_before_the_end(connect):
+    conn = connect()
+    for number in range(100 if not connect.in_container else 10):
+        lines = []
+        run(conn, sh(f"echo out {number}; echo err {number} >&2"), on_stdout=lines.append, on_stderr=lines.append)
+        assert sorted(lines) == [f"err {number}", f"out {number}"]
+
+
+def test_output_that_is_not_utf8(conn, logged):
+    script = r"printf 'a\377b\n'"
+    line = check(conn, sh(script)).stdout[0]
+    assert line.encode("utf-8", "surrogateescape") == b"a\xffb"
+    run(conn, sh(script))
+    assert logged.texts("DEBUG") == [r"a\xffb"]
+
+
+def test_lines_come_as_they_are_written(conn):
+    seen = threading.Event()
+    result = []
+
+    def see(line):
+        result.append(line)
+        seen.set()
+
+    thread = threading.Thread(
+        target=run, args=(conn, sh("echo first; read -r word; echo $word")), kwargs={"on_stdout": see, "stdin": "end\n"}
+    )
+    thread.start()
+    thread.join(20)
+    assert seen.is_set() and result == ["first", "end"]
+
+
+def test_a_line_is_there_before_the_command_ends(conn):
+    class Enough(Exception):
+        pass
+
+    def stop(line):
+        raise Enough(line)
+
+    with pytest.raises(Enough, match="first"):
+        run(conn, sh("echo first; sleep 5"), on_stdout=stop)
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_check_with_callables_returns_all_the_same(conn):
+    out, err = [], []
+    result = check(conn, sh("echo a; echo b >&2; exit 4"), on_stdout=out.append, on_stderr=err.append)
+    assert result == (["a"], ["b"], 4) and (out, err) == (["a"], ["b"])
+
+
+def test_the_log_word_for_word(conn, logged):
+    with pytest.raises(RuntimeError, match="^Failed to execute command: "):
+        run(conn, sh("echo out; echo err >&2; exit 3"))
+    levels = [level for level, _ in logged]
+    assert levels[0] == "INFO" and levels[-1] == "ERROR"
+    assert logged.texts("INFO") == ["Running command: " + " ".join(conn.cmd(sh("echo out; echo err >&2; exit 3")))]
+    assert logged.texts("DEBUG") == ["out"] and logged.texts("WARNING") == ["err"]
+    assert logged.texts("ERROR") == ["RuntimeError: command returned non-zero exit status: 3"]
+
+
+def test_stop_on_nonzero(conn, logged):
+    assert run(conn, sh("exit 3"), stop_on_nonzero=False) == 3
+    assert logged.texts("WARNING") == ["command returned non-zero exit status: 3"]
+    assert logged.texts("ERROR") == []
+
+
+def test_stop_on_error(conn, logged):
+    assert run(conn, sh("exit 3"), stop_on_error=False) == 3
+    assert logged.texts("ERROR") == ["RuntimeError: command returned non-zero exit status: 3"]
+
+
+def test_a_program_that_is_not_there(conn, logged):
+    for function in (run, check):
+        logged.clear()
+        with pytest.raises(RuntimeError, match="^Failed to execute command: .*no-such-program") as caught:
+            function(conn, ["no-such-program", "-a"])
+        assert isinstance(caught.value, CommandError) and caught.value.exit_code is None
+        assert any("Traceback" in text for text in logged.texts("ERROR"))
+        assert any("No such" in text for text in logged.texts("ERROR"))
+    assert run(conn, ["no-such-program"], stop_on_error=False) == -1
+    out, err, code = check(conn, ["no-such-program"], stop_on_error=False)
+    assert out == [] and "No such" in err[0] and code == -1
+
+
+def test_the_end_by_a_signal(connect):
+    conn = connect()
+    expected = 128 + signal.SIGKILL if connect.in_container else -signal.SIGKILL
+    assert check(conn, sh("echo last words; kill -9 $$")) == (["last words"], [], expected)
+
+
+def test_a_hundred_exit_codes(conn):
+    assert [check(conn, sh(f"exit {code}")).returncode for code in (0, 1, 2, 125, 126, 127, 128, 255)] == [
+        *(0, 1, 2, 125, 126, 127, 128, 255)
+    ]
+
+
+# time
+
+
+def test_a_timeout_of_check(conn, logged):
+    started = time.monotonic()
+    assert check(conn, sh("echo not seen; sleep 30"), timeout=1) == ([], [], -1)
+    assert time.monotonic() - started < 10
+    assert logged.texts("WARNING") == ["No data was received after 1 seconds, disconnecting..."]
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_a_timeout_of_run_is_for_silence(conn, logged):
+    assert run(conn, sh("echo a; sleep 0.7; echo b; sleep 0.7; echo c; printf rest; sleep 30"), timeout=1.2) == -1
+    assert logged.texts("DEBUG") == ["a", "b", "c", "rest"]
+    assert logged.texts("WARNING") == ["No data was received after 1.2 seconds, disconnecting..."]
+
+
+def test_the_global_timeout(conn):
+    conn.global_timeout = 0.5
+    assert check(conn, ["sleep", "30"]).returncode == -1
+
+
+def exists(conn, path):
+    return check(conn, sh(f"test -e {path}")).returncode == 0
+
+
+@pytest.fixture
+def marker(connect):
+    """The path of a file where the commands run, that is not there."""
+    path = f"/tmp/remoto-test-{os.urandom(6).hex()}"
+    yield path
+    run(connect(), ["rm", "-f", path], stop_on_nonzero=False)
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["open", "closed"])
+def test_after_a_timeout_the_command_runs_on_and_may_print(connect, marker, close):
+    conn = connect()
+    script = f"i=0; while [ $i -lt 10 ]; do echo $i; echo $i >&2; sleep 0.1; i=$((i+1)); done; touch {marker}"
+    assert check(conn, sh(script), timeout=0.3).returncode == -1
+    if close:
+        conn.exit()
+        conn = connect()
+    wait_until(lambda: exists(conn, marker))
+
+
+def test_what_was_being_fed_after_a_timeout_is_fed_on(connect, marker):
+    conn = connect()
+    if connect.in_container:
+        pytest.skip("the client holds the input")
+    assert check(conn, sh(f"sleep 1; wc -c > {marker}"), stdin=b"x" * 3_000_000, timeout=0.3).returncode == -1
+    wait_until(lambda: check(conn, ["cat", marker]).stdout[:1] == ["3000000"])
+
+
+FAMILY = "sleep {n} & (sleep {n} & sleep {n}) & {trap} sleep {n}; sleep {n}"
+
+
+@pytest.mark.parametrize("trap", ["", "trap '' TERM;"], ids=["TERM", "KILL"])
+@pytest.mark.parametrize("function", [run, check])
+def test_kill_on_timeout_ends_the_whole_family(conn, function, trap):
+    number = 100_000 + int.from_bytes(os.urandom(2), "big")
+    script = FAMILY.format(n=number, trap=trap)
+    result = function(conn, sh(script), timeout=0.5, kill_on_timeout=True)
+    assert result == -1 or result == ([], [], -1)
+    assert not processes(number)
+
+
+def processes(number):
+    """The sleeps of a test, wherever they run on this machine."""
+    # a zombie that nobody waits for has ended
+    listing = subprocess.run(["ps", "axo", "stat=,args="], capture_output=True, text=True).stdout
+    return [line for line in listing.splitlines() if f"sleep {number}" in line and not line.startswith("Z")]
+
+
+def test_without_kill_on_timeout_it_is_left(conn):
+    number = 200_000 + int.from_bytes(os.urandom(2), "big")
+    check(conn, sh(f"sleep {number}"), timeout=0.5)
+    assert processes(number)
+    subprocess.run(["pkill", "-f", f"sleep {number}"])
+
+
+def test_kill_when_the_connection_ends(connect):
+    conn = connect(kill_on_timeout=True)
+    number = 300_000 + int.from_bytes(os.urandom(2), "big")
+    failure = []
+
+    def work():
+        try:
+            run(conn, sh(FAMILY.format(n=number, trap="")))
+        except RuntimeError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: len(processes(number)) >= 4)
+    conn.exit()
+    thread.join(20)
+    assert failure and not thread.is_alive()
+    wait_until(lambda: not processes(number))
+
+
+def test_a_daemon_that_keeps_the_pipes_open(connect, marker):
+    conn = connect()
+    script = f"(sleep 1; echo late; echo later >&2; touch {marker}; sleep 2) & echo started"
+    started = time.monotonic()
+    result = check(conn, sh(script), timeout=30)
+    assert result == (["started"], [], 0)
+    # docker's and podman's clients wait a while for such a daemon
+    assert time.monotonic() - started < (0.9 if not connect.in_container else 10)
+    wait_until(lambda: exists(conn, marker))
+
+
+# the connection
+
+
+def test_exit_true_closes_on_every_path(connect):
+    for arguments, options in (
+        ((["true"],), {}),
+        ((sh("exit 3"),), {}),
+        ((["no-such-program"],), {}),
+        ((["sleep", "20"],), {"timeout": 0.3}),
+        ((["echo", 3],), {}),
+    ):
+        for function in (run, check):
+            conn = connect()
+            try:
+                function(conn, *arguments, exit=True, **options)
+            except (RuntimeError, TypeError):
+                pass
+            assert not conn.has_connection()
+
+
+def test_threads_share_a_connection(conn):
+    results = {}
+
+    def work(number):
+        results[number] = [check(conn, sh(f"echo {number}; exit {number % 7}")) for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert results == {number: [([str(number)], [], number % 7)] * 5 for number in range(12)}
+
+
+def test_a_slow_logger_does_not_fill_the_memory(connect):
+    """60 MB of output, a logger that stops in the middle: no more than the window is on its way."""
+    import resource
+
+    go_on = threading.Event()
+    lines = []
+
+    class Slow(logging.Logger):
+        def debug(self, line, *args, **kw):
+            lines.append(len(line))
+            if len(lines) == 1000:
+                go_on.wait(20)
+
+    conn = connect(logger=Slow("slow"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    thread = threading.Thread(target=run, args=(conn, sh("yes 0123456789012345678901234567890123456789 | head -n 1500000")))
+    thread.start()
+    wait_until(lambda: len(lines) >= 1000)
+    time.sleep(1)  # for what must not happen there is no event: the far side goes on sending
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    go_on.set()
+    thread.join(50)
+    assert len(lines) == 1_500_000
+    assert grown < 40_000  # kilobytes
+
+
+def test_a_closed_connection_says_so(conn):
+    check(conn, ["true"])
+    conn.exit()
+    conn.exit()
+    assert not conn.has_connection()
+    for function in (run, check):
+        with pytest.raises(RuntimeError, match="closed.*true"):
+            function(conn, ["true"])

@@ -1,0 +1,206 @@
+"""A real sshd on a free port, with aliases for hosts that work and for hosts that fail."""
+
+import contextlib
+import grp
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RELAY = Path(__file__).with_name("relay.py")
+FLEET = [f"node{number}" for number in range(32)]
+PLAIN_USER, NOSUDO_USER = "remoto-plain", "remoto-nosudo"
+
+
+class Unavailable(Exception):
+    """The server can't be had on this machine."""
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Sshd:
+    """A context manager. ``port``, ``folder`` and ``config`` (for ``ssh -F``) tell how to get there.
+
+    Aliases: ``node0`` to ``node31``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to connect;
+    ``slow`` has a round trip of 100 ms; ``dropping`` ends for good after :meth:`drop`, ``silent`` swallows everything
+    after :meth:`silence`; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
+    """
+
+    def __enter__(self):
+        self._program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+        if not self._program or not shutil.which("ssh") or not shutil.which("ssh-keygen"):
+            raise Unavailable("sshd, ssh or ssh-keygen is not installed")
+        self.folder = Path(tempfile.mkdtemp(prefix="remoto-sshd-"))
+        self.folder.chmod(0o755)
+        self.port = free_port()
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    @property
+    def config(self):
+        return self.folder / "config"
+
+    @property
+    def wrapper_folder(self):
+        """To be put first on PATH: its ssh knows the aliases."""
+        return self.folder / "bin"
+
+    def _start(self):
+        for name in ("host", "other_host", "user", "stranger"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
+        shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
+        (self.folder / "authorized_keys").chmod(0o644)
+        if os.geteuid() == 0:
+            os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+        (self.folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
+            f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
+            "MaxStartups 1000:30:2000\nMaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
+        )
+        self._write_client_config()
+        self._log = self.folder / "log"
+        self._sshd = subprocess.Popen([self._program, "-D", "-f", self.folder / "sshd_config", "-E", self._log])
+        self._stack.callback(self._stop)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self._sshd.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"sshd did not start: {self._log.read_text()}") from None
+                time.sleep(0.02)  # a port has no event
+
+    def _stop(self):
+        self.drop_sessions()
+        self._sshd.terminate()
+        self._sshd.wait(10)
+
+    def _write_client_config(self):
+        host_key = (self.folder / "host.pub").read_text().split()
+        other_key = (self.folder / "other_host.pub").read_text().split()
+        name = f"[127.0.0.1]:{self.port}"
+        (self.folder / "known_hosts").write_text(f"{name} {host_key[0]} {host_key[1]}\n")
+        (self.folder / "other_known_hosts").write_text(f"{name} {other_key[0]} {other_key[1]}\n")
+        (self.folder / "refused_port").write_text(str(free_port()))
+        relay = f"{shlex.quote(sys.executable)} {shlex.quote(str(RELAY))}"
+        there = f"127.0.0.1 {self.port}"
+        special = {
+            "wrongkey": f"IdentityFile {self.folder}/stranger\n  BatchMode yes",
+            "refused": f"Port {(self.folder / 'refused_port').read_text()}",
+            "changed": f"UserKnownHostsFile {self.folder}/other_known_hosts",
+            "unresolvable": "HostName no-such-host.invalid",
+            "stall": "ProxyCommand sleep 1000",
+            "slow": f"ProxyCommand {relay} --delay 0.05 {there}",
+            "dropping": f"ProxyCommand {relay} --drop-when {self.folder}/drop {there}",
+            "silent": f"ProxyCommand {relay} --silence-when {self.folder}/silence {there}\n  ServerAliveInterval 1",
+            "unprivileged": f"User {PLAIN_USER}",
+            "nosudo": f"User {NOSUDO_USER}",
+        }
+        blocks = [f"Host {alias}\n  {lines}\n" for alias, lines in special.items()]
+        blocks.append(
+            "Host *\n  HostName 127.0.0.1\n"
+            f"  Port {self.port}\n  IdentityFile {self.folder}/user\n  IdentitiesOnly yes\n"
+            f"  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
+            f"  StrictHostKeyChecking yes\n  User {pwd.getpwuid(os.getuid()).pw_name}\n"
+        )
+        # a name of ours stands before `Host *`, so a name that nobody knows has to stay unknown
+        known = " ".join([*special, *FLEET, "noisy"])
+        blocks[-1] = blocks[-1].replace("Host *", f"Host {known}")
+        self.config.write_text("".join(blocks))
+        self.wrapper_folder.mkdir()
+        wrapper = self.wrapper_folder / "ssh"
+        real = shutil.which("ssh")
+        # `noisy`: what a start-up file that prints does to every command
+        wrapper.write_text(
+            "#!/usr/bin/env bash\n"
+            'last="${@: -1}"\n'
+            'for word in "$@"; do\n'
+            '  if [ "$word" = noisy ]; then set -- "${@:1:$#-1}" "echo welcome to this machine; $last"; break; fi\n'
+            "done\n"
+            f'exec {real} -F {self.config} "$@"\n'
+        )
+        wrapper.chmod(0o755)
+
+    def drop_sessions(self):
+        """End the connections, as the network would, and leave the commands there alone."""
+        for pid in self.session_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def session_pids(self):
+        found, parents = [], [self._sshd.pid]
+        while parents:
+            parent = parents.pop()
+            for pid in _children(parent):
+                # below sshd's own processes come the shells, which are not sshd
+                if _name(pid).startswith("sshd"):
+                    found.append(pid)
+                    parents.append(pid)
+        return found
+
+    def drop(self):
+        (self.folder / "drop").touch()
+        self._stack.callback(self.undrop)
+
+    def undrop(self):
+        (self.folder / "drop").unlink(missing_ok=True)
+
+    def silence(self):
+        (self.folder / "silence").touch()
+
+    def unsilence(self):
+        (self.folder / "silence").unlink(missing_ok=True)
+
+
+def _children(pid):
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def _name(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def create_users():
+    """The unprivileged users: sudo without a password for one, with one for the other."""
+    if os.geteuid() != 0:
+        raise Unavailable("only root can make users")
+    if not shutil.which("sudo") or not shutil.which("useradd"):
+        raise Unavailable("sudo or useradd is not installed")
+    for user, rule in ((PLAIN_USER, "NOPASSWD: ALL"), (NOSUDO_USER, "ALL")):
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            # `*` is no password at all; useradd's own `!` is a locked account, which sshd refuses without PAM
+            subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-p", "*", user], check=True)
+        rules = Path("/etc/sudoers.d") / user
+        rules.write_text(f"{user} ALL=(ALL) {rule}\n")
+        rules.chmod(0o440)
+    assert grp.getgrnam(PLAIN_USER)
