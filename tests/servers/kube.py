@@ -9,6 +9,7 @@ the channels k8s.io/apimachinery/pkg/util/remotecommand. kubectl older than 1.30
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,9 +20,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
@@ -234,8 +236,8 @@ class _Channels:
         self._socket = request.connection
         self._lock = threading.Lock()
         self._protocol = ServerProtocol(subprotocols=SUBPROTOCOLS, max_size=None)
-        head = f"{request.requestline}\r\n{''.join(f'{k}: {v}\r\n' for k, v in request.headers.items())}\r\n"
-        self._protocol.receive_data(head.encode("latin-1"))
+        lines = [request.requestline, *(f"{name}: {value}" for name, value in request.headers.items()), "", ""]
+        self._protocol.receive_data("\r\n".join(lines).encode("latin-1"))
         (handshake,) = self._protocol.events_received()
         self._protocol.send_response(self._protocol.accept(handshake))
         self._flush()
@@ -243,20 +245,112 @@ class _Channels:
         self.open = self._protocol.handshake_exc is None
 
     def send(self, channel: int, data: bytes) -> None:
-        with self._lock:
-            try:
-                self._protocol.send_binary(bytes([channel]) + data)
-                self._flush()
-            except (OSError, Exception):
-                pass
+        with self._lock, contextlib.suppress(OSError, InvalidState):
+            self._protocol.send_binary(bytes([channel]) + data)
+            self._flush()
 
     def close(self) -> None:
-        with self._lock:
-            try:
-                self._protocol.send_close(1000)
-                self._flush()
-            except OSError:
-                pass
+        with self._lock, contextlib.suppress(OSError, InvalidState):
+            self._protocol.send_close(1000)
+            self._flush()
 
     def messages(self) -> Iterator[tuple[int, bytes]]:
         """What the client sends, until one of the two sides has closed."""
+        message = b""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except OSError:
+                return
+            if not data:
+                return
+            with self._lock:
+                self._protocol.receive_data(data)
+                events = self._protocol.events_received()
+                with contextlib.suppress(OSError):
+                    self._flush()
+            for frame in events:
+                assert isinstance(frame, Frame)
+                if frame.opcode is Opcode.CLOSE:
+                    return
+                if frame.opcode in (Opcode.BINARY, Opcode.CONT):
+                    message += frame.data
+                    if frame.fin:
+                        yield message[0], message[1:]
+                        message = b""
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self._socket.sendall(data)
+
+
+class _Command:
+    """One exec: a process here, whose streams are the channels."""
+
+    def __init__(
+        self, command: Sequence[str], with_stdin: bool, channels: _Channels, processes: set[subprocess.Popen[bytes]]
+    ) -> None:
+        self._channels = channels
+        self._processes = processes
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        processes.add(self._process)
+
+    def serve(self) -> None:
+        # as with the real one, the client's departure is the end of its input and nothing more
+        threading.Thread(target=self._feed, daemon=True).start()
+        said = {
+            channel: threading.Thread(target=self._carry, args=(channel, stream), daemon=True)
+            for channel, stream in ((STDOUT, self._process.stdout), (STDERR, self._process.stderr))
+        }
+        self._runtime_failure: bytes = b""
+        for thread in said.values():
+            thread.start()
+        for thread in said.values():
+            thread.join()
+        status = self._process.wait()
+        self._processes.discard(self._process)
+        self._channels.send(STATUS, json.dumps(self._status(status)).encode())
+        self._channels.close()
+
+    def _carry(self, channel: int, stream: IO[bytes]) -> None:
+        with stream:
+            while data := os.read(stream.fileno(), 65536):
+                if RUNTIME_FAILURE.match(data):
+                    self._runtime_failure = data
+                else:
+                    self._channels.send(channel, data)
+
+    def _feed(self) -> None:
+        stdin = self._process.stdin
+        for channel, data in self._channels.messages():
+            if stdin is None:
+                continue
+            try:
+                if channel == STDIN:
+                    stdin.write(data)
+                    stdin.flush()
+                elif channel == CLOSE and data == bytes([STDIN]):
+                    stdin.close()
+            except (OSError, ValueError):
+                continue  # the command does not read; the rest of the messages still has to be
+        if stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stdin.close()
+
+    def _status(self, status: int) -> dict[str, Any]:
+        document: dict[str, Any] = {"metadata": {}, "status": "Success"}
+        if self._runtime_failure:
+            message = self._runtime_failure.decode(errors="replace").strip()
+            document.update(_internal_error(f"error executing command in container: {message}").status)
+        elif status:
+            code = status if status > 0 else 128 - status
+            cause = {"reason": "ExitCode", "message": str(code)}
+            message = f"command terminated with non-zero exit code: exit status {code}"
+            document.update(status="Failure", reason="NonZeroExitCode", message=message, details={"causes": [cause]})
+        return document
