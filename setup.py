@@ -4,7 +4,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 here = Path(__file__).parent
-version = re.search(r'^__version__ = "([\d.]+)"$', (here / "remoto/__init__.py").read_text("utf-8"), re.MULTILINE).group(1)
+version = re.search(
+    r'^__version__ = "([\d.]+)"$', (here / "remoto/__init__.py").read_text("utf-8"), re.MULTILINE
+).group(1)
 
 test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "hypothesis>=6", "websockets>=12"]
 docs = ["sphinx>=7", "furo"]

@@ -90,8 +90,7 @@ def _run_on(host: str, options: argparse.Namespace, stdin: bytes | None, output:
                 stdin=stdin,
                 on_stdout=output.writer(host, sys.stdout),
                 on_stderr=output.writer(host, sys.stderr),
-                **({"shell": True} if options.shell else {}),
-                **({"cwd": options.cwd} if options.cwd else {}),
+                **_popen(options),
             )
     except CommandError as error:
         return output.problem(host, RemoteError(error.traceback).exception_line or str(error), NOT_STARTED)
@@ -101,6 +100,11 @@ def _run_on(host: str, options: argparse.Namespace, stdin: bytes | None, output:
     if result == process.NO_EXIT_CODE and options.timeout and time.monotonic() - started >= options.timeout:
         return output.problem(host, f"no output for {options.timeout:g} seconds", TIMED_OUT)
     return result if result >= 0 else 128 - result
+
+
+def _popen(options: argparse.Namespace) -> dict[str, Any]:
+    given = {"shell": options.shell, "cwd": options.cwd}
+    return {name: value for name, value in given.items() if value}
 
 
 def _connect(host: str, options: argparse.Namespace) -> Any:

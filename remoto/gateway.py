@@ -197,7 +197,7 @@ def new_group() -> execnet.Group:
     return group
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _group_template() -> execnet.Group:
     # atexit keeps a place for each handler that was ever registered, also for one that was taken back
     group = execnet.Group()

@@ -73,7 +73,7 @@ class Lines:
 
 
 def split_lines(data: bytes) -> list[str]:
-    """The lines of a whole output; LF, CR LF and a lone CR end one. Bytes that are not UTF-8 become lone surrogates.
+    r"""The lines of a whole output; LF, CR LF and a lone CR end one. Bytes that are not UTF-8 become lone surrogates.
 
     >>> split_lines(b'10%\r20%\nend')
     ['10%', '20%', 'end']

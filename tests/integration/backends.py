@@ -28,4 +28,4 @@ def kubernetes(request):
     return lambda **kw: connection.get("kubernetes")(pod, **kw)
 
 
-BACKENDS = {"local": local, "ssh": ssh}
+BACKENDS = {"local": local, "ssh": ssh, "docker": docker, "podman": podman, "kubernetes": kubernetes}

@@ -5,11 +5,14 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.integration.backends import BACKENDS
+from tests.servers.engines import Docker, Podman
+from tests.servers.kube import Kube
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
@@ -35,6 +38,85 @@ def users(sshd):
         create_users()
     except Unavailable as problem:
         unavailable("sudo", problem)
+
+
+@contextmanager
+def _in_environment(server, name):
+    """Start a server; its settings are this process's while it runs."""
+    try:
+        server.__enter__()
+    except Exception as problem:
+        unavailable(name, problem)
+    before = {variable: os.environ.get(variable) for variable in server.environment}
+    os.environ.update(server.environment)
+    try:
+        yield server
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def docker():
+    """A Docker engine of the tests' own."""
+    with _in_environment(Docker(), "docker") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman():
+    """A podman with a storage of the tests' own."""
+    with _in_environment(Podman(), "podman") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def kube():
+    """An API server; ``oc`` is on PATH as well."""
+    server = Kube()
+    server.environment["PATH"] = f"{server.bin}{os.pathsep}{os.environ['PATH']}"
+    with _in_environment(server, "kubectl"):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def docker_python(docker):
+    return docker.run("python")
+
+
+@pytest.fixture(scope="session")
+def docker_shell(docker):
+    return docker.run("shell")
+
+
+@pytest.fixture(scope="session")
+def podman_python(podman):
+    return podman.run("python")
+
+
+@pytest.fixture(scope="session")
+def podman_shell(podman):
+    return podman.run("shell")
+
+
+def _pod(kube, name, container):
+    # docker's client, since it is the quicker one
+    kube.add(name, {"main": ["docker", "exec", "-i", container]})
+    return name
+
+
+@pytest.fixture(scope="session")
+def kube_python(kube, docker_python):
+    return _pod(kube, "python-0", docker_python)
+
+
+@pytest.fixture(scope="session")
+def kube_shell(kube, docker_shell):
+    return _pod(kube, "shell-0", docker_shell)
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,9 @@ BUILDERS = {"python": _debian, "shell": _busybox}
 def _mirror() -> tuple[str, str]:
     """Where this machine's own packages come from, and the name of its release, as apt read them from its sources."""
     release = _run(["sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"']).strip()
-    targets = _run(["apt-get", "indextargets", "--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"])
+    targets = _run(
+        ["apt-get", "indextargets", "--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]
+    )
     for component, its_release, uri in map(str.split, targets.splitlines()):
         if (component, its_release) == ("main", release):
             return uri, release

@@ -62,9 +62,7 @@ def main():
         args=(lambda: os.read(stdin, 65536), link.sendall, lambda: link.shutdown(socket.SHUT_WR)),
         daemon=True,
     ).start()
-    back = threading.Thread(
-        target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True
-    )
+    back = threading.Thread(target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True)
     back.start()
     while back.is_alive() or options.delay:
         if options.drop_when and os.path.exists(options.drop_when):
@@ -73,4 +71,5 @@ def main():
         time.sleep(0.05)
 
 
-main()
+if __name__ == "__main__":
+    main()
