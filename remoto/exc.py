@@ -6,6 +6,8 @@
             ContainerError        (also RuntimeError)
         ConnectionLost            (also RuntimeError and OSError)
         CommandError              (also RuntimeError)
+        FunctionError             (also RuntimeError)
+            ModuleMissing         (also ImportError)
         FileTransferError         (also OSError)
         RsyncError                (also execnet.HostNotFound and OSError)
 
@@ -27,8 +29,10 @@ __all__ = [
     "ContainerError",
     "DataFormatError",
     "FileTransferError",
+    "FunctionError",
     "HostNotFound",
     "InvalidHostname",
+    "ModuleMissing",
     "RemoteError",
     "RemotoError",
     "RsyncError",
@@ -136,6 +140,34 @@ class CommandError(RemotoError, RuntimeError):
         self.exit_code = exit_code
         self.traceback = traceback
         super().__init__(f"Failed to execute command: {command}")
+
+
+class FunctionError(RemotoError, RuntimeError):
+    """A remote function raised something, ended its Python, or its result could not be sent.
+
+    :ivar str host: where it ran.
+    :ivar str function: its name.
+    :ivar str exception_name: the exception's class, with its module where it is not one of Python's own; empty where
+        the far Python ended without an answer.
+    :ivar str message: the exception's own text.
+    :ivar str traceback: the whole remote traceback.
+    """
+
+    def __init__(self, host: str, function: str, exception_name: str, message: str, traceback: str, text: str) -> None:
+        self.host = host
+        self.function = function
+        self.exception_name = exception_name
+        self.message = message
+        self.traceback = traceback
+        self._text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class ModuleMissing(FunctionError, ImportError):
+    """A remote function's module imports one that is not there: ``include=`` sends it along."""
 
 
 class FileTransferError(RemotoError, OSError):

@@ -37,7 +37,12 @@ CONNECT_TIMEOUT = 60.0
 #: seconds between ssh's probes of a silent peer; ssh gives up after three of them (ssh_config(5), ServerAliveCountMax)
 KEEPALIVE = 20
 
-FAR_MODULES = ("command", "files")
+#: what the far Python gets with the first line: {name: the files of remoto/remote/ that it is made of}
+FAR_MODULES = {
+    "command": ["command"],
+    "files": ["files"],
+    "module": ["loading", "including", "problem", "module"],
+}
 
 
 def split_hostname(hostname: str) -> list[str]:
@@ -126,7 +131,7 @@ _worker_numbers = itertools.count()
 @functools.cache
 def _packed(name: str | None) -> str:
     """The text of one of the far side's modules, or of execnet's own for None, packed for the first line."""
-    text = inspect.getsource(gateway_base) if name is None else remote.source(name)
+    text = inspect.getsource(gateway_base) if name is None else "\n".join(map(remote.source, FAR_MODULES[name]))
     return binascii.b2a_base64(zlib.compress(text.encode("utf-8")), newline=False).decode("ascii")
 
 

@@ -7,8 +7,8 @@ import logging
 import re
 import shlex
 import threading
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import Iterable, Mapping
+from types import ModuleType, TracebackType
 from typing import Any
 
 from .. import gateway as gateways
@@ -17,8 +17,17 @@ from ..gateway import RemoteFunction
 from ..log import basic_remote_logger
 from ..pipes import ProcessIO
 from ..process import check
+from .modules import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 
-__all__ = ["BaseConnection", "basic_remote_logger", "check", "needs_ssh"]
+__all__ = [
+    "BaseConnection",
+    "JsonModuleExecute",
+    "LegacyModuleExecute",
+    "basic_remote_logger",
+    "check",
+    "get_python_executable",
+    "needs_ssh",
+]
 
 
 class BaseConnection:
@@ -46,6 +55,11 @@ class BaseConnection:
     ...     check(conn, ['echo', 'a b'])
     (['a b'], [], 0)
     """
+
+    #: how :meth:`import_module` has functions run: ``legacy`` in a Python that stays, ``json`` in a fresh one for each call
+    remote_import_system = "legacy"
+    #: the class of the error where nothing can be run there
+    connect_error = ConnectError
 
     def __init__(
         self,
@@ -78,7 +92,6 @@ class BaseConnection:
         self.kill_on_timeout = kill_on_timeout
         self.global_timeout: float | None = None
         self.remote_module: Any = None
-        self.remote_import_system: str | None = None
         self.channel: Any = None
         self.gateway: Any = None
         self.group = gateways.new_group()
@@ -224,7 +237,32 @@ class BaseConnection:
     def _is_closed(self) -> ConnectionLost:
         return ConnectionLost(self.hostname, "nothing can be run", "the connection is closed")
 
-    def inside(self) -> Any:
+    def import_module(
+        self, module: Any, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
+    ) -> Any:
+        """A stand-in for a module, of which each function runs on the far side.
+
+        :param module: a module of functions. It is sent, and need not be there.
+        :param python_executable: the far Python, for instance of a virtualenv, where it is not the connection's own.
+        :param include: modules that it imports, to be sent along; a package goes with all that is in it.
+        :returns: a :class:`LegacyModuleExecute` or :class:`JsonModuleExecute`; also kept as ``remote_module``.
+
+        >>> import posixpath
+        >>> with BaseConnection('localhost') as conn:
+        ...     conn.import_module(posixpath).join('a', 'b')
+        'a/b'
+        """
+        if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
+            self.remote_module = JsonModuleExecute(self, module, self.logger, python_executable, include=include)
+        else:
+            gateway = self.inside(python_executable)
+            self.remote_module = LegacyModuleExecute(gateway, module, self.logger, include=include)
+        return self.remote_module
+
+    # a gateway's Python is the connection's own; a container's is started for the purpose
+    _has_python_inside = False
+
+    def inside(self, python: str | None = None) -> Any:
         """The gateway whose Python runs where commands run; connects first where that has not been done."""
         return self._live_gateway()
 

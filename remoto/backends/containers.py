@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shlex
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from .. import gateway as gateways
 from .. import remote
 from ..diagnosis import FAR_LINE
 from ..exc import ConnectError, ContainerError
-from . import BaseConnection
+from . import BaseConnection, get_python_executable
 
 Pairs = Mapping[bytes, bytes]
 
@@ -53,11 +54,15 @@ class ContainerConnection(BaseConnection):
 
     #: the client's name or path
     executable = ""
+    remote_import_system = "json"
+    connect_error = ContainerError
+    _has_python_inside = True
 
     def __init__(self, hostname: str | None = None, *, executable: str | None = None, **kw: Any) -> None:
         if executable:
             self.executable = executable
-        self._inside: Any = None
+        self._inside: dict[str, Any] = {}
+        self._opening_inside = threading.Lock()
         super().__init__(hostname or "localhost", **kw)
 
     def client(self) -> list[str]:
@@ -130,22 +135,26 @@ class ContainerConnection(BaseConnection):
             reason, host=self.where(), kind=kind, command=shlex.split(command), exit_status=status, stderr=said
         )
 
-    def inside(self) -> Any:
+    def inside(self, python: str | None = None) -> Any:
         """A gateway whose Python runs in the container, opened on first use.
 
+        :param python: that Python; by default the one that :func:`get_python_executable` finds.
         :raises ContainerError: it could not be opened, for instance because the container has no Python.
         """
-        with self._connecting:
+        if self.gateway is None:
+            self._live_gateway()
+        executable = python or get_python_executable(self)
+        with self._opening_inside:
             if self._closed:
                 raise self._is_closed()
-            if self._inside is None or not self._inside.hasreceiver():
-                if self._inside is not None:
-                    gateways.close(self._inside)
-                self._inside = self._open_inside()
-            return self._inside
+            gateway = self._inside.get(executable)
+            if gateway is None or not gateway.hasreceiver():
+                if gateway is not None:
+                    gateways.close(gateway)
+                gateway = self._inside[executable] = self._open_inside(executable)
+            return gateway
 
-    def _open_inside(self) -> Any:
-        python = self._python_inside()
+    def _open_inside(self, python: str) -> Any:
         client = [*self.client(), python, "-c", FAR_LINE]
         if self.sudo:
             client.insert(0, "sudo")
@@ -168,9 +177,6 @@ class ContainerConnection(BaseConnection):
                 raise
             raise self.client_failure(shlex.join(error.command), error.exit_status, error.stderr.splitlines()) from None
 
-    def _python_inside(self) -> str:
-        raise NotImplementedError
-
     def _gateway_env(self) -> Mapping[str, str]:
         # theirs is the container's, not the client's
         return {}
@@ -178,9 +184,10 @@ class ContainerConnection(BaseConnection):
     def exit(self) -> None:
         with self._connecting:
             self._closed = True
-            inside, self._inside = self._inside, None
-        if inside is not None:
-            gateways.close(inside)
+        with self._opening_inside:
+            inside, self._inside = self._inside, {}
+        for gateway in inside.values():
+            gateways.close(gateway)
         super().exit()
 
 

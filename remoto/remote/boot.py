@@ -25,19 +25,17 @@ def set_environment(variables):
 
 def call(channel, module, function, request):
     """Run ``function`` of one of the modules that came along; each is compiled when it is first used."""
-    import types
-
-    loaded = MODULES.get(module)
+    # not in a variable here: a gateway of execnet's own runs this text anew for each call
+    loaded = sys.modules.get("remoto_far_" + module)
     if loaded is None:
-        loaded = types.ModuleType("remoto_" + module)
+        loaded = type(sys)(str("remoto_far_" + module))
         code = compile(SOURCES[module], "remoto/remote/" + module + ".py", "exec")
         exec(code, loaded.__dict__)
         # another thread may have been as quick: then its module counts
-        loaded = MODULES.setdefault(module, loaded)
+        loaded = sys.modules.setdefault("remoto_far_" + module, loaded)
     getattr(loaded, function)(channel, **request)
 
 
-MODULES = {}
 SOURCES = {}
 
 

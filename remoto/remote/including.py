@@ -1,0 +1,65 @@
+"""RUNS ON THE FAR SIDE: imports, under their own names, the modules that came along. Comes behind loading.py."""
+
+import sys
+
+
+class Finder(object):
+    """A place of sys.meta_path.
+
+    :ivar modules: {name: (whether it is a package, filename, text)}
+    """
+
+    def __init__(self):
+        self.modules = {}
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.modules:
+            return None
+        from importlib.machinery import ModuleSpec
+
+        is_package, filename, _ = self.modules[name]
+        spec = ModuleSpec(name, self, origin=filename, is_package=is_package)
+        spec.has_location = True
+        return spec
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        _, filename, source = self.modules[module.__name__]
+        fill(module, filename, source)  # noqa: F821
+
+    # Python 2
+
+    def find_module(self, name, path=None):
+        return self if name in self.modules else None
+
+    def load_module(self, name):
+        is_package, filename, _ = self.modules[name]
+        module = sys.modules[name] = type(sys)(name)
+        module.__file__ = filename
+        module.__loader__ = self
+        module.__package__ = name if is_package else name.rpartition(".")[0]
+        if is_package:
+            module.__path__ = []
+        try:
+            self.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return sys.modules[name]
+
+
+INCLUDED = Finder()  # before what is installed there
+PARENTS = Finder()  # packages of which only a module came along: an empty one, where the real one is not installed
+
+
+def include(modules, parents):
+    if INCLUDED not in sys.meta_path:
+        sys.meta_path.insert(0, INCLUDED)
+        sys.meta_path.append(PARENTS)
+    for name in modules:
+        if INCLUDED.modules.get(name) != modules[name]:
+            sys.modules.pop(name, None)
+    INCLUDED.modules.update(modules)
+    PARENTS.modules.update((name, (True, name, "")) for name in parents)
