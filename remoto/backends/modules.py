@@ -104,8 +104,8 @@ def _with_submodules(module: ModuleType) -> dict[str, tuple[bool, str, str]]:
         spec = importlib.util.find_spec(info.name)
         loader = spec.loader if spec is not None else None
         # what is not written in Python has no source, or a loader that knows of none
-        source = loader.get_source(info.name) if spec is not None and isinstance(loader, InspectLoader) else None
-        if source is not None:
+        source = loader.get_source(info.name) if isinstance(loader, InspectLoader) else None
+        if spec is not None and source is not None:
             found[info.name] = (info.ispkg, spec.origin or info.name, source)
     return found
 

@@ -27,8 +27,8 @@ GRACE = 2.0
 # a process substitution such as `> >(tee log)` writes a moment after its shell has ended, seconds
 LINGER = 0.1
 LINGER_LIMIT = 1.0
-# how long a container's client that stays, though its command has ended, may be silent: it waits for daemons, seconds
-CLIENT_PATIENCE = 5.0
+# how long a container's client may take to end after its command, before it is left alone, seconds
+CLIENT_PATIENCE = 0.5
 EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 CLOSED = object()
 F_SETPIPE_SZ = 1031
@@ -113,46 +113,62 @@ def retry(call, *args):
 
 
 class Marks(object):
-    """What container.sh tells on stderr, taken out of what the command itself writes there."""
+    """What container.sh tells on both streams, taken out; what the client itself or a daemon writes is not the command's.
+
+    :ivar pid: of the command's process group, in the container.
+    :ivar status: the command's exit status.
+    """
 
     def __init__(self, word):
         self.word = word
-        self.held = b""
+        self.states = {STDOUT: "before", STDERR: "before"}
+        self.held = {STDOUT: b"", STDERR: b""}
         self.pid = None
         self.status = None
         self.failed = None
         self.ended_at = None
 
-    def feed(self, data):
+    def feed(self, name, data):
         """The command's own part of it."""
-        data = self.held + data
+        data = self.held[name] + data
         own = []
         place = data.find(self.word)
-        while place >= 0:
-            own.append(data[:place])
+        while place >= 0 and data.find(b"\n", place) >= 0:
             end = data.find(b"\n", place)
-            if end < 0:
-                self.held = data[place:]
-                return b"".join(own)
-            self.note(*data[place:end].decode("ascii").split()[1:3])
+            if self.states[name] == "inside":
+                own.append(data[:place])
+            self.note(name, *data[place:end].decode("ascii").split()[1:3])
             data = data[end + 1 :]
             place = data.find(self.word)
         # the beginning of a mark may be what this block ends with
-        keep = min(len(self.word) - 1, len(data))
-        while not data.endswith(self.word[:keep]):
+        keep = len(data) - place if place >= 0 else min(len(self.word) - 1, len(data))
+        while place < 0 and not data.endswith(self.word[:keep]):
             keep -= 1
-        self.held = data[len(data) - keep :]
-        own.append(data[: len(data) - keep])
+        if self.states[name] == "before":
+            keep = len(data)
+        self.held[name] = data[len(data) - keep :]
+        if self.states[name] == "inside":
+            own.append(data[: len(data) - keep])
         return b"".join(own)
 
-    def note(self, what, value):
+    def note(self, name, what, value):
         if what == "started":
             self.pid = value
+            self.states[name] = "inside"
         elif what == "ended":
             self.status = int(value)
-            self.ended_at = time.time()
+            self.states[name] = "after"
+            if self.complete():
+                self.ended_at = time.time()
         else:
             self.failed = value
+
+    def complete(self):
+        return self.states == {STDOUT: "after", STDERR: "after"}
+
+    def rest(self):
+        """(stream, data) of what is left at the end: half a mark, or the words of a client that started nothing."""
+        return [(name, self.held[name]) for name in (STDOUT, STDERR) if self.states[name] != "after" and self.held[name]]
 
     def outcome(self, client_status):
         """The command's exit status, or what is known where it has none."""
@@ -191,7 +207,6 @@ class Command(object):
         self.kill_wanted = False
         self.kill_deadline = None
         self.exited_at = None
-        self.last_output_at = time.time()
         self.lock = threading.Lock()
         self.stdin = memoryview(request["stdin"] or b"")
         self.process = start(**request)
@@ -243,8 +258,8 @@ class Command(object):
                 self.handle(self.poll())
             if self.marks is None:
                 return self.process.returncode
-            if self.marks.held:
-                self.deliver(STDERR, self.marks.held)
+            for name, data in self.marks.rest():
+                self.deliver(name, data)
             return self.marks.outcome(self.process.returncode)
         finally:
             self.leave()
@@ -253,10 +268,8 @@ class Command(object):
         if self.kill_deadline is not None:
             return False
         if self.marks is not None and self.marks.ended_at is not None and self.exited_at is None:
-            if not self.window_open() or time.time() < self.last_output_at + CLIENT_PATIENCE:
-                return False
-            self.process.kill()
-            return self.drained()
+            # both streams are complete: a client that stays does so for a daemon
+            return time.time() > self.marks.ended_at + CLIENT_PATIENCE
         if self.exited_at is None:
             return False
         return not self.outputs or self.drained()
@@ -324,13 +337,12 @@ class Command(object):
                 del self.outputs[pipe]
                 return
             limit -= len(data)
-            self.last_output_at = time.time()
+            name = STDOUT if pipe is self.process.stdout else STDERR
+            if self.marks is not None:
+                data = self.marks.feed(name, data)
             if self.window is not None:
                 with self.lock:
                     self.unacknowledged += len(data)
-            name = STDOUT if pipe is self.process.stdout else STDERR
-            if name == STDERR and self.marks is not None:
-                data = self.marks.feed(data)
             try:
                 if not self.closed and data:
                     self.deliver(name, data)

@@ -1,8 +1,11 @@
-# RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stderr.
+# RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stdout and stderr.
 # Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing;
 # NAME=VALUE ...; --; the command.
 remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4
 shift 4
+# a signal for the process group is for the command; this shell stays to tell of its end
+trap : TERM
+echo "$remoto_mark started $$"
 echo "$remoto_mark started $$" >&2
 # what this shell says itself, such as Killed, is not the command's
 exec 3>&2 2> /dev/null
@@ -64,5 +67,7 @@ else
   esac
 fi
 remoto_status=$?
+echo "$remoto_mark ended $remoto_status"
 echo "$remoto_mark ended $remoto_status" >&3
-exit $remoto_status
+# the client would have something to say about any other status
+exit 0

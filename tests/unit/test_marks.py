@@ -1,0 +1,47 @@
+"""What container.sh tells is found in the streams, wherever the blocks are cut."""
+
+import pytest
+
+from tests.unit.far import far_module
+
+STDOUT, STDERR = 1, 2
+WORD = b"remoto-0123"
+
+
+@pytest.fixture
+def marks():
+    return far_module("command").Marks(WORD)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 11, 1000])
+def test_the_commands_own_part_in_blocks_of_any_size(marks, size):
+    stream = b"the client's\n" + WORD + b" started 12\nremoto-0124 own\nno newline" + WORD + b" ended 3\nlate\n"
+    for name in (STDOUT, STDERR):
+        own = b"".join(marks.feed(name, stream[place : place + size]) for place in range(0, len(stream), size))
+        assert own == b"remoto-0124 own\nno newline"
+    assert (marks.pid, marks.status, marks.complete(), marks.rest()) == ("12", 3, True, [])
+    assert marks.outcome(0) == 3
+
+
+def test_one_stream_alone_is_not_the_end(marks):
+    marks.feed(STDERR, WORD + b" started 1\n" + WORD + b" ended 0\n")
+    assert not marks.complete()
+
+
+def test_a_client_that_started_nothing(marks):
+    assert marks.feed(STDERR, b"Error: no such container\n") == b""
+    assert marks.rest() == [(STDERR, b"Error: no such container\n")]
+    assert marks.outcome(125) == ["client", 125, False]
+
+
+def test_a_client_that_ended_in_the_middle(marks):
+    marks.feed(STDOUT, WORD + b" started 1\n")
+    assert marks.feed(STDOUT, b"some" + WORD[:4]) == b"some"
+    assert marks.rest() == [(STDOUT, WORD[:4])]
+    assert marks.outcome(137) == ["client", 137, True]
+
+
+def test_a_program_that_is_not_there(marks):
+    marks.feed(STDERR, WORD + b" started 1\n" + WORD + b" failed program\n")
+    with pytest.raises(OSError, match="No such program in the container"):
+        marks.outcome(127)
