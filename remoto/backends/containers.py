@@ -34,7 +34,8 @@ _SYMPTOMS = (
     (r"Cannot connect to the Docker daemon|connection to the server .* refused|Unable to connect to the server|no such host"
      r"|Unable to connect to Podman|i/o timeout|was refused - did you specify the right host or port", "unreachable",
      "the engine or API server can't be reached"),
-    (r"context \S+ does not exist|no configuration has been provided|kubeconfig|namespaces? \S+ not found", "client",
+    (r"context \S+ does not exist|context was not found|no configuration has been provided|kubeconfig|namespaces? \S+ not found"
+     r"|^error: stat ", "client",
      "the client's configuration does not fit"),
     (r"(executable file not found|no such file or directory).*", "shell", "it has no /bin/sh"),
 )  # fmt: skip
@@ -128,7 +129,7 @@ class ContainerConnection(BaseConnection):
         else:
             kind, reason = "other", "the client failed"
             for pattern, its_kind, its_reason in _SYMPTOMS:
-                if re.search(pattern, said):
+                if re.search(pattern, said, re.MULTILINE):
                     kind, reason = its_kind, its_reason
                     break
         return ContainerError(

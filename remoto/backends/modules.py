@@ -153,7 +153,6 @@ class LegacyModuleExecute(_ModuleExecute):
     :param module: a module of functions.
     :param logger: for what the functions print, at DEBUG, and write to stderr, at WARNING.
     :param include: modules that it imports, to be sent along; a package goes with all that is in it.
-    :ivar channel: execnet's channel. One that a program puts in its place gets each call as text.
     :raises TypeError: on a call: an argument can't be sent.
     :raises FunctionError: on a call: also a RuntimeError: what the function raised.
     :raises ConnectionLost: on a call: also a RuntimeError.
@@ -169,24 +168,36 @@ class LegacyModuleExecute(_ModuleExecute):
         self.gateway = gateway
         self.module = module
         self.logger = logger or basic_remote_logger(_host(gateway))
-        self._opening: Any = None
-        self._opened = threading.Lock()
+        self._lock = threading.Lock()
+        self._replacement: Any = None
+        self._loading: Any = None
         if isinstance(gateway, Gateway):
             self._number = f"{os.getpid()}-{next(_numbers)}"
-            shipment = _Shipment.of(module, include)
-            request = {
-                "number": self._number,
-                "module": tuple(shipment.module),
-                "included": shipment.included,
-                "parents": shipment.parents,
-            }
-            self._opening = self.channel = self._start(_HOLD, request, f"importing {_name(module)}")
+            self._shipment = _Shipment.of(module, include)
         else:
-            self.channel = gateway.remote_exec(module)
+            self._replacement = gateway.remote_exec(module)
+
+    @property
+    def channel(self) -> Any:
+        """execnet's channel to the module. One that a program puts in its place gets each call as text."""
+        return self._replacement or self._load()
+
+    @channel.setter
+    def channel(self, channel: Any) -> None:
+        self._replacement = channel
+
+    def _load(self) -> Any:
+        """Have the module loaded there, on first use: the first call does not wait for it, it is sent right behind."""
+        with self._lock:
+            if self._loading is None:
+                request = {"number": self._number, **self._shipment._asdict(), "module": tuple(self._shipment.module)}
+                self._loading = self._start(_HOLD, request, f"importing {_name(self.module)}")
+            return self._loading
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._opening is None or self.channel is not self._opening:
+        if self._replacement is not None:
             return self._call_by_text(name, args, kwargs)
+        self._load()
         request = {"number": self._number, "function": name, "args": args, "kwargs": kwargs}
         try:
             channel = self._start(_SERVE, request, f"{name}()")
@@ -194,7 +205,7 @@ class LegacyModuleExecute(_ModuleExecute):
             self._refuse(name, args, kwargs, execnet.dumps)
             raise
         try:
-            self._log_import()
+            self._log_loading()
             kind, value = self._answer(channel, name)
             if kind != "generator":
                 return value
@@ -213,15 +224,13 @@ class LegacyModuleExecute(_ModuleExecute):
         error = lost(self.gateway, _host(self.gateway), what)
         return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
 
-    def _log_import(self) -> None:
-        """What the module printed when it was loaded; its loading was sent before the call, and is over before it."""
-        with self._opened:
-            if not self._opening.isclosed() or self._opening._items:
-                try:
-                    while True:
-                        self._log(*self._opening.receive())
-                except EOFError:
-                    pass
+    def _log_loading(self) -> None:
+        """What the module printed when it was loaded, which is over before its first call."""
+        try:
+            while True:
+                self._log(*self._loading.receive())
+        except EOFError:
+            pass
 
     def _log(self, level: str, line: str) -> None:
         {"debug": self.logger.debug, "warning": self.logger.warning}[level](line)

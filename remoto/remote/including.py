@@ -39,7 +39,7 @@ class Finder(object):
         module = sys.modules[name] = type(sys)(name)
         module.__file__ = filename
         module.__loader__ = self
-        module.__package__ = name if is_package else name.rpartition(".")[0]
+        module.__package__ = str(name if is_package else name.rpartition(".")[0])
         if is_package:
             module.__path__ = []
         try:

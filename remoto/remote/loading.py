@@ -9,7 +9,7 @@ def load(name, package, filename, source):
     """A new module. It is not '__main__' and not '__channelexec__': blocks that ask for those do not run."""
     module = type(sys)(str(name))
     module.__file__ = filename
-    module.__package__ = package
+    module.__package__ = str(package)  # Python 2 wants it in bytes
     # for what looks its own module up, such as pickle; a module that is there already has other users
     sys.modules.setdefault(name, module)
     fill(module, filename, source)

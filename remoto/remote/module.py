@@ -125,11 +125,6 @@ def hold(channel, number, module, included, parents):
         mine.ready.set()
 
 
-def drop(channel, number):
-    with LOCK:
-        HELD.pop(number, None)
-
-
 def serve(channel, number, function, args, kwargs):
     """One call."""
     mine = held(number)

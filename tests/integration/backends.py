@@ -1,5 +1,7 @@
 """How a connection of each backend is opened. A new backend is one more function here: all contract tests run over it."""
 
+import os
+
 import remoto
 from remoto import connection
 
@@ -13,19 +15,27 @@ def ssh(request):
     return lambda **kw: remoto.Connection("node0", **kw)
 
 
-def docker(request):
-    name = request.getfixturevalue("docker_python")
+def docker(request, image="python"):
+    name = request.getfixturevalue(f"docker_{image}")
     return lambda **kw: connection.get("docker")(container_name=name, **kw)
 
 
-def podman(request):
-    name = request.getfixturevalue("podman_python")
+def podman(request, image="python"):
+    name = request.getfixturevalue(f"podman_{image}")
     return lambda **kw: connection.get("podman")(container_name=name, **kw)
 
 
-def kubernetes(request):
-    pod = request.getfixturevalue("kube_python")
-    return lambda **kw: connection.get("kubernetes")(pod, **kw)
+def kubernetes(request, image="python"):
+    pod = request.getfixturevalue(f"kube_{image}")
+    # a real cluster instead of the tests' own server
+    context = os.environ.get("REMOTO_TEST_KUBE_CONTEXT")
+    return lambda **kw: connection.get("kubernetes")(pod, context=context, **kw)
+
+
+def docker_shell(request):
+    return docker(request, "shell")
 
 
 BACKENDS = {"local": local, "ssh": ssh, "docker": docker, "podman": podman, "kubernetes": kubernetes}
+#: containers with nothing but a shell, for the tests of a module that has NEEDS_NO_PYTHON
+SHELLS = {"docker-shell": docker_shell}

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.backends import BACKENDS
+from tests.integration.backends import BACKENDS, SHELLS
 from tests.servers.engines import Docker, Podman
+from tests.servers.images import named
 from tests.servers.kube import Kube
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
@@ -103,20 +104,36 @@ def podman_shell(podman):
     return podman.run("shell")
 
 
-def _pod(kube, name, container):
+@pytest.fixture(scope="session")
+def kube_python(request):
+    yield from _pod(request, "python")
+
+
+@pytest.fixture(scope="session")
+def kube_shell(request):
+    yield from _pod(request, "shell")
+
+
+def _pod(request, image):
+    context = os.environ.get("REMOTO_TEST_KUBE_CONTEXT")
+    if context:
+        yield from _pod_of_a_cluster(["kubectl", "--context", context], image)
+        return
+    kube = request.getfixturevalue("kube")
     # docker's client, since it is the quicker one
-    kube.add(name, {"main": ["docker", "exec", "-i", container]})
-    return name
+    kube.add(f"{image}-0", {"main": ["docker", "exec", "-i", request.getfixturevalue(f"docker_{image}")]})
+    yield f"{image}-0"
 
 
-@pytest.fixture(scope="session")
-def kube_python(kube, docker_python):
-    return _pod(kube, "python-0", docker_python)
-
-
-@pytest.fixture(scope="session")
-def kube_shell(kube, docker_shell):
-    return _pod(kube, "shell-0", docker_shell)
+def _pod_of_a_cluster(kubectl, image):
+    public = {"python": "python:3-slim", "shell": "busybox"}[image]
+    pod = f"remoto-tests-{image}-{os.getpid()}"
+    subprocess.run([*kubectl, "run", pod, f"--image={named(image) or public}", "--", "sleep", "7200"], check=True)
+    try:
+        subprocess.run([*kubectl, "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s"], check=True)
+        yield pod
+    finally:
+        subprocess.run([*kubectl, "delete", "pod", pod, "--now", "--wait=false"], check=True)
 
 
 @pytest.fixture(scope="session")
@@ -134,11 +151,17 @@ def pythons():
     return found
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc):
+    if "connect" in metafunc.fixturenames:
+        shells = SHELLS if getattr(metafunc.module, "NEEDS_NO_PYTHON", False) else {}
+        metafunc.parametrize("connect", [*BACKENDS, *shells], indirect=True)
+
+
+@pytest.fixture
 def connect(request):
     """A function that opens a connection of each backend in turn; all are closed at the end."""
     opened = []
-    open_one = BACKENDS[request.param](request)
+    open_one = {**BACKENDS, **SHELLS}[request.param](request)
 
     def connect(**kw):
         kw.setdefault("logger", logging.getLogger("remoto-test"))

@@ -12,6 +12,8 @@ import pytest
 from remoto.exc import CommandError
 from remoto.process import check, run
 
+NEEDS_NO_PYTHON = True
+
 
 def sh(script):
     return ["sh", "-c", script]

@@ -1,0 +1,249 @@
+"""What is particular to containers: where they are, what their clients are called with, and how those fail."""
+
+import logging
+import os
+import shlex
+import subprocess
+import threading
+import time
+
+import pytest
+
+from remoto import connection
+from remoto.exc import ConnectError, ConnectionLost, ContainerError
+from remoto.process import check, run
+from tests.integration.shipped import functions
+
+LOGGER = logging.getLogger("remoto-test")
+
+
+def failure(conn, command=("true",)):
+    """The error that run and check have in common."""
+    errors = []
+    for function in (run, check):
+        with pytest.raises(ContainerError) as caught:
+            function(conn, list(command))
+        errors.append(caught.value)
+    conn.exit()
+    assert errors[0].kind == errors[1].kind
+    assert isinstance(errors[0], (ConnectError, RuntimeError, OSError))
+    return errors[0]
+
+
+@pytest.fixture(params=["docker", "podman"])
+def engine(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def backend(engine):
+    return connection.get(engine.executable)
+
+
+@pytest.fixture
+def container(request, engine):
+    return request.getfixturevalue(f"{engine.executable}_python")
+
+
+def test_no_such_container(backend):
+    error = failure(backend(container_name="no-such-container", logger=LOGGER))
+    assert error.kind == "container" and "no-such-container" in error.host
+    assert "o such container" in error.stderr or "no container with name" in error.stderr
+    assert "no-such-container" in str(error) and error.stderr.splitlines()[0] in str(error)
+
+
+def test_a_container_that_is_stopped(engine, backend):
+    name = engine.run("shell")
+    engine.stop(name)
+    error = failure(backend(container_name=name, logger=LOGGER))
+    assert error.kind == "stopped" and name in str(error)
+    engine.remove(name)
+
+
+def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend):
+    for function in (run, check):
+        name = engine.run("shell")
+        conn = backend(container_name=name, logger=LOGGER)
+        started = threading.Event()
+        caught = []
+
+        def work(conn=conn, function=function, started=started, caught=caught):
+            try:
+                function(conn, ["sh", "-c", "echo begun; sleep 100"], on_stdout=lambda line: started.set())
+            except RuntimeError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert started.wait(20)
+        engine.stop(name)
+        thread.join(20)
+        assert not thread.is_alive() and isinstance(caught[0], ConnectionLost)
+        assert name in str(caught[0]) and "sleep 100" in str(caught[0])
+        conn.exit()
+        engine.remove(name)
+
+
+def test_a_client_that_is_not_installed(backend, container):
+    conn = backend(container_name=container, executable="no-such-client", logger=LOGGER)
+    error = failure(conn)
+    assert error.kind == "client" and container in error.host and "no-such-client" in str(error)
+    with backend(container_name=container, executable="no-such-client", logger=LOGGER) as conn:
+        for system in ("json", "legacy"):
+            conn.remote_import_system = system
+            with pytest.raises(RuntimeError, match="no-such-client"):
+                conn.import_module(functions).same(1)
+
+
+def test_a_container_without_a_shell(backend, engine, tmp_path):
+    """The image has a shell, so it is taken away."""
+    name = engine.run("shell")
+    engine.client("exec", name, "rm", "/bin/sh")
+    error = failure(backend(container_name=name, logger=LOGGER))
+    assert error.kind == "shell" and name in str(error)
+    engine.remove(name)
+
+
+def test_a_user(backend, container):
+    with backend(container_name=container, user="nobody", logger=LOGGER) as conn:
+        assert check(conn, ["id", "-un"]).stdout == ["nobody"]
+        assert conn.import_module(functions).environment("HOME") is not None
+    with backend(container_name=container, user="nobody-there", logger=LOGGER) as conn, pytest.raises(RuntimeError):
+        check(conn, ["true"])
+
+
+def test_the_id_instead_of_the_name(engine, backend, container):
+    identifier = engine.client("inspect", "--format", "{{.Id}}", container).strip()
+    with backend(container_id=identifier, logger=LOGGER) as conn:
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+
+
+def test_a_variable_that_a_shell_can_not_set(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(ValueError, match="a-b"):
+        check(conn, ["true"], extend_env={"a-b": "1"})
+
+
+def test_what_popen_takes_but_a_container_can_not_have(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(TypeError, match="umask"):
+        check(conn, ["true"], umask=0o77)
+
+
+@pytest.fixture
+def client(engine, tmp_path):
+    """The engine's client for shells that do not have its environment, as behind ssh."""
+    path = tmp_path / engine.executable
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in engine.environment.items())
+    path.write_text(f'#!/bin/sh\n{variables} exec {engine.executable} "$@"\n')
+    path.chmod(0o755)
+    for folder in [*tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    return str(path)
+
+
+def test_a_container_on_another_machine(sshd, backend, container, client):
+    with backend("node0", container_name=container, executable=client, env={"FLAVOUR": "a 'b'"}, logger=LOGGER) as conn:
+        assert check(conn, ["printf", "<%s>", "a b", "$HOME"]).stdout == ["<a b><$HOME>"]
+        assert check(conn, ["sh", "-c", "echo $FLAVOUR"]).stdout == ["a 'b'"]
+        for system in ("json", "legacy"):
+            conn.remote_import_system = system
+            remote = conn.import_module(functions)
+            assert remote.environment("FLAVOUR") == "a 'b'"
+            assert remote.executable() == "/usr/bin/python3"
+
+
+def test_no_permission_for_the_engines_socket(request, sshd, users, docker, docker_python, tmp_path):
+    client = tmp_path / "docker"
+    client.write_text(f'#!/bin/sh\nDOCKER_HOST={docker.environment["DOCKER_HOST"]} exec docker "$@"\n')
+    client.chmod(0o755)
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    conn = connection.get("docker")("unprivileged", container_name=docker_python, executable=str(client), logger=LOGGER)
+    error = failure(conn)
+    assert error.kind == "permission" and docker_python in str(error)
+    assert "permission denied" in error.stderr
+    # sudo is what helps
+    with connection.get("docker")(
+        "unprivileged", container_name=docker_python, executable=str(client), sudo=True, logger=LOGGER
+    ) as conn:
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+
+
+def test_an_engine_that_is_not_there(docker, docker_python, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
+    error = failure(connection.get("docker")(container_name=docker_python, logger=LOGGER))
+    assert error.kind == "unreachable" and docker_python in str(error)
+
+
+def test_legacy_keeps_one_python_in_the_container(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn:
+        conn.remote_import_system = "legacy"
+        remote = conn.import_module(functions)
+        pids = {remote.pid() for _ in range(3)} | {conn.import_module(functions).pid()}
+        assert len(pids) == 1
+        listing = check(conn, ["sh", "-c", "cat /proc/[0-9]*/comm"]).stdout
+        assert sum(name.startswith("python3") for name in listing) == 1
+    with backend(container_name=container, logger=LOGGER) as conn:
+        deadline = time.monotonic() + 10
+        while any(name.startswith("python3") for name in check(conn, ["sh", "-c", "cat /proc/[0-9]*/comm"]).stdout):
+            assert time.monotonic() < deadline, "a Python was left behind"
+
+
+# pods
+
+
+@pytest.fixture
+def pods(kube, docker_shell):
+    there = ["docker", "exec", "-i", docker_shell]
+    kube.add("two", {"main": ["docker", "exec", "-i", "no-such-container"], "side": there})
+    kube.add("waiting", {"main": None})
+    kube.add("secret", {"main": there}, forbidden="create")
+    kube.add("elsewhere", {"main": there}, namespace="shop")
+    return kube
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "openshift"])
+def test_a_pod(pods, name):
+    backend = connection.get(name)
+    with backend("elsewhere", namespace="shop", logger=LOGGER) as conn:
+        assert check(conn, ["echo", "a b"]) == (["a b"], [], 0)
+    with backend("two", container="side", kubeconfig=str(pods.kubeconfig), context=pods.context, logger=LOGGER) as conn:
+        assert check(conn, ["sh", "-c", "echo a; echo b >&2; exit 9"]) == (["a"], ["b"], 9)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "words"),
+    [
+        ({"pod_name": "no-such-pod"}, "container", 'pods "no-such-pod" not found'),
+        ({"pod_name": "elsewhere"}, "container", 'pods "elsewhere" not found'),
+        ({"pod_name": "two", "container": "third"}, "container", "container third is not valid for pod two"),
+        ({"pod_name": "waiting"}, "container", "container not found"),
+        ({"pod_name": "secret"}, "permission", "forbidden"),
+        ({"pod_name": "two", "context": "unreachable"}, "unreachable", "refused"),
+        ({"pod_name": "two", "context": "no-such-context"}, "client", "no-such-context"),
+        ({"pod_name": "two", "kubeconfig": "/no/such/file"}, "client", "/no/such/file"),
+        ({"pod_name": "two", "executable": "no-such-kubectl"}, "client", "no-such-kubectl"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(value.values()).replace("/", "_"),
+)
+def test_how_a_pod_fails(pods, keywords, kind, words):
+    error = failure(connection.get("kubernetes")(**keywords, logger=LOGGER))
+    assert words.lower() in error.stderr.lower()
+    assert error.kind == kind
+    assert keywords["pod_name"] in error.host and error.stderr.splitlines()[0] in str(error)
+
+
+def test_what_kubectl_says_of_a_choice_is_not_the_commands(pods, docker_shell, kube):
+    kube.add("several", {"main": ["docker", "exec", "-i", docker_shell], "side": None})
+    with connection.get("kubernetes")("several", logger=LOGGER) as conn:
+        assert check(conn, ["echo", "x"]) == (["x"], [], 0)
+
+
+def test_nothing_is_left_of_the_client(docker_python):
+    with connection.get("docker")(container_name=docker_python, logger=LOGGER) as conn:
+        check(conn, ["true"])
+        conn.remote_import_system = "legacy"
+        conn.import_module(functions).same(1)
+    listing = subprocess.run(["ps", "axo", "ppid=,args="], capture_output=True, text=True).stdout
+    mine = [line for line in listing.splitlines() if line.split()[0] == str(os.getpid()) and docker_python in line]
+    assert mine == []
