@@ -121,14 +121,17 @@ class _ModuleExecute:
             raise AttributeError(name)
         if not hasattr(self.module, name):
             raise AttributeError(f"module {_name(self.module)} does not have attribute {name}")
-        description = (inspect.getdoc(getattr(self.module, name)) or "").strip().split("\n")[0]
+        here = getattr(self.module, name)
+        description = (getattr(here, "__doc__", None) or "").strip().split("\n")[0]
 
-        @functools.wraps(getattr(self.module, name), assigned=("__name__", "__qualname__", "__doc__"), updated=())
+        @functools.wraps(here, assigned=("__name__", "__qualname__", "__doc__"), updated=())
         def function(*args: Any, **kwargs: Any) -> Any:
             if description:
                 self.logger.debug(description)
             return self._call(name, args, kwargs)
 
+        # found there from now on
+        self.__dict__[name] = function
         return function
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -171,6 +174,8 @@ class LegacyModuleExecute(_ModuleExecute):
         self._lock = threading.Lock()
         self._replacement: Any = None
         self._loading: Any = None
+        self._loading_logged = False
+        self._idle: list[Any] = []  # channels, each served by a thread of the far side, that no call uses now
         if isinstance(gateway, Gateway):
             self._number = f"{os.getpid()}-{next(_numbers)}"
             self._shipment = _Shipment.of(module, include)
@@ -198,21 +203,34 @@ class LegacyModuleExecute(_ModuleExecute):
         if self._replacement is not None:
             return self._call_by_text(name, args, kwargs)
         self._load()
-        request = {"number": self._number, "function": name, "args": args, "kwargs": kwargs}
         try:
-            channel = self._start(_SERVE, request, f"{name}()")
-        except (execnet.DataFormatError, RecursionError):
-            self._refuse(name, args, kwargs, execnet.dumps)
-            raise
+            channel = self._idle.pop()
+        except IndexError:
+            channel = self._start(_SERVE, {"number": self._number}, f"{name}()")
         try:
-            self._log_loading()
+            self._send(channel, name, args, kwargs)
+            if not self._loading_logged:
+                self._log_loading()
             kind, value = self._answer(channel, name)
-            if kind != "generator":
-                return value
+        except FunctionError:
+            self._idle.append(channel)
+            raise
         except BaseException:
             channel.close()
             raise
-        return self._items(channel, name)
+        if kind == "generator":
+            return self._items(channel, name)
+        self._idle.append(channel)
+        return value
+
+    def _send(self, channel: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            channel.send((name, args, kwargs))
+        except OSError:
+            raise self._lost(f"{name}()") from None
+        except (execnet.DataFormatError, RecursionError):
+            self._refuse(name, args, kwargs, execnet.dumps)
+            raise
 
     def _start(self, function: RemoteFunction, request: Mapping[str, Any], what: str) -> Any:
         try:
@@ -230,7 +248,7 @@ class LegacyModuleExecute(_ModuleExecute):
             while True:
                 self._log(*self._loading.receive())
         except EOFError:
-            pass
+            self._loading_logged = True
 
     def _log(self, level: str, line: str) -> None:
         {"debug": self.logger.debug, "warning": self.logger.warning}[level](line)
@@ -271,9 +289,10 @@ class LegacyModuleExecute(_ModuleExecute):
                     try:
                         channel.send(taken)
                     except OSError:
-                        pass  # the generator has come to its end: what is received next tells
+                        pass  # the connection has ended: what is received next tells
                     taken = 0
         finally:
+            # where it was left early, this ends the generator there
             channel.close()
 
     def _call_by_text(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

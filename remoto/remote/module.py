@@ -1,7 +1,8 @@
 """RUNS ON THE FAR SIDE, in a gateway's Python: holds the modules that were shipped and serves their calls.
 
-Comes behind loading.py, including.py and problem.py. On the channel of a call go pairs: ('debug' or 'warning', a line that
-was printed), then ('return', value), ('raise', description), or ('generator', None) and ('item', value) ... ('end', None).
+Comes behind loading.py, including.py and problem.py. A channel carries one call at a time: (function, args, kwargs). The
+answer is pairs: ('debug' or 'warning', a line that was printed), then ('return', value), ('raise', description), or
+('generator', None) and ('item', value) ... ('end', None).
 """
 
 import os
@@ -125,20 +126,23 @@ def hold(channel, number, module, included, parents):
         mine.ready.set()
 
 
-def serve(channel, number, function, args, kwargs):
-    """One call."""
+def serve(channel, number):
+    """One call after the other, until the controller closes the channel."""
     mine = held(number)
     mine.ready.wait()
-    if mine.module is None:
-        send(channel, "raise", mine.problem)
-        return
-    result, problem = guarded(channel, lambda: getattr(mine.module, function)(*args, **kwargs))
-    if problem is not None:
-        send(channel, "raise", problem)
-    elif hasattr(result, "send") and hasattr(result, "gi_frame"):
-        serve_generator(channel, function, result)
-    else:
-        deliver(channel, "return", function, result)
+    for function, args, kwargs in channel:
+        if mine.module is None:
+            send(channel, "raise", mine.problem)
+            continue
+        result, problem = guarded(channel, lambda: getattr(mine.module, function)(*args, **kwargs))
+        if problem is not None:
+            send(channel, "raise", problem)
+        elif hasattr(result, "send") and hasattr(result, "gi_frame"):
+            serve_generator(channel, function, result)
+        else:
+            deliver(channel, "return", function, result)
+        # it may be large
+        result = args = kwargs = None
 
 
 def deliver(channel, kind, function, value):
