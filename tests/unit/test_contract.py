@@ -1,0 +1,409 @@
+"""The names, call forms and texts that programs written for remoto 1.2 use."""
+
+import inspect
+import logging
+from unittest import mock
+
+import execnet
+import pytest
+
+import remoto
+from remoto import backends, connection, exc, file_sync, log, process, util
+from remoto.backends import docker, kubernetes, local, openshift, podman, ssh
+
+
+class Answer:
+    """A channel, or an execute(), that a program's test has put in place of the real one."""
+
+    def __init__(self, *items):
+        self.items = list(items)
+        self.sent = []
+
+    def receive(self, timeout=None):
+        if not self.items:
+            raise EOFError
+        item = self.items.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def send(self, item):
+        self.sent.append(item)
+
+    def close(self):
+        pass
+
+
+def connected(answer, sudo=False, **attributes):
+    """What programs' tests use for a connection."""
+    conn = mock.Mock(sudo=sudo, hostname="node1", global_timeout=None, logger=logging.getLogger("contract"))
+    conn.cmd = lambda command: command
+    conn.execute = mock.Mock(return_value=answer)
+    for name, value in attributes.items():
+        setattr(conn, name, value)
+    return conn
+
+
+# names
+
+
+def test_what_import_remoto_gives():
+    assert set(remoto.__all__) <= set(dir(remoto))
+    for name in ("Connection", "rsync", "process", "connection", "backends"):
+        assert hasattr(remoto, name)
+    numbers = [int(part) for part in remoto.__version__.split(".")]
+    assert len(numbers) == 3 and numbers >= [1, 1, 4]
+    assert remoto.backends.needs_ssh is remoto.connection.needs_ssh
+    assert remoto.Connection is connection.Connection is backends.BaseConnection
+
+
+@pytest.mark.parametrize("name", exc.__all__)
+def test_every_error_is_there(name):
+    assert issubclass(getattr(exc, name), Exception)
+
+
+def test_execnets_own_errors():
+    for name in ("HostNotFound", "RemoteError", "TimeoutError", "DataFormatError"):
+        assert getattr(exc, name) is getattr(execnet, name)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (
+            backends.BaseConnection,
+            "hostname logger sudo threads eager detect_sudo use_ssh interpreter ssh_options",
+        ),
+        (docker.DockerConnection, "hostname container_id container_name user"),
+        (podman.PodmanConnection, "hostname container_id container_name user"),
+        (kubernetes.KubernetesConnection, "pod_name namespace context"),
+        (openshift.OpenshiftConnection, "pod_name namespace context"),
+        (backends.LegacyModuleExecute, "gateway module logger"),
+        (backends.JsonModuleExecute, "conn module logger python_executable"),
+        (backends.get_python_executable, "conn"),
+        (backends.needs_ssh, "hostname _socket"),
+        (backends.BaseConnection.import_module, "self module python_executable"),
+        (backends.BaseConnection._make_connection_string, "self hostname _needs_ssh use_sudo"),
+        (backends.BaseConnection._detect_sudo, "self _execnet"),
+        (connection.get, "name fallback"),
+        (process.run, "conn command exit timeout"),
+        (process.check, "conn command exit timeout"),
+        (process.extend_env, "conn arguments"),
+        (log.reporting, "conn result timeout"),
+        (util.admin_command, "sudo command"),
+        (file_sync.rsync, "hosts source destination logger sudo"),
+        (file_sync.rsync_conn, "conn source destination logger"),
+    ],
+)
+def test_positional_parameters(function, parameters):
+    found = [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+    ]
+    assert found == parameters.split()
+
+
+# connection.get
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        *[(name, ssh.SshConnection) for name in ("ssh", "SSH", " ssh ", "", None, "baremetal")],
+        *[(name, local.LocalConnection) for name in ("local", "popen", "localhost", "Local")],
+        *[("docker", docker.DockerConnection), ("podman", podman.PodmanConnection)],
+        *[(name, kubernetes.KubernetesConnection) for name in ("kubernetes", "k8s")],
+        *[(name, openshift.OpenshiftConnection) for name in ("openshift", "oc", "OpenShift\n")],
+    ],
+)
+def test_get(name, backend):
+    assert connection.get(name) is backend
+
+
+def test_get_of_an_unknown_name(caplog):
+    caplog.set_level(logging.INFO)
+    assert connection.get("baremetal").__name__ == "BaseConnection"
+    assert caplog.record_tuples == [
+        ("remoto", logging.WARNING, 'no connection backend found for: "baremetal"'),
+        ("remoto", logging.INFO, 'falling back to "ssh"'),
+    ]
+    assert connection.get("baremetal", fallback=None) is None
+    assert connection.get("baremetal", fallback="local") is local.LocalConnection
+
+
+# connections that are not opened
+
+
+def conn(*args, **kw):
+    return remoto.Connection(*args, eager=False, **kw)
+
+
+def test_attributes():
+    one = conn("node1")
+    assert one.interpreter == "python3" and one.hostname == "node1" and one.sudo is False
+    for name in ("global_timeout", "remote_module", "channel", "gateway", "ssh_options"):
+        assert getattr(one, name) is None
+    assert one.logger.name == "node1" and one.group is not None
+    assert one.has_connection() is False
+    one.exit()
+    one.exit()
+
+
+def test_the_connection_string():
+    needs, needs_not = (lambda hostname: True), (lambda hostname: False)
+    string = conn("node1")._make_connection_string
+    assert string("node1", _needs_ssh=needs) == "ssh=node1//python=python3"
+    assert string("node1", _needs_ssh=needs_not) == "popen//python=python3"
+    assert string("node1", _needs_ssh=needs, use_sudo=True) == "ssh=node1//python=sudo python3"
+    string = conn("node1", sudo=True, interpreter="/opt/py", ssh_options="-p 22")._make_connection_string
+    assert string("node1", _needs_ssh=needs) == "ssh=-p 22 node1//python=sudo /opt/py"
+    assert string("node1", _needs_ssh=needs, use_sudo=False) == "ssh=-p 22 node1//python=/opt/py"
+    assert string("node1", _needs_ssh=needs_not) == "popen//python=sudo /opt/py"
+
+
+@pytest.mark.parametrize(("user", "needed"), [("alfredo", True), ("root", False)])
+def test_detect_sudo_by_a_fake_execnet(user, needed):
+    fake = mock.Mock()
+    fake.makegateway.return_value.remote_exec.return_value.receive.return_value = user
+    assert conn("node1")._detect_sudo(_execnet=fake) is needed
+    assert fake.makegateway.return_value.exit.called
+
+
+def test_an_overridden_gateway():
+    class Mine(remoto.Connection):
+        def _make_gateway(self, hostname):
+            return mock.Mock(hostname=hostname)
+
+    assert Mine("node1").gateway.hostname == "node1"
+
+
+@pytest.mark.parametrize(
+    ("hostname", "gethostname", "fqdn", "needed"),
+    [
+        *[
+            (name, "alpha", "alpha.local", False)
+            for name in ("localhost", "127.0.0.1", "127.0.1.1", "::1", "LOCALHOST")
+        ],
+        *[(name, "alpha.local", "alpha.local", False) for name in ("alpha", "alpha.local", "Alpha")],
+        ("alpha.example.com", "alpha", "alpha.example.com", False),
+        ("beta", "alpha", "alpha.local", True),
+        ("user@localhost", "alpha", "alpha.local", True),
+    ],
+)
+def test_needs_ssh(hostname, gethostname, fqdn, needed):
+    fake = mock.Mock()
+    fake.gethostname.return_value, fake.getfqdn.return_value = gethostname, fqdn
+    assert backends.needs_ssh(hostname, fake) is needed
+
+
+def test_dns_is_not_asked_where_the_plain_names_match():
+    fake = mock.Mock()
+    fake.gethostname.return_value = "alpha"
+    backends.needs_ssh("alpha", fake)
+    assert not fake.getfqdn.called
+
+
+# containers
+
+
+def test_the_argv_of_containers():
+    one = docker.DockerConnection(container_id="asdf-lkjh", eager=False)
+    assert one.command_template() == ["docker", "exec", "-i", "asdf-lkjh", "/bin/sh", "-c"]
+    assert one.cmd(["ls", "-a"])[-1] == "ls -a"
+    assert one.cmd("ls | wc")[-1] == "ls | wc"
+    one = docker.DockerConnection("node1", container_name="b", user="root", eager=False)
+    assert one.command_template() == ["docker", "exec", "-i", "-u", "root", "b", "/bin/sh", "-c"]
+    assert (one.hostname, one.identifier, one.user, one.executable) == ("node1", "b", "root", "docker")
+    assert podman.PodmanConnection(container_name="b", eager=False).cmd(["ls"])[0] == "podman"
+    one = kubernetes.KubernetesConnection("rook", "ns", "kind", eager=False)
+    assert one.command_template() == [
+        *("kubectl", "--context", "kind", "exec", "-i", "-n", "ns", "rook", "--", "/bin/sh", "-c")
+    ]
+    assert (one.hostname, one.pod_name, one.namespace, one.context) == ("localhost", "rook", "ns", "kind")
+    assert openshift.OpenshiftConnection("rook", eager=False).command_template() == [
+        *("oc", "exec", "-i", "rook", "--", "/bin/sh", "-c")
+    ]
+
+
+def test_docker_without_a_container():
+    with pytest.raises(TypeError, match="container_id or container_name"):
+        docker.DockerConnection("node1")
+
+
+@pytest.mark.parametrize("name", ["-it", "a b", "", "a\nb"])
+def test_a_container_or_pod_whose_name_is_an_option(name):
+    with pytest.raises((ValueError, TypeError)):
+        docker.DockerConnection(container_name=name, eager=False)
+    with pytest.raises(ValueError):
+        kubernetes.KubernetesConnection(name, eager=False)
+
+
+# commands through a mock
+
+
+def test_check_with_lists_of_text():
+    one = connected(Answer((["out"], ["err"], 3)))
+    assert process.check(one, ["ls"]) == (["out"], ["err"], 3)
+    assert one.execute.call_count == 1
+
+
+def test_run_and_check_are_found_by_name(monkeypatch):
+    monkeypatch.setattr("remoto.process.check", lambda *args, **kw: "patched")
+    monkeypatch.setattr("remoto.process.run", lambda *args, **kw: "patched")
+    assert process.check(None, []) == process.run(None, []) == "patched"
+
+
+def test_a_gateway_that_answers_with_rubbish():
+    one = mock.Mock()
+    arguments = process.extend_env(one, {"extend_env": {"A": "1"}})
+    assert arguments["env"]["A"] == "1" and "extend_env" not in arguments
+    assert "/usr/sbin" in arguments["env"]["PATH"].split(":")
+
+
+def test_a_timeout_of_check_through_a_mock(caplog):
+    one = connected(Answer(execnet.TimeoutError()))
+    assert process.check(one, ["ls"], timeout=7) == ([], [], -1)
+    assert "No data was received after 7 seconds, disconnecting..." in caplog.text
+
+
+def test_a_command_that_could_not_be_started(caplog):
+    text = 'Traceback (most recent call last):\n  File "x"\nOSError: [Errno 2] No such file or directory'
+    with pytest.raises(RuntimeError, match="^Failed to execute command: ls -a$"):
+        process.check(connected(Answer(execnet.RemoteError(text))), ["ls", "-a"])
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == text.splitlines()
+    result = process.check(connected(Answer(execnet.RemoteError(text))), ["ls"], stop_on_error=False)
+    assert result == ([], ["OSError: [Errno 2] No such file or directory"], -1)
+
+
+@pytest.mark.parametrize("ending", [EOFError(), OSError("closed")])
+def test_no_exit_status_is_never_success(ending):
+    for function in (process.run, process.check):
+        with pytest.raises(exc.ConnectionLost, match="node1.*ls"):
+            function(connected(Answer(ending)), ["ls"])
+
+
+@pytest.mark.parametrize(
+    ("command", "sudo", "logged"),
+    [(["ls", "-a"], False, "ls -a"), (["ls", "-a"], True, "sudo ls -a"), ("ls | wc", False, "ls | wc")],
+)
+def test_what_is_logged_of_a_command(caplog, command, sudo, logged):
+    caplog.set_level(logging.INFO)
+    process.check(connected(Answer(([], [], 0)), sudo=sudo), command)
+    assert caplog.messages == [f"Running command: {logged}"]
+
+
+def test_exit_on_every_path():
+    one = connected(Answer(([], [], 0)))
+    process.check(one, ["ls"], exit=True)
+    assert one.exit.called
+    one = connected(Answer(EOFError()))
+    with pytest.raises(RuntimeError):
+        process.run(one, ["ls"], exit=True)
+    assert one.exit.called
+
+
+# log, util
+
+
+def test_reporting(caplog):
+    caplog.set_level(logging.DEBUG)
+    one = connected(None)
+    answer = Answer({"debug": "one\r\n"}, {"warning": b"t\xffwo\n"}, {"error": "three"})
+    log.reporting(one, answer)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        *[("DEBUG", "one"), ("WARNING", "t\\xffwo"), ("ERROR", "three")]
+    ]
+    caplog.clear()
+    log.reporting(one, Answer(execnet.TimeoutError()), 7)
+    assert caplog.messages == ["No data was received after 7 seconds, disconnecting..."]
+    with pytest.raises(KeyError):
+        log.reporting(one, Answer(KeyError()))
+
+
+def test_admin_command():
+    assert util.admin_command(True, ["ls"]) == ["sudo", "ls"]
+    assert util.admin_command(True, "ls") == ["sudo", "ls"]
+    assert util.admin_command(False, ["ls"]) == ["ls"]
+
+
+def test_the_text_of_a_remote_error():
+    error = util.RemoteError("Traceback:\n  File x\nValueError: a: b\n\n")
+    assert (error.exception_name, error.exception_line) == ("ValueError", "ValueError: a: b")
+    assert util.RemoteError("").exception_line == ""
+
+
+# functions through a fake channel
+
+
+class FakeModule:
+    def function(self):
+        """A docstring."""
+
+
+def legacy(answer):
+    one = backends.LegacyModuleExecute(mock.Mock(), FakeModule(), logging.getLogger("contract"))
+    one.channel = answer
+    return one
+
+
+def test_a_call_is_text_on_a_replaced_channel(caplog):
+    caplog.set_level(logging.DEBUG)
+    answer = Answer("result")
+    assert legacy(answer).function("argument") == "result"
+    assert answer.sent == ["function('argument')"]
+    assert "A docstring." in caplog.messages
+    answer = Answer("result")
+    legacy(answer).function(1, ("a,",), key=None)
+    assert answer.sent == ["function(1, ('a,',), key=None)"]
+
+
+def test_a_failed_call_on_a_replaced_channel():
+    answer = Answer(execnet.RemoteError("Traceback (most recent call last)\nIOError: no such file"))
+    with pytest.raises(RuntimeError, match="^IOError: no such file$"):
+        legacy(answer).function()
+
+
+@pytest.mark.parametrize(
+    ("args", "text"), [(("foo", "bar", 1), "'foo', 'bar', 1"), (([1],), "[1]"), ((None, b"x"), "None, b'x'"), ((), "")]
+)
+def test_convert_args(args, text):
+    assert legacy(None)._convert_args(args) == text
+
+
+def test_a_missing_function():
+    import posixpath
+
+    one = backends.LegacyModuleExecute(mock.Mock(), posixpath)
+    with pytest.raises(AttributeError, match="^module posixpath does not have attribute missing$"):
+        one.missing()
+
+
+def json_executor(monkeypatch, result):
+    import posixpath
+
+    monkeypatch.setattr(backends, "check", lambda *args, **kw: result)
+    conn = mock.Mock(hostname="node1", logger=logging.getLogger("contract"))
+    return backends.JsonModuleExecute(conn, posixpath, python_executable="python3")
+
+
+def test_a_far_python_without_an_answer(monkeypatch, caplog):
+    assert json_executor(monkeypatch, ([], [], 0)).join("a") is None
+    with pytest.raises(Exception, match="Unexpected remote exception"):
+        json_executor(monkeypatch, ([], ["Segmentation fault"], 139)).join("a")
+    assert 'error calling "join"' in caplog.text
+
+
+def test_an_answer_that_is_cut_short(monkeypatch):
+    monkeypatch.setattr("os.urandom", lambda number: b"\0" * number)
+    executor = json_executor(monkeypatch, ([f'remoto-answer-{"00" * 8} {{"return": '], [], 0))
+    with pytest.raises(exc.FunctionError, match="not an answer"):
+        executor.join("a")
+
+
+def test_the_interpreter_is_the_first_that_is_there(monkeypatch):
+    monkeypatch.setattr(backends, "check", lambda *args, **kw: (["/usr/bin/python"], [], 0))
+    assert backends.get_python_executable(mock.Mock()) == "/usr/bin/python"
+    monkeypatch.setattr(backends, "check", lambda *args, **kw: ([], [], 1))
+    with pytest.raises(OSError, match="no python3, python or python2.7"):
+        backends.get_python_executable(mock.Mock(connect_error=exc.ConnectError, hostname="node1"))

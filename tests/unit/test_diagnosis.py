@@ -1,0 +1,59 @@
+"""What the words of ssh, sudo and Python mean; the real ones are in tests/integration/test_failures.py."""
+
+import execnet
+import pytest
+
+from remoto.diagnosis import FAR_LINE, diagnosis, not_started
+
+ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind"),
+    [
+        (255, "ssh: Could not resolve hostname node1: Name or service not known", "unresolvable"),
+        (255, "ssh: connect to host node1 port 22: Connection refused", "refused"),
+        (255, "ssh: connect to host node1 port 22: Connection timed out", "timeout"),
+        (255, "ssh: connect to host node1 port 22: No route to host", "unreachable"),
+        (255, "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @", "hostkey"),
+        (255, "No ED25519 host key is known for node1 and ...\nHost key verification failed.", "hostkey"),
+        (255, "root@node1: Permission denied (publickey,password).", "permission"),
+        (255, "Received disconnect from ::1: Too many authentication failures", "permission"),
+        (1, "sudo: a password is required", "sudo"),
+        (1, "sudo: a terminal is required to read the password; ...", "sudo"),
+        (1, "sudo: sorry, you must have a tty to run sudo", "sudo"),
+        (1, "bob is not in the sudoers file.  This incident will be reported.", "sudo"),
+        (127, "sh: 1: sudo: not found", "sudo"),
+        (127, "bash: line 1: python3: command not found", "interpreter"),
+        (126, "sh: 1: /etc/passwd: Permission denied", "interpreter"),
+        (1, "sudo: python3: command not found", "interpreter"),
+        (1, "remoto: Python 2.7.18 cannot run execnet 2.1.1: invalid syntax", "version"),
+        (1, "something else", "other"),
+        (0, "", "other"),
+    ],
+)
+def test_kinds(status, words, kind):
+    error = diagnosis(ARGV, "node1", "python3", status, words, None)
+    assert error.kind == kind and error.host == "node1" and error.exit_status == status
+    assert isinstance(error, execnet.HostNotFound) and isinstance(error, OSError)
+    for line in words.splitlines():
+        assert line in str(error)
+    assert "exec(eval(" not in str(error) and "ssh -T node1" in str(error)
+
+
+def test_a_timeout():
+    error = diagnosis(ARGV, "node1", "python3", None, "", 3)
+    assert error.kind == "timeout" and "within 3 seconds" in str(error) and error.exit_status is None
+
+
+def test_the_version_found_and_the_one_needed():
+    error = diagnosis(ARGV, "node1", "python2", 1, "remoto: Python 2.7.18 cannot run execnet 2.1.1: x", None)
+    assert "2.7.18" in error.reason and ">=" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind"), [(ARGV, "client"), (["sudo", "python3"], "sudo"), (["/opt/python9"], "interpreter")]
+)
+def test_a_program_that_is_not_here(argv, kind):
+    error = not_started(argv, "node1", "python9", FileNotFoundError(2, "No such file or directory"))
+    assert error.kind == kind and "No such file or directory" in str(error)

@@ -1,0 +1,87 @@
+"""A hostname that could be anything else is refused before something is started."""
+
+import subprocess
+
+import pytest
+
+import remoto
+from remoto.exc import ConnectError, InvalidHostname
+from remoto.gateway import split_hostname, ssh_argv
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_started(monkeypatch):
+    def refuse(*args, **kw):
+        raise AssertionError(f"started: {args}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+@pytest.mark.parametrize(
+    "hostname",
+    [
+        "-oProxyCommand=touch /tmp/owned",
+        "-oProxyCommand=id",
+        "-p 22 node1",
+        "node1 -p 22",
+        "-F",
+        "-F /etc/x",
+        "-F -oProxyCommand=id node1",
+        "-F /etc/x -oProxyCommand=id",
+        "-F /etc/x node1 node2",
+        "root@-oProxyCommand=id",
+        "-l@node1",
+        "",
+        " ",
+        "root@",
+        "node1\nnode2",
+        "node1;id",
+        "$(id)",
+        "`id`",
+        "a|b",
+        "'node1'",
+        "no'de",
+        "user;id@node1",
+    ],
+)
+def test_refused(hostname):
+    for eager in (True, False):
+        with pytest.raises(InvalidHostname) as caught:
+            remoto.Connection(hostname, eager=eager)
+        assert isinstance(caught.value, (ConnectError, ValueError)) and caught.value.kind == "hostname"
+
+
+@pytest.mark.parametrize(
+    ("hostname", "words"),
+    [
+        ("node1", ["node1"]),
+        ("root@node1.example.com", ["root@node1.example.com"]),
+        ("10.0.0.1", ["10.0.0.1"]),
+        ("fe80::1%eth0", ["fe80::1%eth0"]),
+        ("DOMAIN+user.name@node_1", ["DOMAIN+user.name@node_1"]),
+        ("-F /path/to/ssh_config user@node1", ["-F", "/path/to/ssh_config", "user@node1"]),
+        ("-F '/path with blank' node1", ["-F", "/path with blank", "node1"]),
+    ],
+)
+def test_accepted(hostname, words):
+    assert split_hostname(hostname) == words
+
+
+def test_the_argv_of_ssh():
+    argv = ssh_argv(["-p", "22", "node1"], "sudo python3", keepalive=None)
+    assert argv[:5] == ["ssh", "-T", "-p", "22", "node1"]
+    assert argv[5].startswith('sudo python3 -c "') and len(argv) == 6
+
+
+def test_options_are_split_as_a_shell_would(monkeypatch):
+    conn = remoto.Connection("node1", eager=False, ssh_options="-o 'ProxyCommand=nc -x a//b %h %p' -i '/a b'")
+    started = []
+    monkeypatch.setattr(conn, "_start", started.append)
+    conn.keepalive = None
+    conn._make_gateway("node1")
+    assert started[0][2:-1] == ["-o", "ProxyCommand=nc -x a//b %h %p", "-i", "/a b", "node1"]
+
+
+def test_options_with_an_open_quote():
+    with pytest.raises(ConnectError, match="ssh_options: No closing quotation"):
+        remoto.Connection("node1", ssh_options="-o 'x", use_ssh=True)

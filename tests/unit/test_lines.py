@@ -1,0 +1,34 @@
+"""Blocks of bytes become lines, wherever they are cut."""
+
+import pytest
+
+from remoto.log import Lines, basic_remote_logger, split_lines
+
+DATA = "one\n\ntwo\r\nä€😀\nlast".encode() + b"\xff"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_blocks_of_any_size(size):
+    lines = Lines("surrogateescape")
+    found = [line for place in range(0, len(DATA), size) for line in lines.feed(DATA[place : place + size])]
+    assert [*found, *lines.end()] == ["one", "", "two", "ä€😀", "last\udcff"] == split_lines(DATA)
+    assert lines.end() == []
+
+
+def test_how_lines_end():
+    assert split_lines(b"10%\r20%\r\nend\n") == ["10%", "20%", "end"]
+    assert split_lines(b"") == [] and split_lines(b"\n") == [""] and split_lines(b"\n\n") == ["", ""]
+
+
+def test_what_is_long_is_split_in_pieces(monkeypatch):
+    monkeypatch.setattr("remoto.log.SPLIT_SIZE", 10)
+    lines = [f"line {number}" for number in range(100)]
+    assert split_lines("\n".join(lines).encode()) == lines
+
+
+def test_the_default_logger_leaves_a_configured_program_alone():
+    import logging
+
+    assert logging.getLogger().handlers  # pytest's
+    logger = basic_remote_logger("some-host")
+    assert logger.name == "some-host" and logger.level == logging.NOTSET and not logger.handlers
