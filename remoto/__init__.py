@@ -7,10 +7,27 @@
 (['hello'], [], 0)
 """
 
-from . import backends, connection, exc, file_sync, process, util
+from __future__ import annotations
+
+import typing
+
+from . import backends, connection, exc, process, util
 from .connection import Connection
-from .file_sync import rsync
+
+if typing.TYPE_CHECKING:
+    from . import file_sync
+    from .file_sync import rsync
 
 __all__ = ["Connection", "backends", "connection", "exc", "file_sync", "process", "rsync", "util"]
 
 __version__ = "2.0.0"
+
+
+def __getattr__(name: str) -> typing.Any:
+    # imported on first use: most programs never move files
+    if name in ("file_sync", "rsync"):
+        import importlib
+
+        module = importlib.import_module(f"{__name__}.file_sync")
+        return module if name == "file_sync" else module.rsync
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

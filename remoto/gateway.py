@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import shlex
-import subprocess
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -65,7 +64,8 @@ def split_hostname(hostname: str) -> list[str]:
         )
 
     try:
-        words = shlex.split(hostname)
+        # a user may be DOMAIN\name: without blanks there is nothing to split
+        words = shlex.split(hostname) if hostname.split() != [hostname] else [hostname]
     except ValueError as error:
         raise refuse(f"not a hostname: {error}") from None
     if len(words) == 3 and words[0] == "-F" and not words[1].startswith("-"):
@@ -109,6 +109,8 @@ def popen_argv(interpreter: str) -> list[str]:
 
 def _configured_keepalive(words: Sequence[str]) -> int | None:
     """ServerAliveInterval as ssh's configuration has it; ssh(1), -G, tells without connecting. None where it does not tell."""
+    import subprocess
+
     try:
         answer = subprocess.run(
             ["ssh", "-G", *words],

@@ -10,7 +10,6 @@ import os
 import re
 import select
 import signal
-import subprocess
 import threading
 import time
 from collections import deque
@@ -28,6 +27,8 @@ class ProcessIO:
     """execnet's IO over the pipes of a process. Its stderr is read all the time: first for the diagnosis, then for the log."""
 
     def __init__(self, argv: Sequence[str], host: str, logger: logging.Logger) -> None:
+        import subprocess  # it takes longer to import than all of this package's own
+
         self.argv = list(argv)
         self.remoteaddress = host
         self.execmodel = gateway_base.get_execmodel("thread")
@@ -168,15 +169,21 @@ class ProcessIO:
     def end(self, timeout: float) -> int | None:
         """Wait for the process, then make it end, and let its last words be read. None where it had to be made."""
         deadline = time.monotonic() + timeout
-        status: int | None
-        try:
-            status = self.popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            status = None
+        status = self._wait(timeout)
+        if status is None:
             self.kill()
             self.popen.wait()
         self.stderr.stop(max(1.0, deadline - time.monotonic()))
         return status
+
+    def _wait(self, timeout: float) -> int | None:
+        """Its exit status; None where it has not ended within so many seconds."""
+        import subprocess
+
+        try:
+            return self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
 
     def give_up(self, timeout: float) -> int | None:
         """As :meth:`end`, where no gateway has come about that would close the pipes."""
@@ -187,10 +194,7 @@ class ProcessIO:
 
     def last_words(self) -> str:
         """What the process said on stderr, once it has ended by itself or a second has passed."""
-        try:
-            self.popen.wait(1.0)
-        except subprocess.TimeoutExpired:
-            pass
+        self._wait(1.0)
         self.stderr.settle(1.0)
         return self.stderr.text()
 

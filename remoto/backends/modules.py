@@ -7,16 +7,12 @@ round trip and globals live on; :class:`JsonModuleExecute` starts a fresh Python
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import itertools
-import json
 import os
-import pkgutil
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.abc import InspectLoader
 from types import ModuleType
 from typing import Any, Callable, NamedTuple
 
@@ -97,6 +93,11 @@ class _Shipment(NamedTuple):
 
 
 def _with_submodules(module: ModuleType) -> dict[str, tuple[bool, str, str]]:
+    # only here: they take as long to import as half of this package
+    import importlib.util
+    import pkgutil
+    from importlib.abc import InspectLoader
+
     text = _Text.of(module)
     path = getattr(module, "__path__", None)
     found = {text.name: (path is not None, text.filename, text.source)}
@@ -395,6 +396,8 @@ class JsonModuleExecute(_ModuleExecute):
         return self._result(name, python, answers[-1].partition(mark)[2] if answers else None, status, stderr)
 
     def _result(self, name: str, python: str, answer: str | None, status: int, stderr: list[str]) -> Any:
+        import json
+
         host = _where(self.conn)
         if answer is None and status in (126, 127):
             raise CommandError(host, python, status)
