@@ -84,6 +84,34 @@ def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend)
         engine.remove(name)
 
 
+@pytest.mark.parametrize("system", ["json", "legacy"])
+def test_a_container_that_is_stopped_in_the_middle_of_a_function(engine, backend, system):
+    name = engine.run("python")
+    conn = backend(container_name=name, logger=LOGGER)
+    conn.remote_import_system = system
+    remote = conn.import_module(functions)
+    assert remote.same(1) == 1
+    caught = []
+
+    def work():
+        try:
+            remote.nap(100, 1)
+        except RuntimeError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.7)  # nothing tells that a call has begun
+    engine.stop(name)
+    thread.join(20)
+    assert not thread.is_alive() and isinstance(caught[0], ConnectionLost) and name in str(caught[0])
+    # the next call says why it can't
+    with pytest.raises(RuntimeError, match=name):
+        remote.same(1)
+    conn.exit()
+    engine.remove(name)
+
+
 def test_a_client_that_is_not_installed(backend, container):
     conn = backend(container_name=container, executable="no-such-client", logger=LOGGER)
     error = failure(conn)
