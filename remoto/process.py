@@ -203,7 +203,8 @@ def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     :returns: ``arguments``, with ``env`` filled.
     """
     answer = conn.gateway.remote_exec(_SEND_ENVIRONMENT).receive()
-    pairs = answer if isinstance(answer, list) else []
+    # a program's test may answer with the dictionary itself, or with nothing of the kind
+    pairs = answer.items() if isinstance(answer, dict) else answer if isinstance(answer, list) else []
     env = {_text(name): _text(value) for name, value in pairs}
     path = [folder for folder in env.get("PATH", "").split(":") if folder]
     env["PATH"] = ":".join(path + [folder for folder in EXTRA_PATH if folder not in path])

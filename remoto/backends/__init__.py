@@ -172,8 +172,11 @@ class BaseConnection:
 
     def _ssh_words(self, target: str) -> list[str]:
         """Options and host, as a shell would split them; the last word is the host."""
+        # a hostname stays as it was checked: DOMAIN\user is not the shell's \u
+        options = target.removesuffix(self.hostname)
+        host = gateways.split_hostname(self.hostname) if options != target else []
         try:
-            return shlex.split(target)
+            return shlex.split(options) + host
         except ValueError as error:
             raise ConnectError(f"ssh_options: {error}", host=self.hostname, kind="hostname") from None
 

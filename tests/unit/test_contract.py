@@ -56,9 +56,9 @@ def test_what_import_remoto_gives():
     assert remoto.Connection is connection.Connection is backends.BaseConnection
 
 
-@pytest.mark.parametrize("name", exc.__all__)
-def test_every_error_is_there(name):
-    assert issubclass(getattr(exc, name), Exception)
+@pytest.mark.parametrize("module", [remoto, backends, connection, exc, process], ids=lambda module: module.__name__)
+def test_every_exported_name_is_there(module):
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
 def test_execnets_own_errors():
@@ -177,6 +177,17 @@ def test_an_overridden_gateway():
     assert Mine("node1").gateway.hostname == "node1"
 
 
+def test_a_gateway_may_be_replaced():
+    one = conn("node1")
+    one.gateway = mock.Mock()
+    one.gateway.hasreceiver.return_value = True
+    assert one.has_connection()
+    assert one.execute("source", word=1) is one.gateway.remote_exec.return_value is one.channel
+    one.gateway.remote_exec.assert_called_once_with("source", word=1)
+    one.exit()
+    one.gateway.exit.assert_called_once_with()
+
+
 @pytest.mark.parametrize(
     ("hostname", "gethostname", "fqdn", "needed"),
     [
@@ -258,6 +269,14 @@ def test_a_gateway_that_answers_with_rubbish():
     arguments = process.extend_env(one, {"extend_env": {"A": "1"}})
     assert arguments["env"]["A"] == "1" and "extend_env" not in arguments
     assert "/usr/sbin" in arguments["env"]["PATH"].split(":")
+
+
+@pytest.mark.parametrize("answer", [{"PATH": "/opt/bin:", "B": "2"}, [[b"PATH", b"/opt/bin:"], [b"B", b"2"]]])
+def test_the_environment_of_the_far_side(answer):
+    one = mock.Mock()
+    one.gateway.remote_exec.return_value.receive.return_value = answer
+    env = process.extend_env(one, {})["env"]
+    assert env == {"PATH": "/opt/bin:/usr/local/bin:/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin", "B": "2"}
 
 
 def test_a_timeout_of_check_through_a_mock(caplog):

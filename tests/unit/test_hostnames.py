@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 import remoto
+from remoto import backends
 from remoto.exc import ConnectError, InvalidHostname
 from remoto.gateway import split_hostname, ssh_argv
 
@@ -42,6 +43,11 @@ def nothing_is_started(monkeypatch):
         "'node1'",
         "no'de",
         "user;id@node1",
+        "node1\0",
+        "node1\\a",
+        "node1>file",
+        "-F '/etc/x node1",
+        "-F /etc/x -p 22 node1",
     ],
 )
 def test_refused(hostname):
@@ -59,6 +65,9 @@ def test_refused(hostname):
         ("10.0.0.1", ["10.0.0.1"]),
         ("fe80::1%eth0", ["fe80::1%eth0"]),
         ("DOMAIN+user.name@node_1", ["DOMAIN+user.name@node_1"]),
+        ("DOMAIN\\user@node1", ["DOMAIN\\user@node1"]),
+        ("me@example.com@node1", ["me@example.com@node1"]),
+        ("ssh://root@node1:2222", ["ssh://root@node1:2222"]),
         ("-F /path/to/ssh_config user@node1", ["-F", "/path/to/ssh_config", "user@node1"]),
         ("-F '/path with blank' node1", ["-F", "/path with blank", "node1"]),
     ],
@@ -73,15 +82,18 @@ def test_the_argv_of_ssh():
     assert argv[5].startswith('sudo python3 -c "') and len(argv) == 6
 
 
-def test_options_are_split_as_a_shell_would(monkeypatch):
-    conn = remoto.Connection("node1", eager=False, ssh_options="-o 'ProxyCommand=nc -x a//b %h %p' -i '/a b'")
-    started = []
-    monkeypatch.setattr(conn, "_start", started.append)
-    conn.keepalive = None
-    conn._make_gateway("node1")
-    assert started[0][2:-1] == ["-o", "ProxyCommand=nc -x a//b %h %p", "-i", "/a b", "node1"]
-
-
 def test_options_with_an_open_quote():
     with pytest.raises(ConnectError, match="ssh_options: No closing quotation"):
         remoto.Connection("node1", ssh_options="-o 'x", use_ssh=True)
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [(None, []), ("-o 'ProxyCommand=nc a//b %h' -i '/a b'", ["-o", "ProxyCommand=nc a//b %h", "-i", "/a b"])],
+)
+@pytest.mark.parametrize("hostname", ["DOMAIN\\user@node1", "-F '/etc/l ab.conf' node1"])
+def test_what_ssh_is_started_with(hostname, options, expected, monkeypatch):
+    started = []
+    monkeypatch.setattr(backends.gateways, "open_gateway", lambda argv, **kw: started.append(argv))
+    remoto.Connection(hostname, ssh_options=options, keepalive=None)
+    assert started[0][:-1] == ["ssh", "-T", *expected, *split_hostname(hostname)]
