@@ -117,6 +117,12 @@ class _ModuleExecute:
     module: Any
     logger: Any
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {_name(self.module)} on {self._place()}>"
+
+    def _place(self) -> str:
+        raise NotImplementedError
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__") or name in ("module", "logger"):
             raise AttributeError(name)
@@ -191,6 +197,9 @@ class LegacyModuleExecute(_ModuleExecute):
     @channel.setter
     def channel(self, channel: Any) -> None:
         self._replacement = channel
+
+    def _place(self) -> str:
+        return _host(self.gateway)
 
     def _load(self) -> Any:
         """Have the module loaded there, on first use: the first call does not wait for it, it is sent right behind."""
@@ -352,6 +361,9 @@ class JsonModuleExecute(_ModuleExecute):
         self.python_executable = python_executable
         self._include = list(include)
 
+    def _place(self) -> str:
+        return _where(self.conn)
+
     @functools.cached_property
     def _program(self) -> bytes:
         """All but the call itself: one line, since that is what the far Python reads."""
@@ -405,9 +417,9 @@ class JsonModuleExecute(_ModuleExecute):
             return None
         if answer is None:
             self.logger.error(f'error calling "{name}"')
-            ended = (
-                "before the time limit" if status == NO_EXIT_CODE and not stderr else f"and its exit status is {status}"
-            )
+            ended = f"and its exit status is {status}"
+            if status == NO_EXIT_CODE and not stderr:
+                ended = "before the time limit"
             what = f'{UNEXPECTED}: error calling "{name}" on {host}: {python} gave no answer {ended}'
             text = "\n".join([what, *stderr])
             raise FunctionError(host, name, "", what, "\n".join(stderr), text)
