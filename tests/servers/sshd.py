@@ -119,14 +119,16 @@ class Sshd:
         }
         blocks = [f"Host {alias}\n  {lines}\n" for alias, lines in special.items()]
         blocks.append(
+            # ssh would try this key after a host's own one
+            f"Host * !wrongkey\n  IdentityFile {self.folder}/user\n"
             "Host *\n  HostName 127.0.0.1\n"
-            f"  Port {self.port}\n  IdentityFile {self.folder}/user\n  IdentitiesOnly yes\n"
+            f"  Port {self.port}\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
             f"  StrictHostKeyChecking yes\n  User {pwd.getpwuid(os.getuid()).pw_name}\n"
         )
         # a name of ours stands before `Host *`, so a name that nobody knows has to stay unknown
         known = " ".join([*special, *FLEET, "noisy"])
-        blocks[-1] = blocks[-1].replace("Host *", f"Host {known}")
+        blocks[-1] = blocks[-1].replace("Host *\n", f"Host {known}\n")
         self.config.write_text("".join(blocks))
         self.wrapper_folder.mkdir()
         wrapper = self.wrapper_folder / "ssh"

@@ -1,0 +1,203 @@
+"""Every way in which a connection can fail, made for real: at its start and in the middle."""
+
+import logging
+import os
+import signal
+import threading
+
+import execnet
+import pytest
+from execnet.gateway_bootstrap import HostNotFound
+
+import remoto
+from remoto.exc import ConnectError, ConnectionLost
+from remoto.process import check, run
+from tests.integration.leftovers import VARIABLE, children, started_with, wait_until
+
+LOGGER = logging.getLogger("remoto-test")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch):
+    """No process of a test is there after it, neither ssh nor what ssh has started here."""
+    mark, before = os.urandom(6).hex(), children()
+    monkeypatch.setenv(VARIABLE, mark)
+    yield
+    assert children() <= before
+    # ssh has ended; its ProxyCommand, which is not this process's child, is ending
+    wait_until(lambda: not started_with(mark))
+
+
+def failure(host, **kw):
+    """The error of connecting, which is the same on first use."""
+    with pytest.raises(ConnectError) as eager:
+        remoto.Connection(host, logger=LOGGER, **kw)
+    conn = remoto.Connection(host, logger=LOGGER, eager=False, **kw)
+    with pytest.raises(ConnectError) as lazy:
+        check(conn, ["true"])
+    assert not conn.has_connection()
+    conn.exit()
+    assert eager.value.kind == lazy.value.kind
+    return eager.value
+
+
+@pytest.mark.parametrize(
+    ("host", "kw", "kind", "words"),
+    [
+        ("wrongkey", {}, "permission", "Permission denied (publickey"),
+        ("refused", {}, "refused", "Connection refused"),
+        ("changed", {}, "hostkey", "REMOTE HOST IDENTIFICATION HAS CHANGED"),
+        ("unresolvable", {}, "unresolvable", "Could not resolve hostname"),
+        ("no-such-host.invalid", {}, "unresolvable", "no-such-host.invalid"),
+        ("node0", {"interpreter": "no-such-python"}, "interpreter", "no-such-python"),
+        ("node0", {"interpreter": "/etc/passwd"}, "interpreter", "/etc/passwd"),
+        ("node0", {"interpreter": "true"}, "other", ""),
+        ("node0", {"ssh_options": "-o NoSuchOption=1"}, "other", "Bad configuration option"),
+        ("localhost", {"interpreter": "no-such-python"}, "interpreter", ""),
+    ],
+)
+def test_a_failure_to_connect(sshd, host, kw, kind, words):
+    error = failure(host, **kw)
+    assert (error.kind, error.host) == (kind, host)
+    assert isinstance(error, execnet.HostNotFound) and isinstance(error, HostNotFound) and isinstance(error, OSError)
+    assert words in error.stderr and words in str(error) and host in str(error)
+    if host != "localhost":
+        assert error.command[0] == "ssh" and host in error.command
+    assert isinstance(error.exit_status, int)
+
+
+def test_ssh_that_stalls(sshd):
+    error = failure("stall", connect_timeout=0.5)
+    assert (error.kind, error.exit_status) == ("timeout", None)
+    assert "0.5 seconds" in str(error)
+
+
+@pytest.mark.parametrize("option", ["sudo", "detect_sudo"])
+def test_sudo_that_wants_a_password(users, option):
+    error = failure("nosudo", **{option: True})
+    assert error.kind == "sudo" and "password is required" in error.stderr and "NOPASSWD" in str(error)
+
+
+def test_no_ssh_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    error = failure("node0")
+    assert error.kind == "client" and error.command[0] == "ssh"
+
+
+@pytest.mark.parametrize("host", ["node0", "localhost"])
+def test_a_missing_interpreter_is_logged(sshd, host, logged):
+    failure(host, interpreter="no-such-python")
+    text = "Can't communicate with remote host, possibly because no-such-python is not installed there"
+    assert logged.texts("ERROR") == [text] * 2
+
+
+def test_a_host_that_greets(sshd, logged):
+    with remoto.Connection("noisy", logger=LOGGER) as conn:
+        assert check(conn, ["echo", "out"]) == (["out"], [], 0)
+    assert any("welcome to this machine" in text for text in logged.texts("DEBUG"))
+
+
+# in the middle
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A script that never ends, and a function that waits for it to be running."""
+    pipe = tmp_path / "started"
+    os.mkfifo(pipe)
+    sessions = []
+
+    class Started:
+        def script(self, rest):
+            return ["sh", "-c", f"echo $$ > {pipe}; {rest}"]
+
+        def wait(self):
+            sessions.append(int(pipe.read_text()))
+            return sessions[-1]
+
+    yield Started()
+    for session in sessions:
+        try:
+            os.killpg(session, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def in_thread(function, *args, **kw):
+    """Start it; a function that waits for its end and gives its error."""
+    errors = []
+
+    def work():
+        try:
+            function(*args, **kw)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def end():
+        thread.join(30)
+        assert not thread.is_alive()
+        return errors[0] if errors else None
+
+    return end
+
+
+@pytest.fixture(params=["node0", "dropping", "silent"])
+def fragile(request, sshd):
+    """A host, and how its connection is cut."""
+    cut = {"node0": sshd.drop_sessions, "dropping": sshd.drop, "silent": sshd.silence}
+    yield request.param, cut[request.param]
+    sshd.undrop()
+    sshd.unsilence()
+
+
+@pytest.mark.parametrize(
+    ("function", "rest"), [(run, "while :; do echo line; done"), (check, "exec sleep 100")], ids=["run", "check"]
+)
+def test_a_connection_lost_in_the_middle(fragile, started, function, rest):
+    host, cut = fragile
+    with remoto.Connection(host, logger=logging.Logger("quiet")) as conn:
+        end = in_thread(function, conn, started.script(rest))
+        started.wait()
+        cut()
+        error = end()
+        assert isinstance(error, ConnectionLost) and isinstance(error, RuntimeError)
+        assert (error.host, error.command) == (host, " ".join(started.script(rest)))
+        assert host in str(error) and rest in str(error)
+        assert not conn.has_connection()
+        for again in (run, check):
+            with pytest.raises(RuntimeError, match=f"{host}.*true"):
+                again(conn, ["true"])
+
+
+def test_every_thread_learns_of_it(sshd, started):
+    with remoto.Connection("node0") as conn:
+        ends = [in_thread(check, conn, ["sleep", "100"], kill_on_timeout=True) for _ in range(5)]
+        ends.append(in_thread(check, conn, started.script("exec sleep 100")))
+        started.wait()
+        sshd.drop_sessions()
+        assert all(isinstance(end(), ConnectionLost) for end in ends)
+
+
+@pytest.mark.parametrize("host", ["node0", "localhost"])
+def test_the_far_python_is_killed(sshd, host):
+    with remoto.Connection(host, use_ssh=host == "node0") as conn:
+        with pytest.raises(ConnectionLost, match=host):
+            run(conn, ["sh", "-c", "kill -9 $PPID"])
+        assert not conn.has_connection()
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_the_command_of_a_lost_connection(sshd, started, kill):
+    """It runs on, unless it was to be killed."""
+    with remoto.Connection("node0") as conn:
+        end = in_thread(check, conn, started.script("exec sleep 100"), kill_on_timeout=kill)
+        pid = started.wait()
+        sshd.drop_sessions()
+        assert isinstance(end(), ConnectionLost)
+    if kill:
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+    else:
+        os.kill(pid, 0)
