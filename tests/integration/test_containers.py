@@ -244,6 +244,8 @@ def test_a_pod(pods, name):
     [
         ({"pod_name": "no-such-pod"}, "container", 'pods "no-such-pod" not found'),
         ({"pod_name": "elsewhere"}, "container", 'pods "elsewhere" not found'),
+        ({"pod_name": "two", "namespace": "shop"}, "container", 'pods "two" not found'),
+        ({"pod_name": "two", "namespace": "nowhere"}, "client", 'namespaces "nowhere" not found'),
         ({"pod_name": "two", "container": "third"}, "container", "container third is not valid for pod two"),
         ({"pod_name": "waiting"}, "container", "container not found"),
         ({"pod_name": "secret"}, "permission", "forbidden"),

@@ -40,12 +40,14 @@ DISCOVERY: dict[str, dict[str, Any]] = {
         "kind": "APIResourceList",
         "groupVersion": "v1",
         "resources": [
+            {"name": "namespaces", "singularName": "namespace", "namespaced": False, "kind": "Namespace", "verbs": ["get"]},
             {"name": "pods", "singularName": "pod", "namespaced": True, "kind": "Pod", "verbs": ["get"]},
             {"name": "pods/exec", "namespaced": True, "kind": "PodExecOptions", "verbs": ["create", "get"]},
         ],
     },
 }
 
+NAMESPACE_PATH = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)")
 POD_PATH = re.compile(r"/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)(?P<exec>/exec)?")
 
 #: What the clients of engines write for failures that are not the command's. The kubelet hears of those from its runtime,
@@ -167,6 +169,9 @@ class _Request(BaseHTTPRequestHandler):
         try:
             if url.path in DISCOVERY:
                 self._answer(200, DISCOVERY[url.path])
+            elif match := NAMESPACE_PATH.fullmatch(url.path):
+                # kubectl asks for it where it has been told that there is no such pod
+                self._answer(200, self._namespace(match["namespace"]))
             elif match := POD_PATH.fullmatch(url.path):
                 pod = self._pod(match["namespace"], match["name"], "create" if match["exec"] else "get")
                 if match["exec"]:
@@ -180,6 +185,11 @@ class _Request(BaseHTTPRequestHandler):
 
     # kubectl asks this way, for SPDY, when WebSocket was refused for whatever reason, and shows this second answer
     do_POST = do_GET
+
+    def _namespace(self, name: str) -> dict[str, Any]:
+        if name not in {"default", *(namespace for namespace, _ in self.server.pods)}:
+            raise _Failure(404, "NotFound", f'namespaces "{name}" not found', name=name, kind="namespaces")
+        return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
 
     def _pod(self, namespace: str, name: str, verb: str) -> Pod:
         pod = self.server.pods.get((namespace, name))
