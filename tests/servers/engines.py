@@ -62,11 +62,11 @@ class Engine:
     def _end(self) -> None:
         shutil.rmtree(self.folder)
 
-    def run(self, image: str, command: Sequence[str] = IDLE) -> str:
+    def run(self, image: str, command: Sequence[str] = IDLE, name: str = "") -> str:
         """The name of a new container of an image of :mod:`images`, ``python`` or ``shell``, that is running now."""
-        name = f"remoto-{image}-{secrets.token_hex(4)}"
+        name = name or f"remoto-{image}-{secrets.token_hex(4)}"
         # without a grace period, since the usual 10 seconds would be spent in vain at each stop and rm
-        options = ["--detach", "--network=none", "--stop-timeout=0", f"--name={name}"]
+        options = ["--detach", "--network=none", "--stop-timeout=0", f"--name={name}", f"--hostname={name}"]
         self.client("run", *options, self._image(image), *command)
         return name
 
