@@ -375,3 +375,23 @@ def test_include_on_the_oldest_python(pythons, helpers):
         assert remote.total([1, 2, 3]) == 12
         with pytest.raises(ImportError, match="include="):
             conn.import_module(uses_helper, path).alone()
+
+
+def test_an_answer_that_is_none(connect):
+    class Channel:
+        def send(self, item):
+            pass
+
+        def receive(self, timeout=None):
+            return 42
+
+        def close(self):
+            pass
+
+    conn = connect()
+    conn.remote_import_system = "legacy"
+    remote = conn.import_module(functions)
+    assert remote.same(1) == 1
+    remote._idle.append(Channel())
+    with pytest.raises(FunctionError, match=r"same\(\) was answered by something that is not an answer: 42"):
+        remote.same(1)

@@ -1,0 +1,56 @@
+"""Commands through every Python of this machine that the execnet here can start."""
+
+import execnet
+import pytest
+
+import remoto
+from remoto.exc import ConnectError
+from remoto.process import check, run
+
+OLDEST = (2, 7) if execnet.__version__ < "2" else (3, 8)
+
+
+def far(pythons, startable):
+    return [
+        (version, path)
+        for version, path in sorted(pythons.items())
+        if (version >= OLDEST and (version[0] == 2 or version >= (3, 5))) is startable
+    ]
+
+
+def test_commands(pythons):
+    for version, path in far(pythons, startable=True):
+        with remoto.Connection("localhost", interpreter=path, env={"FLAVOUR": "sür & sweet"}) as conn:
+            found = check(conn, [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+            assert found == (["%d.%d" % version], [], 0)
+            assert check(conn, ["printf", "%s|", "ä€😀", "a b", ""]).stdout == ["ä€😀|a b||"]
+            assert check(conn, ["sh", "-c", "echo $FLAVOUR"]).stdout == ["sür & sweet"]
+            assert check(conn, ["wc", "-c"], stdin=b"x" * 3_000_000).stdout == ["3000000"]
+            assert check(conn, ["cat"], stdin="ä\n").stdout == ["ä"]
+            assert check(conn, ["sh", "-c", "printf '\\377'; exit 3"]) == (["\udcff"], [], 3)
+            assert check(conn, "echo a | tr a b", shell=True, cwd="/etc").stdout == ["b"]
+            lines = []
+            assert run(conn, ["seq", "20000"], on_stdout=lines.append) == 0
+            assert lines == [str(number) for number in range(1, 20001)]
+            assert check(conn, ["sleep", "20"], timeout=0.2, kill_on_timeout=True) == ([], [], -1)
+            with pytest.raises(RuntimeError, match="no-such-program"):
+                check(conn, ["no-such-program"])
+
+
+def test_too_old(pythons):
+    for version, path in far(pythons, startable=False):
+        with pytest.raises(ConnectError) as caught:
+            remoto.Connection("localhost", interpreter=path)
+        assert caught.value.kind == "version"
+        assert "is Python %d.%d." % version in str(caught.value) and ">=" in str(caught.value)
+
+
+def test_an_environment_that_can_not_be_decoded(monkeypatch):
+    import os
+
+    monkeypatch.setitem(os.environb, b"REMOTO_ODD", b"\xff\xfe")
+    with remoto.Connection("localhost") as conn:
+        octets = check(conn, ["sh", "-c", 'printf "$REMOTO_ODD" | od -An -tx1']).stdout
+        assert octets[0].split() == ["ff", "fe"]
+        octets = check(conn, ["sh", "-c", 'printf "$A" | od -An -tx1'], extend_env={"A": b"\xfd"}).stdout
+        assert octets[0].split() == ["fd"]
