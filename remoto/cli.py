@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import io
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, Callable, TextIO
 
 from . import __version__, connection, process
@@ -31,14 +34,18 @@ examples:
   remoto --shell node1 -- 'df -h | grep /var'
   remoto --ssh-options '-p 2222 -i ~/.ssh/lab' node1 -- uptime
   remoto --stdin node1 node2 -- tee /etc/motd < motd
+  remoto --backend docker web -- cat /etc/os-release
 
 exit status: the command's; 128 + N when signal N ended it; 124 after --timeout; 126 when it could not be started;
-255 when there was no connection to a host; 2 for a wrong call of remoto itself.
+255 when there was no connection to a host; 130 after Ctrl-C; 141 when nobody reads the output any more; 2 for a wrong call.
 """
 
 TIMED_OUT = 124
 NOT_STARTED = 126
 NO_CONNECTION = 255
+INTERRUPTED = 130
+#: as a shell has it of a program that SIGPIPE ended
+BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,13 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.CRITICAL, format="%(levelname)s:%(name)s:%(message)s"
     )
-    output = _Output(prefix=len(options.hosts) > 1 and not options.no_prefix)
     stdin = sys.stdin.buffer.read() if options.stdin else None
+    work = _Work(options, stdin)
     try:
-        with ThreadPoolExecutor(max_workers=options.parallel) as pool:
-            return max(pool.map(lambda host: _run_on(host, options, stdin, output), options.hosts))
+        return work.do()
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_output()
+        return BROKEN_PIPE
+
+
+def _forget_output() -> None:
+    """What is still in the buffers can't be written: without this the interpreter's end would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:
@@ -76,30 +96,68 @@ def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:
     return words[:place], True, words[place + 1 :]
 
 
-def _run_on(host: str, options: argparse.Namespace, stdin: bytes | None, output: _Output) -> int:
-    """The exit status for one host."""
-    started = time.monotonic()
+class _Work:
+    """The command on all hosts."""
+
+    def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
+        self._options = options
+        self._stdin = stdin
+        self._output = _Output(prefix=len(options.hosts) > 1 and not options.no_prefix)
+        self._connections: list[Any] = []
+
+    def do(self) -> int:
+        """The highest exit status. What stops one of the hosts' threads or this one stops them all."""
+        with ThreadPoolExecutor(max_workers=self._options.parallel) as pool:
+            try:
+                statuses = [pool.submit(self._run_on, host) for host in self._options.hosts]
+                ended, _ = wait(statuses, return_when=FIRST_EXCEPTION)
+                return max(int(status.result()) for status in ended)
+            except BaseException:
+                self._output.close()
+                pool.shutdown(wait=False, cancel_futures=True)
+                for conn in self._connections:
+                    _end_command(conn)
+                    conn.exit()
+                raise
+
+    def _run_on(self, host: str) -> int:
+        """The exit status for one host."""
+        options, output = self._options, self._output
+        started = time.monotonic()
+        try:
+            with _connect(host, options) as conn:
+                self._connections.append(conn)
+
+                def writer(stream: TextIO) -> Callable[[str], None]:
+                    return output.writer(host, stream, broken=lambda: _end_command(conn))
+
+                result = process.run(
+                    conn,
+                    options.command,
+                    timeout=options.timeout,
+                    stop_on_nonzero=False,
+                    extend_env=dict(options.env),
+                    stdin=self._stdin,
+                    on_stdout=writer(sys.stdout),
+                    on_stderr=writer(sys.stderr),
+                    **_popen(options),
+                )
+        except CommandError as error:
+            return output.problem(host, RemoteError(error.traceback).exception_line or str(error), NOT_STARTED)
+        except (RemotoError, ValueError) as error:
+            return output.problem(host, str(error), NO_CONNECTION)
+        # the same number stands for signal 1, which needs no time
+        if result == process.NO_EXIT_CODE and options.timeout and time.monotonic() - started >= options.timeout:
+            return output.problem(host, f"no output for {options.timeout:g} seconds", TIMED_OUT)
+        return result if result >= 0 else 128 - result
+
+
+def _end_command(conn: Any) -> None:
+    """Nobody waits for what runs there any more."""
     try:
-        with _connect(host, options) as conn:
-            result = process.run(
-                conn,
-                options.command,
-                timeout=options.timeout,
-                stop_on_nonzero=False,
-                extend_env=dict(options.env),
-                stdin=stdin,
-                on_stdout=output.writer(host, sys.stdout),
-                on_stderr=output.writer(host, sys.stderr),
-                **_popen(options),
-            )
-    except CommandError as error:
-        return output.problem(host, RemoteError(error.traceback).exception_line or str(error), NOT_STARTED)
-    except (RemotoError, ValueError) as error:
-        return output.problem(host, str(error), NO_CONNECTION)
-    # the same number stands for signal 1, which needs no time
-    if result == process.NO_EXIT_CODE and options.timeout and time.monotonic() - started >= options.timeout:
-        return output.problem(host, f"no output for {options.timeout:g} seconds", TIMED_OUT)
-    return result if result >= 0 else 128 - result
+        conn.channel.send("kill")
+    except (AttributeError, OSError):
+        pass  # it has not begun, or has ended
 
 
 def _popen(options: argparse.Namespace) -> dict[str, Any]:
@@ -108,7 +166,9 @@ def _popen(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _connect(host: str, options: argparse.Namespace) -> Any:
-    backend = connection.get(options.backend, fallback=None)
+    backend = connection.get(options.backend)
+    if issubclass(backend, connection.docker.DockerConnection):
+        backend = functools.partial(backend, None, None)  # the container's name comes third
     return backend(
         host,
         sudo=options.sudo,
@@ -128,21 +188,38 @@ class _Output:
     def __init__(self, prefix: bool) -> None:
         self._prefix = prefix
         self._lock = threading.Lock()
+        self._closed = False
+        for stream in (sys.stdout, sys.stderr):
+            # what this terminal can't show is shown escaped
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
 
-    def writer(self, host: str, stream: TextIO) -> Callable[[str], None]:
+    def close(self) -> None:
+        """From here on everything is dropped."""
+        self._closed = True
+
+    def writer(self, host: str, stream: TextIO, broken: Callable[[], None]) -> Callable[[str], None]:
+        """A function that writes a line; ``broken`` is called when nobody reads any more."""
         prefix = f"{host}: " if self._prefix else ""
 
         def write(line: str) -> None:
             with self._lock:
-                stream.write(f"{prefix}{line}\n")
-                stream.flush()
+                if self._closed:
+                    return
+                try:
+                    stream.write(f"{prefix}{line}\n")
+                    stream.flush()
+                except BrokenPipeError:
+                    broken()
+                    raise
 
         return write
 
     def problem(self, host: str, text: str, status: int) -> int:
         line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
         with self._lock:
-            print(f"remoto: {host}: {line}", file=sys.stderr)
+            if not self._closed:
+                print(f"remoto: {host}: {line}", file=sys.stderr)
         return status
 
 
@@ -156,7 +233,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"remoto {__version__}")
     add = parser.add_argument_group("the connection").add_argument
-    add("--backend", default="ssh", metavar="NAME", help="ssh (the default) or local")
+    add(
+        "--backend",
+        default="ssh",
+        type=_backend,
+        metavar="NAME",
+        help="ssh (the default), local, docker, podman, kubernetes or openshift; "
+        "with the last four a HOST is a container of this machine, or a pod",
+    )
     add("--ssh-options", metavar="OPTIONS", help="further options for ssh, as one word: '-p 2222 -J jump'")
     add("--use-ssh", action="store_true", help="by ssh even where the host is this machine")
     add("--sudo", action="store_true", help="as root, by sudo")
@@ -190,11 +274,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
     add = parser.add_argument_group("this program").add_argument
-    add("--parallel", type=int, default=32, metavar="N", help="hosts at a time (%(default)s)")
+    add("--parallel", type=_number, default=32, metavar="N", help="hosts at a time (%(default)s)")
     add("--no-prefix", action="store_true", help="never put the host before a line")
     add("-v", "--verbose", action="store_true", help="log what is done, to stderr")
     parser.add_argument("hosts", nargs="+", metavar="HOST", help="HOST or USER@HOST")
     return parser
+
+
+def _backend(name: str) -> str:
+    if name.lower() not in connection._BACKENDS:
+        raise argparse.ArgumentTypeError(f"there is no backend of the name {name}")
+    return name
+
+
+def _number(text: str) -> int:
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"not a number from 1: {text}")
+    return int(text)
 
 
 def _variable(text: str) -> tuple[str, str]:

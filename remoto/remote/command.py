@@ -249,7 +249,7 @@ class Command(object):
         """The exit status; None where the controller has gone."""
         try:
             while not self.finished():
-                if self.closed and not self.kill_at_end:
+                if self.closed and not (self.kill_at_end or self.kill_wanted):
                     return None
                 if self.kill_wanted or self.closed:
                     self.kill()

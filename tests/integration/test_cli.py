@@ -1,10 +1,13 @@
 """The command line, as a program of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from tests.integration.leftovers import wait_until
 
 REMOTO = [sys.executable, "-m", "remoto"]
 
@@ -92,7 +95,16 @@ def test_the_reader_that_leaves_early():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["node1"], ["node1", "--"], ["--", "true"], ["--env", "x", "a", "--", "true"]], ids=" ".join
+    "arguments",
+    [
+        [],
+        ["node1"],
+        ["node1", "--"],
+        ["--parallel", "0", "a", "--", "true"],
+        ["--", "true"],
+        ["--env", "x", "a", "--", "true"],
+    ],
+    ids=" ".join,
 )
 def test_wrong_calls(arguments):
     status, _, stderr = outcome(*arguments)
@@ -102,6 +114,7 @@ def test_wrong_calls(arguments):
 def test_a_backend_that_does_not_exist():
     status, _, stderr = outcome("--backend", "telnet", "node1", "--", "true")
     assert status == 2 and "there is no backend of the name telnet" in stderr
+    assert stderr.startswith("usage: ")
 
 
 def test_a_host_that_is_an_option():
@@ -115,3 +128,25 @@ def test_help_teaches():
     status, stdout, _ = outcome("--help")
     assert status == 0 and "examples:" in stdout and "exit status:" in stdout
     assert outcome("--version")[1].startswith("remoto 2.")
+
+
+def test_the_command_ends_where_nobody_reads_or_waits(tmp_path):
+    """Of two hosts, one that is silent: neither it nor the other's flood outlives the reader, or the program."""
+    script = f"echo $$ >> {tmp_path}/pids; [ $(wc -l < {tmp_path}/pids) = 2 ] || exec sleep 100; exec yes"
+    words = [*REMOTO, "--no-prefix", "localhost", "localhost", "--", "sh", "-c", script]
+    for stop, status in ((None, 141), (signal.SIGINT, 130)):
+        program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert program.stdout.readline() == b"y\n"
+        if stop:
+            program.send_signal(stop)
+        else:
+            program.stdout.close()
+        assert program.wait(30) == status and program.stderr.read() == b""
+        program.stderr.close()
+        pids = (tmp_path / "pids").read_text().split()
+        wait_until(lambda pids=pids: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+        (tmp_path / "pids").unlink()
+
+
+def test_what_the_terminal_can_not_show():
+    assert outcome("localhost", "--", "printf", "ä\\n", PYTHONIOENCODING="ascii") == (0, "\\xe4\n", "")
