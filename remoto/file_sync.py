@@ -236,7 +236,7 @@ class _RSync(execnet.RSync):
         logger: Any = None,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(os.fspath(sourcedir), callback, verbose)
+        super().__init__(os.fsdecode(sourcedir), callback, verbose)
         self._logger = logger
         self._progress = progress
         self._targets: list[tuple[Any, Path, Any, bool]] = []

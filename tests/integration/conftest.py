@@ -13,7 +13,6 @@ import pytest
 from tests.integration.backends import BACKENDS, SHELLS
 from tests.servers.engines import Docker, Podman
 from tests.servers.images import named
-from tests.servers.kube import Kube
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
@@ -78,6 +77,11 @@ def podman():
 @pytest.fixture(scope="session")
 def kube():
     """An API server; ``oc`` is on PATH as well."""
+    try:
+        # the one fixture that needs a package beside pytest
+        from tests.servers.kube import Kube
+    except ImportError as problem:
+        unavailable("kubectl", problem)
     server = Kube()
     server.environment["PATH"] = f"{server.bin}{os.pathsep}{os.environ['PATH']}"
     with _in_environment(server, "kubectl"):
