@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import commands, containers, functions
+from benchmarks import commands, containers, files, functions
 from benchmarks.figures import table
 from benchmarks.servers import servers
 
@@ -21,7 +21,7 @@ def main():
     repeats = 3 if options.short else 25
     figures = []
     with servers():
-        for measure in (*commands.MEASURES, *functions.MEASURES, *containers.MEASURES):
+        for measure in (*commands.MEASURES, *functions.MEASURES, *containers.MEASURES, *files.MEASURES):
             figures.append(measure(repeats))
             print(f"{measure.__name__} ...", file=sys.stderr)
     print(table(figures))

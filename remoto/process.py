@@ -37,7 +37,7 @@ _CHECK = RemoteFunction("command", "check")
 _DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
 
 
-class CheckResult(tuple[list[str], list[str], int]):
+class CheckResult(tuple[Any, Any, int]):
     """``(stdout, stderr, exit code)``: a plain tuple with names.
 
     >>> result = CheckResult((['one'], [], 0))
@@ -50,13 +50,13 @@ class CheckResult(tuple[list[str], list[str], int]):
     __slots__ = ()
 
     @property
-    def stdout(self) -> list[str]:
-        """The lines of stdout, without their ends."""
+    def stdout(self) -> Any:
+        """The lines of stdout, without their ends, as a list; bytes where ``text=False`` has asked for them."""
         return self[0]
 
     @property
-    def stderr(self) -> list[str]:
-        """The lines of stderr, without their ends."""
+    def stderr(self) -> Any:
+        """The same of stderr."""
         return self[1]
 
     @property
@@ -151,6 +151,7 @@ def check(
     on_stdout: LineHandler | None = None,
     on_stderr: LineHandler | None = None,
     kill_on_timeout: bool | None = None,
+    text: bool = True,
     **popen: Any,
 ) -> CheckResult:
     """Run a command and return its output and exit code, whatever that is.
@@ -159,6 +160,7 @@ def check(
 
     The parameters are those of :func:`run`, except that ``timeout`` is the seconds until the result.
 
+    :param text: False gives stdout and stderr as bytes, just as they were written, in the place of lines.
     :returns: a tuple of the lines of stdout, the lines of stderr, and the exit code; ``([], [], -1)`` after a timeout.
     :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False`` the result
         is ``([], [last line of the error], -1)`` instead.
@@ -169,12 +171,14 @@ def check(
     ...     check(conn, ['sh', '-c', 'echo one; echo two >&2; exit 3'])
     (['one'], ['two'], 3)
     """
+    if not text and (on_stdout or on_stderr):
+        raise TypeError("on_stdout and on_stderr get lines: they can't go with text=False")
     try:
         call = _Call(conn, command, timeout, kill_on_timeout)
         try:
             if on_stdout is None and on_stderr is None:
                 call.start(_CHECK, env, extend_env, stdin, popen)
-                return CheckResult(call.answer())
+                return CheckResult(call.answer(text))
             call.start(_RUN, env, extend_env, stdin, popen)
             stdout: list[str] = []
             stderr: list[str] = []
@@ -183,15 +187,20 @@ def check(
             return CheckResult((stdout, stderr, status))
         except execnet.TimeoutError:
             call.time_out()
-            return CheckResult(([], [], NO_EXIT_CODE))
+            return _no_result("", text)
         except CommandError as error:
             _log_traceback(conn, error)
             if stop_on_error:
                 raise
-            return CheckResult(([], [RemoteError(error.traceback).exception_line], NO_EXIT_CODE))
+            return _no_result(RemoteError(error.traceback).exception_line, text)
     finally:
         if exit:
             conn.exit()
+
+
+def _no_result(line: str, text: bool) -> CheckResult:
+    lines = [line] if line else []
+    return CheckResult(([], lines, NO_EXIT_CODE) if text else (b"", line.encode("utf-8"), NO_EXIT_CODE))
 
 
 def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -268,13 +277,15 @@ class _Call:
         except OSError:
             raise lost(self.conn.gateway, self.host, self.text) from None
 
-    def answer(self) -> tuple[list[str], list[str], int]:
+    def answer(self, text: bool) -> tuple[Any, Any, int]:
         """The one answer of a check."""
         stdout, stderr, status = self._receive(self.timeout)
-        result = _lines(stdout), _lines(stderr), status
-        # docker and podman tell of some of their problems on stdout
-        self._check_client(status, [*result[1], *result[0]])
-        return result
+        if isinstance(status, (list, tuple)):
+            # docker and podman tell of some of their problems on stdout
+            self._check_client(status, [*_lines(stderr), *_lines(stdout)])
+        if text:
+            return _lines(stdout), _lines(stderr), status
+        return _as_bytes(stdout), _as_bytes(stderr), status
 
     def stream(self, receivers: Mapping[int, Receiver], errors: str, until_result: bool = False) -> int:
         """Hand each line to its receiver as it comes; the exit code.

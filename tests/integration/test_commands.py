@@ -145,6 +145,17 @@ def test_output_that_is_not_utf8(conn, logged):
     assert logged.texts("DEBUG") == [r"a\xffb"]
 
 
+def test_output_as_bytes(conn):
+    script = r"printf 'a\r\n\377\n\0b'; printf e >&2; exit 3"
+    assert check(conn, sh(script), text=False) == (b"a\r\n\xff\n\0b", b"e", 3)
+    assert check(conn, ["true"], text=False).stdout == b""
+    assert check(conn, ["sleep", "20"], text=False, timeout=0.3) == (b"", b"", -1)
+    stdout, stderr, code = check(conn, ["no-such-program"], text=False, stop_on_error=False)
+    assert (stdout, code) == (b"", -1) and b"No such" in stderr
+    with pytest.raises(TypeError, match="text=False"):
+        check(conn, ["true"], text=False, on_stdout=print)
+
+
 def test_lines_come_as_they_are_written(conn):
     seen = threading.Event()
     result = []
