@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shlex
+import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -127,6 +128,7 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
 
 
 _open_gateways: set[Gateway] = set()
+_program_ends = threading.Event()
 _worker_numbers = itertools.count()
 
 
@@ -253,6 +255,7 @@ os.register_at_fork(after_in_child=_open_gateways.clear)
 @atexit.register
 def _close_all() -> None:
     """Programs that never call exit() leave no ssh behind."""
+    _program_ends.set()
     gateways = list(_open_gateways)
     for gateway in gateways:
         gateway.exit()
@@ -286,6 +289,9 @@ class RemoteFunction(NamedTuple):
 
 def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
     """The error for a command whose connection is gone; waits a second for the reason."""
+    if _program_ends.is_set() and threading.current_thread().daemon:
+        # it would end without a word in a moment; an error of ours would be shown
+        threading.Event().wait()
     io = getattr(gateway, "_io", None)
     words = ""
     if isinstance(io, ProcessIO):

@@ -29,7 +29,13 @@ def started_with(mark):
 
 def children():
     """Of this process; zombies too."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update((task / "children").read_text().split())
+        except OSError:
+            continue  # a thread that has just ended
+    return found
 
 
 def descriptors():

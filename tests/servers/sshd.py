@@ -150,6 +150,10 @@ class Sshd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def logins(self):
+        """How many connections have been let in so far."""
+        return self._log.read_text().count("Accepted publickey")
+
     def session_pids(self):
         found, parents = [], [self._sshd.pid]
         while parents:

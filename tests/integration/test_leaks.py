@@ -1,0 +1,160 @@
+"""Nothing is left behind, here or there, and nothing grows."""
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import remoto
+from remoto.exc import ConnectError
+from remoto.process import check, run
+from tests.integration.leftovers import VARIABLE, children, descriptors, started_with, threads, wait_until
+
+
+def held():
+    return {
+        "children": children(),
+        "threads": threads(),
+        "descriptors": descriptors(),
+        "atexit": atexit._ncallbacks(),
+    }
+
+
+@pytest.fixture
+def mark(monkeypatch):
+    """In the environment of every process that is started here."""
+    word = os.urandom(6).hex()
+    monkeypatch.setenv(VARIABLE, word)
+    return word
+
+
+def use(host, **kw):
+    with remoto.Connection(host, **kw) as conn:
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+        run(conn, ["true"])
+        check(conn, ["sleep", "0.2"], timeout=0.01)
+
+
+def use_without_with(host):
+    conn = remoto.Connection(host)
+    conn.exit()
+    conn.exit()
+
+
+def fail(host):
+    with pytest.raises(ConnectError):
+        remoto.Connection(host, interpreter="no-such-python")
+
+
+def use_lazily(host):
+    conn = remoto.Connection(host, eager=False)
+    conn.exit()
+    with remoto.Connection(host, eager=False) as conn:
+        check(conn, ["true"])
+
+
+@pytest.mark.parametrize("cycle", [use, use_without_with, use_lazily, fail], ids=lambda cycle: cycle.__name__)
+@pytest.mark.parametrize(("host", "times"), [("localhost", 40), ("node0", 5)])
+def test_many_cycles(sshd, mark, cycle, host, times):
+    cycle(host)  # what is made once for all of a program is made here
+    before = held()
+    for _ in range(times):
+        cycle(host)
+        assert held() == before
+    wait_until(lambda: not started_with(mark))
+
+
+def test_many_at_once(sshd):
+    before = held()
+    conns = [remoto.Connection("localhost") for _ in range(20)]
+    assert all(conn.has_connection() for conn in conns)
+    for conn in conns:
+        conn.exit()
+    assert held() == before
+
+
+def test_no_python_is_idle_there(sshd):
+    with remoto.Connection("node0") as conn:
+        python = conn.execute("import os; channel.send(os.getpid())").receive()
+        check(conn, ["sleep", "0.5"], timeout=0.1)
+        os.kill(python, 0)
+    wait_until(lambda: not os.path.exists(f"/proc/{python}"))
+
+
+QUIET = """
+import logging, os, resource, signal, sys, threading
+import remoto
+from remoto.process import check, run
+logging.basicConfig(level=logging.CRITICAL)
+"""
+PROGRAM = (
+    QUIET
+    + """
+conns = [remoto.Connection("node0"), remoto.Connection("localhost")]
+for conn in conns:
+    assert check(conn, ["true"]).returncode == 0
+    check(conn, ["sleep", "0.3"], timeout=0.1)
+"""
+)
+
+
+def program(text):
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=50)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "words"),
+    [
+        ("", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("del conn, conns", 0, ""),
+        ("raise OSError('of its own')", 1, "OSError: of its own"),
+        ("threading.Thread(target=run, args=(conns[0], ['sleep', '30']), daemon=True).start()", 0, ""),
+        ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, ""),
+        ("os._exit(4)", 4, ""),
+    ],
+)
+def test_a_program_that_never_calls_exit(sshd, mark, end, status, words):
+    done = program(PROGRAM + end)
+    assert done.returncode == status
+    assert done.stderr.splitlines()[-1:] == ([words] if words else [])
+    # after exec of a daemon thread's command only the command itself may run on
+    wait_until(lambda: not [line for line in started_with(mark) if not line.startswith("sleep")])
+    wait_until(lambda: not sshd.session_pids())
+
+
+FORKING = """
+conn = remoto.Connection("localhost")
+child = os.fork()
+if not child:
+    sys.exit(0)
+os.waitpid(child, 0)
+print(check(conn, ["echo", "usable"]).stdout)
+"""
+
+
+def test_a_forked_child_ends_nothing_of_its_parent():
+    done = program(QUIET + FORKING)
+    assert (done.stdout, done.stderr) == ("['usable']\n", "")
+
+
+LONG = """
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+size = 64 * 1024 * 1024
+with remoto.Connection("localhost") as conn:
+    before = peak()
+    lines = check(conn, ["sh", "-c", "yes %079d | head -c %d" % (0, size)]).stdout
+    assert sum(map(len, lines)) + len(lines) >= size
+    print((peak() - before) / size)
+"""
+
+
+def test_64_megabytes_in_four_times_as_much_memory():
+    done = program(QUIET + LONG)
+    assert done.stderr == ""
+    assert 0.5 < float(done.stdout) <= 4
