@@ -11,16 +11,16 @@ DETECTED = "connection detected need for sudo"
 
 
 @pytest.fixture
-def connect(sshd, users, logged):
-    """A function that connects; ``connect.logins()`` counts the ssh connections of the test so far."""
+def login(sshd, users, logged):
+    """A function that connects; ``login.count()`` counts the ssh connections of the test so far."""
     opened, before = [], sshd.logins()
 
-    def connect(host, **kw):
+    def login(host, **kw):
         opened.append(remoto.Connection(host, logger=logging.getLogger("remoto-test"), **kw))
         return opened[-1]
 
-    connect.logins = lambda: sshd.logins() - before
-    yield connect
+    login.count = lambda: sshd.logins() - before
+    yield login
     for conn in opened:
         conn.exit()
 
@@ -34,39 +34,39 @@ def far_user(conn):
 
 
 @pytest.mark.parametrize("host", ["unprivileged", "nosudo"])
-def test_without_sudo(connect, host, logged):
-    conn = connect(host)
+def test_without_sudo(login, host, logged):
+    conn = login(host)
     assert far_user(conn) != 0 and conn.sudo is False
     assert logged.texts("INFO") == ["Running command: id -u"]
 
 
 @pytest.mark.parametrize("host", ["unprivileged", "node0", "localhost"])
-def test_with_sudo(connect, host, logged):
-    conn = connect(host, sudo=True)
+def test_with_sudo(login, host, logged):
+    conn = login(host, sudo=True)
     assert far_user(conn) == 0
     assert logged.texts("INFO") == ["Running command: sudo id -u"]
-    assert connect.logins() == (0 if host == "localhost" else 1)
+    assert login.count() == (0 if host == "localhost" else 1)
 
 
 @pytest.mark.parametrize("eager", [True, False])
-def test_sudo_is_detected_where_it_is_needed(connect, logged, eager):
-    conn = connect("unprivileged", detect_sudo=True, eager=eager)
-    assert connect.logins() == (2 if eager else 0)
+def test_sudo_is_detected_where_it_is_needed(login, logged, eager):
+    conn = login("unprivileged", detect_sudo=True, eager=eager)
+    assert login.count() == (2 if eager else 0)
     assert far_user(conn) == 0 and conn.sudo is True
-    assert connect.logins() == 2
+    assert login.count() == 2
     assert DETECTED in logged.texts("DEBUG")
 
 
 @pytest.mark.parametrize("sudo", [True, False])
-def test_root_needs_no_sudo_and_no_second_connection(connect, logged, sudo):
-    conn = connect("node0", detect_sudo=True, sudo=sudo)
+def test_root_needs_no_sudo_and_no_second_connection(login, logged, sudo):
+    conn = login("node0", detect_sudo=True, sudo=sudo)
     assert far_user(conn) == 0 and conn.sudo is False
-    assert connect.logins() == 1
+    assert login.count() == 1
     assert DETECTED not in logged.texts("DEBUG")
 
 
-def test_what_goes_in_reaches_a_command_as_root(connect):
-    conn = connect("unprivileged", sudo=True, env={"FLAVOUR": "sür"})
+def test_what_goes_in_reaches_a_command_as_root(login):
+    conn = login("unprivileged", sudo=True, env={"FLAVOUR": "sür"})
     assert check(conn, 'echo "$FLAVOUR $MORE"; id -u; pwd', shell=True, cwd="/", extend_env={"MORE": "a b"}) == (
         *(["sür a b", "0", "/"], []),
         0,
@@ -76,7 +76,7 @@ def test_what_goes_in_reaches_a_command_as_root(connect):
     assert run(conn, ["cat", "/etc/sudoers"], on_stdout=lines.append) == 0 and lines
 
 
-def test_an_interpreter_of_its_own(connect):
-    conn = connect("unprivileged", sudo=True, interpreter="no-such-python", eager=False)
+def test_an_interpreter_of_its_own(login):
+    conn = login("unprivileged", sudo=True, interpreter="no-such-python", eager=False)
     with pytest.raises(OSError, match="no-such-python"):
         check(conn, ["true"])
