@@ -35,6 +35,8 @@ examples:
   remoto --ssh-options '-p 2222 -i ~/.ssh/lab' node1 -- uptime
   remoto --stdin node1 node2 -- tee /etc/motd < motd
   remoto --backend docker web -- cat /etc/os-release
+  remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
+  remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
 
 exit status: the command's; 128 + N when signal N ended it; 124 after --timeout; 126 when it could not be started;
 255 when there was no connection to a host; 130 after Ctrl-C; 141 when nobody reads the output any more; 2 for a wrong call.
@@ -55,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    own, separator, command = _split(words)
+    if words[:1] in (["put"], ["get"]) and "--" in words:
+        from . import cli_files
+
+        return cli_files.main(words[0], words[1:])
+    own, separator, command = split(words)
     parser = _parser()
     options = parser.parse_args(own)
     if not command:
@@ -63,9 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "a command is missing: remoto HOST... -- COMMAND..." if separator else "-- and a command are missing"
         )
     options.command = " ".join(command) if options.shell else command
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.CRITICAL, format="%(levelname)s:%(name)s:%(message)s"
-    )
+    start_logging(options)
     stdin = sys.stdin.buffer.read() if options.stdin else None
     work = _Work(options, stdin)
     try:
@@ -88,7 +92,7 @@ def _forget_output() -> None:
     os.close(nowhere)
 
 
-def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:
+def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
     """What stands before the first ``--``, whether there is one, and what stands behind it."""
     if "--" not in words:
         return words, False, []
@@ -125,7 +129,7 @@ class _Work:
         options, output = self._options, self._output
         started = time.monotonic()
         try:
-            with _connect(host, options) as conn:
+            with connect(host, options) as conn:
                 self._connections.append(conn)
 
                 def writer(stream: TextIO) -> Callable[[str], None]:
@@ -165,7 +169,7 @@ def _popen(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def _connect(host: str, options: argparse.Namespace) -> Any:
+def connect(host: str, options: argparse.Namespace) -> Any:
     backend = connection.get(options.backend)
     if issubclass(backend, connection.docker.DockerConnection):
         backend = functools.partial(backend, None, None)  # the container's name comes third
@@ -178,7 +182,7 @@ def _connect(host: str, options: argparse.Namespace) -> Any:
         ssh_options=options.ssh_options,
         connect_timeout=options.connect_timeout,
         keepalive=options.keepalive,
-        kill_on_timeout=options.kill_on_timeout,
+        kill_on_timeout=getattr(options, "kill_on_timeout", False),
     )
 
 
@@ -216,11 +220,14 @@ class _Output:
         return write
 
     def problem(self, host: str, text: str, status: int) -> int:
-        line = "; ".join(part.strip() for part in text.splitlines() if part.strip())
         with self._lock:
             if not self._closed:
-                print(f"remoto: {host}: {line}", file=sys.stderr)
+                print(in_one_line(host, text), file=sys.stderr)
         return status
+
+
+def in_one_line(host: str, text: str) -> str:
+    return f"remoto: {host}: " + "; ".join(part.strip() for part in text.splitlines() if part.strip())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -232,6 +239,33 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"remoto {__version__}")
+    add_connection(parser)
+    add = parser.add_argument_group("the command").add_argument
+    add("--shell", action="store_true", help="COMMAND is one line for the shell there")
+    add("--stdin", action="store_true", help="send what is on stdin to the command, on every host")
+    add(
+        "--env",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="NAME=VALUE",
+        help="a variable for it; may be repeated",
+    )
+    add("--cwd", metavar="FOLDER", help="the folder to run it in")
+    add(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="give up after so many seconds without output; it runs on there",
+    )
+    add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
+    add = add_program(parser)
+    add("--no-prefix", action="store_true", help="never put the host before a line")
+    parser.add_argument("hosts", nargs="+", metavar="HOST", help="HOST or USER@HOST")
+    return parser
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the connection").add_argument
     add(
         "--backend",
@@ -254,31 +288,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="between probes of a silent host (%(default)g)",
     )
-    add = parser.add_argument_group("the command").add_argument
-    add("--shell", action="store_true", help="COMMAND is one line for the shell there")
-    add("--stdin", action="store_true", help="send what is on stdin to the command, on every host")
-    add(
-        "--env",
-        action="append",
-        default=[],
-        type=_variable,
-        metavar="NAME=VALUE",
-        help="a variable for it; may be repeated",
-    )
-    add("--cwd", metavar="FOLDER", help="the folder to run it in")
-    add(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="give up after so many seconds without output; it runs on there",
-    )
-    add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
+
+
+def add_program(parser: argparse.ArgumentParser) -> Callable[..., Any]:
     add = parser.add_argument_group("this program").add_argument
     add("--parallel", type=_number, default=32, metavar="N", help="hosts at a time (%(default)s)")
-    add("--no-prefix", action="store_true", help="never put the host before a line")
     add("-v", "--verbose", action="store_true", help="log what is done, to stderr")
-    parser.add_argument("hosts", nargs="+", metavar="HOST", help="HOST or USER@HOST")
-    return parser
+    return add
+
+
+def start_logging(options: argparse.Namespace) -> None:
+    level = logging.DEBUG if options.verbose else logging.CRITICAL
+    logging.basicConfig(level=level, format="%(levelname)s:%(name)s:%(message)s")
 
 
 def _backend(name: str) -> str:

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO, Callable, Union
 
 import execnet
 
+from . import file_tar
 from .connection import Connection
-from .exc import ConnectionLost, FileTransferError, RsyncError
+from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
 from .gateway import RemoteFunction, lost
 from .remote import files
 from .util import RemoteError
@@ -68,10 +69,15 @@ def put(
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = io.BytesIO(source)
     if isinstance(source, (str, os.PathLike)):
-        path = os.fsencode(source)
-        _put(conn.inside(), f"put {_shown(path)}", path, destination, _name(path), progress=progress, timeout=timeout)
+        contents: bytes | BinaryIO = os.fsencode(source)
+        what, name = f"put {_shown(os.fsencode(source))}", _name(os.fsencode(source))
     else:
-        _put(conn.inside(), "put data", source, destination, b"", progress=progress, timeout=timeout)
+        contents, what, name = source, "put data", b""
+    gateway = _inside(conn)
+    if gateway is None:
+        file_tar.put(conn, what, contents, _far_path(destination), name, progress, timeout)
+    else:
+        _put(gateway, what, contents, destination, name, progress=progress, timeout=timeout)
 
 
 def get(
@@ -106,8 +112,11 @@ def get(
     'hello'
     """
     path, here = _far_path(source), os.fsencode(destination)
-    gateway = conn.inside()
+    gateway = _inside(conn)
     what = f"get {_shown(path)}"
+    if gateway is None:
+        file_tar.get(conn, what, path, here, _name(path), progress, timeout)
+        return
     with _transfer(gateway, what, _GET, {"source": path}, timeout) as records:
         receiver = files.Receiver(records, here, _name(path), confine=True, progress=progress)
         receiver.run()
@@ -216,8 +225,18 @@ def rsync_conn(
 
 
 def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None) -> None:
+    gateway = _inside(conn)
+    if gateway is None:
+        path = os.fsencode(source)
+        what = f"rsync {_shown(path)}"
+        if delete:
+            raise FileTransferError(what, conn.where(), [("", "delete=True needs a Python there")])
+        name = b"" if os.path.isdir(path) else _name(path)
+        report = (logger or conn.logger).info
+        file_tar.put(conn, what, path, _far_path(destination), name, progress, None, report)
+        return
     sync = _RSync(source, logger=logger or conn.logger, progress=progress)
-    sync.add_target(conn.inside(), destination, delete=delete)
+    sync.add_target(gateway, destination, delete=delete)
     sync.send()
 
 
@@ -372,6 +391,16 @@ def _name(path: bytes) -> bytes:
     """What a copy is called in a folder; nothing where the folder's contents are meant."""
     name = os.path.basename(path)
     return b"" if name in (b".", b"..") else name
+
+
+def _inside(conn: Any) -> Any:
+    """The gateway for the transfer; None where that is a container without a Python."""
+    try:
+        return conn.inside()
+    except ContainerError as error:
+        if error.kind != "interpreter":
+            raise
+        return None
 
 
 def _far_path(path: Any) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Union
 
 import execnet
@@ -28,9 +28,11 @@ NO_EXIT_CODE = -1
 KILL_TIMEOUT = 10.0
 # bytes of output after which the far side is told that they have been dealt with
 ACKNOWLEDGE = 1024 * 1024
+# bytes that may be on their way to a command's stdin
+INPUT_WINDOW = 4 * 1024 * 1024
 
-STATUS, STDOUT, STDERR = 0, 1, 2
-_RUN = RemoteFunction("command", "run")
+STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
+RUN = RemoteFunction("command", "run")
 _CHECK = RemoteFunction("command", "check")
 
 # subprocess's own ways to decode; here decoding is done on this side
@@ -108,9 +110,9 @@ def run(
     3
     """
     try:
-        call = _Call(conn, command, timeout, kill_on_timeout)
+        call = Call(conn, command, timeout, kill_on_timeout)
         try:
-            call.start(_RUN, env, extend_env, stdin, popen)
+            call.start(RUN, env, extend_env, stdin, popen)
             status = call.stream(
                 {
                     STDOUT: _receiver(conn.logger.debug, on_stdout),
@@ -174,12 +176,12 @@ def check(
     if not text and (on_stdout or on_stderr):
         raise TypeError("on_stdout and on_stderr get lines: they can't go with text=False")
     try:
-        call = _Call(conn, command, timeout, kill_on_timeout)
+        call = Call(conn, command, timeout, kill_on_timeout)
         try:
             if on_stdout is None and on_stderr is None:
                 call.start(_CHECK, env, extend_env, stdin, popen)
                 return CheckResult(call.answer(text))
-            call.start(_RUN, env, extend_env, stdin, popen)
+            call.start(RUN, env, extend_env, stdin, popen)
             stdout: list[str] = []
             stderr: list[str] = []
             receivers = {STDOUT: _receiver(stdout.append, on_stdout), STDERR: _receiver(stderr.append, on_stderr)}
@@ -229,16 +231,21 @@ channel.send([list(pair) for pair in getattr(os, "environb", os.environ).items()
 """
 
 
-class _Call:
+class Call:
     """One command on its way: what run and check share."""
 
-    def __init__(self, conn: Any, command: Command, timeout: float | None, kill_on_timeout: bool | None) -> None:
+    def __init__(
+        self, conn: Any, command: Command, timeout: float | None, kill_on_timeout: bool | None, text: str = ""
+    ) -> None:
+        """
+        :param text: for messages in the place of the command, which is then not logged.
+        """
         self.conn = conn
         self.command = command
         self.timeout = timeout or _number(getattr(conn, "global_timeout", None))
         self.kill = getattr(conn, "kill_on_timeout", None) is True if kill_on_timeout is None else kill_on_timeout
         self.host = str(conn.hostname)
-        self.text = ""
+        self.text = text
         self.channel: Any = None
 
     def start(
@@ -246,22 +253,23 @@ class _Call:
         function: RemoteFunction,
         env: Mapping[str, str] | None,
         extend_env: Mapping[str, str] | None,
-        stdin: str | bytes | None,
+        stdin: str | bytes | bool | None,
         popen: dict[str, Any],
     ) -> None:
-        """Log the command and send it; one message."""
+        """Log the command and send it; one message. With True for stdin its blocks are to follow."""
         command = _argv(self.command)
         argv = self.conn.cmd(command)
         sudo = bool(self.conn.sudo)
-        self.text = _as_logged(admin_command(sudo, argv))
-        self.conn.logger.info("Running command: %s", self.text)
+        if not self.text:
+            self.text = _as_logged(admin_command(sudo, argv))
+            self.conn.logger.info("Running command: %s", self.text)
         # a container's client gets the command itself, not the line that stands for it in the log
         prepare = getattr(type(self.conn), "prepare_command", None)
         request = {
             "kill": self.kill,
             "args": _args(command if prepare else argv),
             "sudo": sudo,
-            "stdin": None if stdin is None else _bytes("stdin", stdin),
+            "stdin": stdin if stdin is None or stdin is True else _bytes("stdin", stdin),
             "env": None if env is None else _variables("env", env),
             "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
             "popen": {name: _sendable(name, value) for name, value in popen.items() if name not in _DECODING},
@@ -321,6 +329,39 @@ class _Call:
                 self._send(unacknowledged)
                 unacknowledged = 0
 
+    def exchange(self, blocks: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
+        """Send blocks to the command's stdin and yield what comes: (STDOUT or STDERR, bytes), at last (STATUS, exit code).
+
+        No more than a window of either is on its way.
+        """
+        unsent, untaken, unacknowledged = iter(blocks), 0, 0
+        block: bytes | None = b""
+        last_words: deque[bytes] = deque(maxlen=8)
+        while True:
+            while block is not None and untaken < INPUT_WINDOW:
+                block = next(unsent, None)
+                self._send((block or b"",))
+                untaken += len(block or b"")
+            name, data = self._receive(self.timeout)
+            if name == TAKEN:
+                untaken -= data
+                continue
+            if name == STATUS:
+                self._check_client(data, _lines(b"".join(last_words)))
+                yield STATUS, int(data)
+                return
+            data = _as_bytes(data)
+            last_words.append(data)
+            yield name, data
+            unacknowledged += len(data)
+            if unacknowledged >= ACKNOWLEDGE:
+                self._send(unacknowledged)
+                unacknowledged = 0
+
+    def abandon(self) -> None:
+        """End the command; it was started with ``kill``."""
+        self.channel.close()
+
     def time_out(self) -> None:
         """Leave the command running, or see it killed where that is wanted."""
         log.timed_out(self.conn, self.timeout)
@@ -366,7 +407,7 @@ class _Call:
             return self.conn.client_failure(self.text, None, [problem])  # type: ignore[no-any-return]
         return CommandError(self.host, self.text, traceback=traceback)
 
-    def _send(self, item: int | str) -> None:
+    def _send(self, item: int | str | tuple[bytes]) -> None:
         try:
             self.channel.send(item)
         except OSError:

@@ -1,7 +1,8 @@
 """RUNS ON THE FAR SIDE: start one command, stream or collect its output, report its end.
 
 ``run`` sends blocks of output as they come and then the exit status; ``check`` sends one answer. The controller may send:
-a number, the bytes of output that it has dealt with, or 'kill'. When it closes the channel, or the connection ends, the
+a number, the bytes of output that it has dealt with; 'kill'; or, where stdin was True, (bytes,) to be written to it, an empty
+one at its end, of which ``run`` tells how many it has written. When it closes the channel, or the connection ends, the
 command is left running, unless it was started with ``kill``.
 """
 
@@ -17,7 +18,7 @@ import time
 
 
 PY2 = sys.version_info[0] == 2
-STDOUT, STDERR, STATUS = 1, 2, 0
+STDOUT, STDERR, STATUS, TAKEN = 1, 2, 0, 3
 BLOCK = 256 * 1024
 PIPE_SIZE = 1024 * 1024
 # what may be on its way to a controller that has not dealt with it yet
@@ -208,7 +209,9 @@ class Command(object):
         self.kill_deadline = None
         self.exited_at = None
         self.lock = threading.Lock()
-        self.stdin = memoryview(request["stdin"] or b"")
+        self.more_stdin = request["stdin"] is True  # blocks of it come by the channel
+        self.stdin = memoryview(request["stdin"] or b"" if not self.more_stdin else b"")
+        self.stdin_blocks = []
         self.process = start(**request)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
         self.input = self.process.stdin
@@ -234,6 +237,8 @@ class Command(object):
                 self.closed = True
             elif item == "kill":
                 self.kill_wanted = True
+            elif isinstance(item, tuple):
+                self.stdin_blocks.append(item[0])
             else:
                 self.unacknowledged -= item
         self.wake()
@@ -294,7 +299,7 @@ class Command(object):
                 self.poller.register(pipe, select.POLLIN)
             else:
                 self.unwatch(pipe)
-        if self.input is not None:
+        if self.input is not None and self.has_stdin():
             self.poller.register(self.input, select.POLLOUT)
         self.poller.register(self.wake_reader, select.POLLIN)
 
@@ -349,14 +354,30 @@ class Command(object):
             except (IOError, OSError):
                 self.closed = True  # nobody is there to get it
 
+    def has_stdin(self):
+        """Whether there is something to write, or the end of it to be told."""
+        with self.lock:
+            if not len(self.stdin) and self.stdin_blocks:
+                self.stdin = memoryview(self.stdin_blocks.pop(0))
+                if not len(self.stdin):
+                    self.more_stdin = False
+        return len(self.stdin) > 0 or not self.more_stdin
+
     def write(self):
+        before = len(self.stdin)
         try:
             self.stdin = self.stdin[retry(os.write, self.input.fileno(), self.stdin[:BLOCK]) or 0 :]
         except (IOError, OSError) as error:
             if error.errno != errno.EPIPE:
                 raise
             self.stdin = self.stdin[:0]  # the command does not want the rest: its own business
-        if not len(self.stdin):
+            self.more_stdin = False
+        if self.more_stdin:
+            if not self.closed:
+                self.deliver(TAKEN, before - len(self.stdin))
+            if not len(self.stdin):
+                self.unwatch(self.input)
+        elif not len(self.stdin):
             self.unwatch(self.input)
             self.input.close()
             self.input = None
@@ -398,7 +419,7 @@ class Command(object):
             hand_over(pipe, None)
             pipe.close()
         if self.input is not None:
-            if self.exited_at is None:
+            if self.exited_at is None and not self.more_stdin:
                 import tempfile
 
                 with tempfile.TemporaryFile() as rest:

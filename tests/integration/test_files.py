@@ -29,6 +29,9 @@ TREE = {
 }
 
 
+NEEDS_NO_PYTHON = True
+
+
 def make_tree(root):
     root = os.fsencode(root)
     for name, (mode, data) in TREE.items():
@@ -88,14 +91,22 @@ def test_a_tree_there_and_back(conn, tree, there, tmp_path):
     assert check(conn, ["ls", there]).stdout == ["copy", "tree"]
 
 
+def is_shell(conn):
+    """Without a Python everything is sent, whatever is there."""
+    return "shell" in getattr(conn, "identifier", "")
+
+
 def test_a_second_time_nothing_is_sent(conn, tree, there, tmp_path):
+    size = sum(len(data) for _, data in TREE.values())
+    nothing = {(size, size)} if is_shell(conn) else {(0, 0)}
     sent = []
     put(conn, tree, f"{there}/copy", progress=lambda number, total: sent.append((number, total)))
-    assert sent[-1][0] == sent[-1][1] == sum(len(data) for _, data in TREE.values())
+    assert sent[-1] == (size, size)
     sent.clear()
     put(conn, f"{tree}/", f"{there}/copy", progress=lambda number, total: sent.append((number, total)))
-    assert set(sent) <= {(0, 0)}
+    assert set(sent[-1:]) <= nothing
     get(conn, f"{there}/copy/", tmp_path / "back")
+    sent.clear()
     get(conn, f"{there}/copy/", tmp_path / "back", progress=lambda number, total: sent.append((number, total)))
     assert set(sent) <= {(0, 0)}
 
@@ -125,6 +136,10 @@ def test_rsync_conn(conn, tree, there, logged):
     found = {text for text in logged.texts("INFO") if text.startswith("syncing file: ")}
     assert {"syncing file: a", "syncing file: folder/inner/large"} <= found
     assert len(found) == len(TREE)
+    if is_shell(conn):
+        with pytest.raises(FileTransferError, match="delete=True needs a Python there"):
+            rsync_conn(conn, tree, f"{there}/copy", delete=True)
+        return
     logged.clear()
     (tree / "a").write_text("changed")
     check(conn, ["touch", f"{there}/copy/more"])
@@ -164,6 +179,43 @@ def test_no_litter(conn, there):
     with pytest.raises(OSError, match="Input/output error"):
         put(conn, Broken(), f"{there}/file")
     assert check(conn, ["sh", "-c", f"cat {there}/file; ls -A {there}"]).stdout == ["old" + "file"]
+
+
+def test_a_container_without_tar(docker):
+    # busybox, of which the other image consists, can't be had without one
+    name = docker.run("python")
+    docker.client("exec", name, "sh", "-c", "rm /usr/bin/python3* /bin/tar")
+    with remoto.connection.get("docker")(container_name=name) as conn:
+        for transfer in (put, get):
+            with pytest.raises(FileTransferError, match="neither a Python nor a tar") as caught:
+                transfer(conn, "/etc/passwd", "/tmp/passwd")
+            assert name in str(caught.value)
+    docker.remove(name)
+
+
+def test_a_large_tree_without_python(docker_shell, tree, tmp_path):
+    """More than any window; over a tree that is there, and a file that changes in between."""
+    with remoto.connection.get("docker")(container_name=docker_shell) as conn:
+        (tree / "large").write_bytes(os.urandom(1024) * 30_000)
+        put(conn, tree, "/tmp/large tree")
+        (tree / "a").write_text("changed")
+        put(conn, f"{tree}/", "/tmp/large tree")
+        get(conn, "/tmp/large tree", tmp_path / "back")
+        assert {name: what for name, what in listing(tmp_path / "back").items() if name != b"a"} == {
+            name: what for name, what in listing(tree).items() if name != b"a"
+        }
+        assert (tmp_path / "back/a").read_text() == "changed"
+        check(conn, ["touch", "/tmp/large tree/a"])
+
+        def shrink(sent, total):
+            os.truncate(tree / "large", 1_000_000)
+
+        with pytest.raises(OSError):
+            put(conn, tree / "large", "/tmp/large tree/new", progress=shrink)
+        assert check(conn, ["ls", "-A", "/tmp"]).stdout.count("large tree") == 1
+        names = check(conn, ["ls", "-A", "/tmp/large tree"]).stdout
+        assert "new" not in names and not [name for name in names if name.startswith(".remoto")]
+        check(conn, ["rm", "-r", "/tmp/large tree"])
 
 
 # what needs a host
