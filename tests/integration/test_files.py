@@ -364,3 +364,42 @@ def test_programs_may_replace_rsyncs_class(monkeypatch, tree):
     monkeypatch.setattr(file_sync, "_RSync", Fake)
     rsync("localhost", "/source", "/destination")
     assert calls == ["/source", "/destination", "send"]
+
+
+def test_a_source_that_vanishes_during_the_transfer(node, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(b"x" * 30_000_000)
+    (source / "b").write_bytes(b"x")
+    (source / "c").write_bytes(b"stays")
+
+    def vanish(sent, total):
+        if sent and (source / "b").exists():
+            (source / "b").unlink()
+
+    with pytest.raises(FileTransferError, match=r"source/b: No such file") as caught:
+        put(node, source, tmp_path / "copy", progress=vanish)
+    assert len(caught.value.failures) == 1
+    assert sorted(os.listdir(tmp_path / "copy")) == ["a", "c"]
+
+
+def test_rsync_tells_of_progress_and_takes_options(sshd, tree, tmp_path):
+    told = []
+    rsync(["node1", "node2"], tree, tmp_path / "copy", progress=lambda *numbers: told.append(numbers), ssh_options="-C")
+    assert told[-1][0] == told[-1][1] > 0
+    with pytest.raises(OSError, match="port 1"):
+        rsync("node1", tree, tmp_path / "copy", ssh_options="-p 1")
+
+
+def test_the_oldest_far_python(pythons, tree, tmp_path):
+    """That the execnet here can start."""
+    import execnet
+
+    oldest = min(version for version in pythons if execnet.__version__ < "2" or version >= (3, 8))
+    with remoto.Connection("localhost", interpreter=pythons[oldest]) as conn:
+        put(conn, str(tree), tmp_path / "copy")
+        get(conn, tmp_path / "copy", tmp_path / "back")
+        assert listing(tmp_path / "back") == listing(tmp_path / "copy") == listing(tree)
+        sent = []
+        put(conn, f"{tree}/", tmp_path / "copy", progress=lambda number, total: sent.append(number))
+        assert set(sent) <= {0}
