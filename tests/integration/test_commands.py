@@ -11,19 +11,13 @@ import pytest
 
 from remoto.exc import CommandError
 from remoto.process import check, run
+from tests.integration.leftovers import wait_until
 
 NEEDS_NO_PYTHON = True
 
 
 def sh(script):
     return ["sh", "-c", script]
-
-
-def wait_until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
 
 
 # what goes in

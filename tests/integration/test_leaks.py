@@ -97,6 +97,14 @@ conns = [remoto.Connection("node0"), remoto.Connection("localhost")]
 for conn in conns:
     assert check(conn, ["true"]).returncode == 0
     check(conn, ["sleep", "0.3"], timeout=0.1)
+
+def go_on_in_a_daemon_thread():
+    begun = threading.Event()
+    command = ["sh", "-c", "echo begun; exec sleep 20"]
+    options = {"on_stdout": lambda line: begun.set()}
+    threading.Thread(target=run, args=(conns[0], command), kwargs=options, daemon=True).start()
+    begun.wait()
+
 """
 )
 
@@ -117,7 +125,7 @@ def program(text):
         ("sys.exit(3)", 3, ""),
         ("del conn, conns", 0, ""),
         ("raise OSError('of its own')", 1, "OSError: of its own"),
-        ("threading.Thread(target=run, args=(conns[0], ['sleep', '30']), daemon=True).start()", 0, ""),
+        ("go_on_in_a_daemon_thread()", 0, ""),
         ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, ""),
         ("os._exit(4)", 4, ""),
     ],
