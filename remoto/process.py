@@ -33,7 +33,7 @@ INPUT_WINDOW = 4 * 1024 * 1024
 
 STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
 RUN = RemoteFunction("command", "run")
-_CHECK = RemoteFunction("command", "check")
+CHECK = RemoteFunction("command", "check")
 
 # subprocess's own ways to decode; here decoding is done on this side
 _DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
@@ -179,7 +179,7 @@ def check(
         call = Call(conn, command, timeout, kill_on_timeout)
         try:
             if on_stdout is None and on_stderr is None:
-                call.start(_CHECK, env, extend_env, stdin, popen)
+                call.start(CHECK, env, extend_env, stdin, popen)
                 return CheckResult(call.answer(text))
             call.start(RUN, env, extend_env, stdin, popen)
             stdout: list[str] = []
