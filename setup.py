@@ -10,7 +10,7 @@ version = re.search(
 
 test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "hypothesis>=6", "websockets>=12", "rich>=12"]
 docs = ["sphinx>=7", "furo"]
-lint = ["ruff==0.14.5", "mypy==1.18.2"]
+lint = ["ruff==0.14.5", "mypy==1.18.2", "build>=1", "twine>=5"]
 
 setup(
     name="remoto",
@@ -31,7 +31,6 @@ setup(
         "Development Status :: 5 - Production/Stable",
         "Intended Audience :: Developers",
         "Intended Audience :: System Administrators",
-        "License :: OSI Approved :: MIT License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.9",

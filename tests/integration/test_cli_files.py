@@ -53,6 +53,7 @@ def test_help():
 
 
 def test_a_bar_at_a_terminal(source, tmp_path):
+    pytest.importorskip("rich")
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "remoto", "put", "localhost", "--", str(source), str(tmp_path / "copy")]
     done = subprocess.run(

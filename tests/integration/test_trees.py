@@ -3,13 +3,14 @@
 import os
 import tempfile
 
-import hypothesis
 import pytest
-from hypothesis import strategies as some
 
 import remoto
 from remoto.file_sync import get, put, rsync_conn
 from tests.integration.test_files import listing
+
+hypothesis = pytest.importorskip("hypothesis")
+some = hypothesis.strategies
 
 NAMES = some.binary(min_size=1, max_size=20).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
