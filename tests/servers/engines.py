@@ -186,4 +186,12 @@ runroot = "{self.folder}/run"
             target = line.split()[1]
             if target.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "--lazy", target], check=True)
-        super()._end()
+        # what podman has conmon start when an exec session ends may still write there
+        deadline = time.monotonic() + 20
+        while self.folder.exists():
+            try:
+                super()._end()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
