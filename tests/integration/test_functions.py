@@ -49,17 +49,16 @@ def test_the_executor_is_what_the_connection_says(conn, remote, system):
     assert conn.remote_module is remote
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *(None, True, 0, -1, 2**70, 1.5, float("inf"), "", "ä€😀", "'\"\\\n\r\0", "[a, b],", "(1,)", "x" * 1_000_000),
-        *([], {}, [1, [2, [3]]], {"a": {"b": [None]}}, {"ä": "ö"}),
-    ],
-    ids=lambda value: repr(value)[:12].encode("ascii", "backslashreplace").decode(),
-)
-def test_a_value_comes_back_as_it_was_sent(remote, value):
-    assert remote.same(value) == value
-    assert remote.echo(value, key=value) == [[value], {"key": value}]
+VALUES = [
+    *(None, True, 0, -1, 2**70, 1.5, float("inf"), "", "ä€😀", "'\"\\\n\r\0", "[a, b],", "(1,)", "x" * 1_000_000),
+    *([], {}, [1, [2, [3]]], {"a": {"b": [None]}}, {"ä": "ö"}),
+]
+
+
+def test_a_value_comes_back_as_it_was_sent(remote):
+    for value in VALUES:
+        assert remote.same(value) == value
+    assert remote.echo(*VALUES, key=VALUES) == [VALUES, {"key": VALUES}]
 
 
 def test_tuples_arrive_as_tuples(remote):
@@ -144,7 +143,6 @@ def test_the_first_line_of_a_docstring_is_logged(remote, logged):
 
 def test_the_end_by_sys_exit(remote, logged):
     assert remote.leave(0) is None
-    assert remote.leave(None) is None
     for code in (3, "some words"):
         with pytest.raises(FunctionError, match="^Unexpected remote exception"):
             remote.leave(code)
