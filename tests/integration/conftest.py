@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from tests.servers.engines import Docker, Podman
 from tests.servers.images import named
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
+
+
+@pytest.fixture(scope="session", autouse=True)
+def python3():
+    """``python3`` is the Python of these tests, and not a script that has to look for one each time."""
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{sys.base_prefix}/bin{os.pathsep}{path}"
+    yield
+    os.environ["PATH"] = path
 
 
 @pytest.fixture(scope="session")
