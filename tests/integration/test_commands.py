@@ -240,9 +240,9 @@ def test_a_timeout_of_check(conn, logged):
 
 
 def test_a_timeout_of_run_is_for_silence(conn, logged):
-    assert run(conn, sh("echo a; sleep 0.7; echo b; sleep 0.7; echo c; printf rest; sleep 30"), timeout=1.2) == -1
+    assert run(conn, sh("echo a; sleep 1; echo b; sleep 1; echo c; printf rest; sleep 30"), timeout=2) == -1
     assert logged.texts("DEBUG") == ["a", "b", "c", "rest"]
-    assert logged.texts("WARNING") == ["No data was received after 1.2 seconds, disconnecting..."]
+    assert logged.texts("WARNING") == ["No data was received after 2 seconds, disconnecting..."]
 
 
 def test_the_global_timeout(conn):
@@ -329,11 +329,11 @@ def test_a_daemon_that_keeps_the_pipes_open(connect, marker):
     conn = connect()
     # podman closes the streams of a command that has ended
     trap = "trap '' PIPE;" if connect.backend == "podman" else ""
-    script = f"({trap} sleep 1; echo late; echo later >&2; touch {marker}; sleep 2) & echo started"
+    script = f"({trap} sleep 1; echo late; echo later >&2; touch {marker}; sleep 20) & echo started"
     started = time.monotonic()
     result = check(conn, sh(script), timeout=30)
     assert result == (["started"], [], 0)
-    assert time.monotonic() - started < 0.95
+    assert time.monotonic() - started < 15
     wait_until(lambda: exists(conn, marker))
 
 

@@ -12,6 +12,7 @@ import pytest
 from remoto import connection
 from remoto.exc import ConnectError, ConnectionLost, ContainerError
 from remoto.process import check, run
+from tests.integration.leftovers import wait_until
 from tests.integration.shipped import functions
 
 LOGGER = logging.getLogger("remoto-test")
@@ -95,13 +96,13 @@ def test_a_container_that_is_stopped_in_the_middle_of_a_function(engine, backend
 
     def work():
         try:
-            remote.nap(100, 1)
+            remote.touch_and_nap("/tmp/begun", 100)
         except RuntimeError as error:
             caught.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.7)  # nothing tells that a call has begun
+    wait_until(lambda: engine.client("exec", name, "ls", "/tmp").split() == ["begun"])
     engine.stop(name)
     thread.join(20)
     assert not thread.is_alive() and isinstance(caught[0], ConnectionLost) and name in str(caught[0])

@@ -141,6 +141,11 @@ def nap(seconds, value):
     return value
 
 
+def touch_and_nap(path, seconds):
+    touch(path)
+    time.sleep(seconds)
+
+
 def non_ascii():
     return u"ä€😀"
 
