@@ -1,5 +1,6 @@
 """How a connection of each backend is opened. A new backend is one more function here: all contract tests run over it."""
 
+import functools
 import os
 
 import remoto
@@ -32,10 +33,9 @@ def kubernetes(request, image="python"):
     return lambda **kw: connection.get("kubernetes")(pod, context=context, **kw)
 
 
-def docker_shell(request):
-    return docker(request, "shell")
-
-
 BACKENDS = {"local": local, "ssh": ssh, "docker": docker, "podman": podman, "kubernetes": kubernetes}
 #: containers with nothing but a shell, for the tests of a module that has NEEDS_NO_PYTHON
-SHELLS = {"docker-shell": docker_shell}
+SHELLS = {
+    f"{backend}-shell": functools.partial(BACKENDS[backend], image="shell")
+    for backend in ("docker", "podman", "kubernetes")
+}
