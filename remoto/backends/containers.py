@@ -108,6 +108,7 @@ class ContainerConnection(BaseConnection):
                 *client,
                 *(b"/bin/sh", b"-c", _script(), b"remoto"),
                 *(mark, form, b"extend" if request["env"] is None else b"replace", folder),
+                b"" if request["stdin"] is None else b"stdin",
                 *_assignments(variables),
                 b"--",
                 *([args] if isinstance(args, bytes) else args),

@@ -1,8 +1,8 @@
 # RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stdout and stderr.
-# Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing;
+# Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing; stdin or nothing;
 # NAME=VALUE ...; --; the command.
-remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4
-shift 4
+remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4 remoto_stdin=$5
+shift 5
 # a signal for the process group is for the command; this shell stays to tell of its end
 trap : TERM
 echo "$remoto_mark started $$"
@@ -32,8 +32,13 @@ while [ "$1" != -- ]; do
 done
 shift
 : "${PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+remoto_take_the_rest_of_stdin() {
+  # podman 4.3 loses output where nobody does
+  if [ -n "$remoto_stdin" ]; then cat > /dev/null 2>&1; fi
+}
 if [ -n "$remoto_folder" ] && ! cd -- "$remoto_folder" 2>&3; then
   echo "$remoto_mark failed folder" >&3
+  remoto_take_the_rest_of_stdin
   exit 126
 fi
 if [ "$remoto_form" = line ]; then
@@ -62,6 +67,7 @@ else
     builtin) ("$@") 2>&3 3>&- ;;
     *)
       echo "$remoto_mark failed program" >&3
+      remoto_take_the_rest_of_stdin
       exit 127
       ;;
   esac
@@ -69,5 +75,6 @@ fi
 remoto_status=$?
 echo "$remoto_mark ended $remoto_status"
 echo "$remoto_mark ended $remoto_status" >&3
+remoto_take_the_rest_of_stdin
 # the client would have something to say about any other status
 exit 0
