@@ -1,9 +1,9 @@
 """An unreliable link, as an ssh ProxyCommand: between stdin and stdout here and a TCP port.
 
-usage: relay.py [--delay SECONDS] [--drop-when FILE] [--silence-when FILE] HOST PORT
+usage: relay.py [--drop-when FILE] [--silence-when FILE] HOST PORT
 
-``--delay`` is latency, each way; it does not make the link slower otherwise. When the first file appears the connection is
-dropped; when the second one does, whatever is sent from then on vanishes and nothing is closed.
+When the first file appears the connection is dropped; when the second one does, whatever is sent from then on vanishes and
+nothing is closed.
 """
 
 import argparse
@@ -12,12 +12,10 @@ import socket
 import sys
 import threading
 import time
-from queue import Queue
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--delay", type=float, default=0)
     parser.add_argument("--drop-when")
     parser.add_argument("--silence-when")
     parser.add_argument("host")
@@ -35,26 +33,13 @@ def main():
         return options.silence_when and os.path.exists(options.silence_when)
 
     def carry(read, write, close):
-        on_its_way = Queue()
-
-        def deliver():
-            while True:
-                due, data = on_its_way.get()
-                time.sleep(max(0, due - time.monotonic()))
-                if data and silent():
-                    continue
-                if not data:
-                    close()
-                    return
-                write(data)
-
-        threading.Thread(target=deliver, daemon=True).start()
         while True:
             data = read()
-            if silent():
-                continue
-            on_its_way.put((time.monotonic() + options.delay, data))
-            if not data:
+            if data and not silent():
+                write(data)
+            elif not data:
+                if not silent():
+                    close()
                 return
 
     threading.Thread(
@@ -62,9 +47,10 @@ def main():
         args=(lambda: os.read(stdin, 65536), link.sendall, lambda: link.shutdown(socket.SHUT_WR)),
         daemon=True,
     ).start()
-    back = threading.Thread(target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True)
-    back.start()
-    while back.is_alive() or options.delay:
+    threading.Thread(
+        target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True
+    ).start()
+    while True:
         if options.drop_when and os.path.exists(options.drop_when):
             os._exit(1)
         # a file has no event that the standard library could wait for

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from .link import Link
+
 RELAY = Path(__file__).with_name("relay.py")
 FLEET = [f"node{number}" for number in range(32)]
 PLAIN_USER, NOSUDO_USER = "remoto-plain", "remoto-nosudo"
@@ -33,7 +35,7 @@ class Sshd:
     """A context manager. ``port``, ``folder`` and ``config`` (for ``ssh -F``) tell how to get there.
 
     Aliases: ``node0`` to ``node31``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to connect;
-    ``slow`` has a round trip of 100 ms; ``dropping`` ends for good after :meth:`drop`, ``silent`` swallows everything
+    ``slow`` has a round trip of 100 ms and counts in ``slow_link`` what passes; ``dropping`` ends for good after :meth:`drop`, ``silent`` swallows everything
     after :meth:`silence`; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
     """
 
@@ -77,6 +79,7 @@ class Sshd:
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
             "MaxStartups 1000:30:2000\nMaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
         )
+        self.slow_link = self._stack.enter_context(Link(self.port, delay=0.05))
         self._write_client_config()
         self._log = self.folder / "log"
         self._sshd = subprocess.Popen([self._program, "-D", "-f", self.folder / "sshd_config", "-E", self._log])
@@ -111,7 +114,7 @@ class Sshd:
             "changed": f"UserKnownHostsFile {self.folder}/other_known_hosts",
             "unresolvable": "HostName no-such-host.invalid",
             "stall": "ProxyCommand sleep 1000",
-            "slow": f"ProxyCommand {relay} --delay 0.05 {there}",
+            "slow": f"Port {self.slow_link.port}\n  HostKeyAlias [127.0.0.1]:{self.port}",
             "dropping": f"ProxyCommand {relay} --drop-when {self.folder}/drop {there}",
             "silent": f"ProxyCommand {relay} --silence-when {self.folder}/silence {there}\n  ServerAliveInterval 1",
             "unprivileged": f"User {PLAIN_USER}",
