@@ -1,13 +1,17 @@
-"""How much travels for one command: counted, not timed."""
+"""What a command and a call cost: messages, bytes and processes, counted, not timed."""
 
 import struct
+import sys
 
 import pytest
 from execnet.gateway_base import Message
 
 import remoto
+from remoto import connection
+from remoto.backends import JsonModuleExecute
 from remoto.pipes import ProcessIO
 from remoto.process import check, run
+from tests.integration.shipped import functions as far
 
 HEADER = struct.calcsize("!bii")
 
@@ -69,3 +73,106 @@ def test_the_answer_is_one_message(traffic):
 def test_a_connection_asks_for_nothing_first(traffic):
     with remoto.Connection("localhost", detect_sudo=True):
         assert asked_for(traffic) == []
+
+
+def test_what_ssh_sends_for_a_command_is_small(sshd):
+    with remoto.Connection("slow") as conn:
+        check(conn, ["true"])
+        # what closes a channel may still be on its way
+        before, commands = sshd.slow_link.bytes, 10
+        for _ in range(commands):
+            check(conn, ["true"])
+        assert sshd.slow_link.bytes - before < 500 * commands
+
+
+#: reports what the process that runs it has started since the last time
+COUNT_STARTS = """
+import sys
+
+starts = []
+
+def note(event, arguments):
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
+        starts.append(str(arguments[:2]))
+
+sys.addaudithook(note)
+for _ in channel:
+    channel.send(list(starts))
+    del starts[:]
+"""
+
+
+@pytest.fixture
+def started():
+    """A function of a connection: what the far side has started for it since the last time."""
+    counters = {}
+
+    def ask(conn):
+        if conn not in counters:
+            counters[conn] = conn.gateway.remote_exec(COUNT_STARTS)
+        counters[conn].send(None)
+        return counters[conn].receive(10)
+
+    return ask
+
+
+@pytest.fixture
+def started_here():
+    starts, counting = [], [True]
+
+    def note(event, arguments):
+        if counting and event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
+            starts.append(arguments[:2])
+
+    # there is no way to take a hook away again
+    sys.addaudithook(note)
+    yield starts
+    counting.clear()
+
+
+@pytest.mark.parametrize("function", [check, run])
+def test_a_command_is_one_process_there_and_none_here(sshd, started, started_here, function):
+    with remoto.Connection("node0") as conn:
+        started(conn)
+        started_here.clear()
+        function(conn, ["true"])
+        assert len(started(conn)) == 1
+        assert started_here == []
+
+
+def test_a_legacy_call_is_no_process(sshd, started, started_here):
+    with remoto.Connection("node0") as conn:
+        remote = conn.import_module(far)
+        remote.same(1)
+        started(conn)
+        started_here.clear()
+        remote.same(1)
+        assert started(conn) == []
+        assert started_here == []
+
+
+def test_a_json_call_is_one_process_once_the_interpreter_is_known(sshd, started):
+    with remoto.Connection("node0") as conn:
+        JsonModuleExecute(conn, far).same(1)
+        started(conn)
+        JsonModuleExecute(conn, far).same(1)
+        assert len(started(conn)) == 1
+
+
+def test_in_a_container_a_command_and_a_call_are_one_client_each(docker, started):
+    name = docker.run("python")
+    with connection.get("docker")(container_name=name) as conn:
+        remote = conn.import_module(far)
+        remote.same(1)
+        started(conn)
+        check(conn, ["true"])
+        assert len(started(conn)) == 1
+        remote.same(1)
+        assert len(started(conn)) == 1
+        conn.remote_import_system = "legacy"
+        remote = conn.import_module(far)
+        remote.same(1)
+        started(conn)
+        remote.same(1)
+        assert started(conn) == []
+    docker.remove(name)

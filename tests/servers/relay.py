@@ -47,9 +47,7 @@ def main():
         args=(lambda: os.read(stdin, 65536), link.sendall, lambda: link.shutdown(socket.SHUT_WR)),
         daemon=True,
     ).start()
-    threading.Thread(
-        target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True
-    ).start()
+    threading.Thread(target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True).start()
     while True:
         if options.drop_when and os.path.exists(options.drop_when):
             os._exit(1)
