@@ -1,34 +1,44 @@
-"""usage: python -m benchmarks [--short] [--json FILE]
+"""usage: python -m benchmarks [--short] [--output FOLDER]
 
-What remoto costs, beside what the same work costs without it, measured in turn in one run: a ratio of medians. It starts
-an sshd and a Docker engine of its own, as the tests do, and needs root for that.
+What remoto costs, beside the limit (what the same work costs without any library) and what a user would pick instead. All of
+them take turns in one run; a figure is a median. It starts an sshd and a Docker engine of its own, as the tests do, and needs
+root for that; the other libraries are installed from the package registry into environments of their own.
+
+The exit status is 1 if something failed; that a time is longer than it should be is said in the table.
 """
 
 import argparse
 import json
+import os
+import platform
 import sys
+from pathlib import Path
 
-from benchmarks import commands, containers, files, functions
-from benchmarks.figures import table
-from benchmarks.servers import servers
+from benchmarks.figures import SHORT, Sizes, works
+from benchmarks.race import run
+from benchmarks.servers import CONTAINER, servers, settings
+from benchmarks.table import table
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--short", action="store_true", help="see that it works; the figures mean little")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="write benchmarks.txt and benchmarks.json there")
     options = parser.parse_args()
-    repeats = 3 if options.short else 25
-    figures = []
-    with servers():
-        for measure in (*commands.MEASURES, *functions.MEASURES, *containers.MEASURES, *files.MEASURES):
-            figures.append(measure(repeats))
-            print(f"{measure.__name__} ...", file=sys.stderr)
-    print(table(figures))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump([figure._asdict() for figure in figures], file, indent=1)
+    sizes = SHORT if options.short else Sizes()
+    with servers() as sshd, settings(sshd, sizes) as told:
+        versions, figures = run(works(sizes, CONTAINER), told, sshd.slow_link, options.short)
+    text = table(versions, figures)
+    print(text)
+    if options.output:
+        machine = {"python": platform.python_version(), "processors": os.cpu_count(), "system": platform.platform()}
+        found = {"machine": machine, "versions": versions, "figures": figures}
+        (options.output / "benchmarks.txt").write_text(text + "\n")
+        (options.output / "benchmarks.json").write_text(json.dumps(found, indent=1) + "\n")
+    return int(any("failed" in reason for figure in figures for reason in figure["reasons"].values()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

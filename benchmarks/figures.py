@@ -1,53 +1,153 @@
-"""A figure: something, and what it is compared with, measured in turn."""
+"""What is measured, and what we hold ourselves to."""
 
-import statistics
-import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Optional
+
+REMOTO, LIMIT, OLD = "with_remoto", "without", "with_old_remoto"
+
+
+class Sizes(NamedTuple):
+    lines: int = 200_000
+    #: bytes
+    output: int = 64_000_000
+    file: int = 256 * 1024 * 1024
+    files_in_tree: int = 2000
+
+
+#: for a moment
+SHORT = Sizes(2000, 1_000_000, 1_000_000, 40)
 
 
 class Figure(NamedTuple):
     name: str
-    #: seconds, or whatever ``unit`` says; medians
-    value: float
-    compared: float
-    compared_with: str
-    #: value / compared may be this at most
-    limit: float
-    unit: str = "s"
-
-    @property
-    def ratio(self):
-        return self.value / self.compared
+    #: seconds, cpu (seconds), memory (bytes), processes, bytes or trips
+    quantity: str = "seconds"
+    #: what the limit is
+    limit: str = ""
+    #: the most that it may be, from the values of the contestants
+    at_most: Optional[Callable[[dict], float]] = None
 
 
-def seconds(function):
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+class Work(NamedTuple):
+    """Something that all contestants do, and what is read off it."""
+
+    do: str
+    on: tuple
+    figures: list
+    #: one after another, whose mean is one measurement
+    times: int = 1
+    #: measurements, whose median is the figure
+    rounds: int = 5
 
 
-def in_turn(repeats, *functions):
-    """The median seconds of each; they take turns, so that a slow moment of the machine hits all of them."""
-    for function in functions:
-        function()
-    times = [[seconds(function) for function in functions] for _ in range(repeats)]
-    return [statistics.median(column) for column in zip(*times)]
+def limited(factor):
+    return lambda values: factor * values[LIMIT]
 
 
-def table(figures):
-    rows = [("", "remoto", "compared", "ratio", "limit", "", "with")]
-    for figure in figures:
-        scale, unit = (1000, "ms") if figure.unit == "s" and figure.compared < 1 else (1, figure.unit)
-        rows.append(
-            (
-                figure.name,
-                f"{figure.value * scale:.4g} {unit}",
-                f"{figure.compared * scale:.4g} {unit}",
-                f"{figure.ratio:.3g}",
-                f"{figure.limit:g}",
-                "" if figure.ratio <= figure.limit else "MISSED",
-                figure.compared_with,
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+HOST, SLOW, NAME = ("connection", "node0"), ("connection", "slow"), ("name", "node0")
+ROUND_TRIP = "an execnet round trip of the same"
+
+
+def works(sizes, container):
+    inside = ("inside", container)
+    output = f"{sizes.output / 1e6:g} MB"
+    return [
+        Work("importing", ("nothing", None), [Figure("import", "seconds", "import execnet", lambda of: of[LIMIT] + 0.015)]),
+        Work(
+            "connecting",
+            NAME,
+            [
+                Figure("connect and close", "seconds", "ssh HOST python3 -c pass", limited(1.1)),
+                Figure("  processor time here", "cpu"),
+            ],
+            rounds=15,
+        ),
+        Work("once", NAME, [Figure("connect, a command, close", "seconds", "ssh HOST true")], rounds=15),
+        Work(
+            "once",
+            ("name", "slow"),
+            [Figure("  round trips", "trips", "the same"), Figure("  bytes on the wire", "bytes")],
+            rounds=3,
+        ),
+        Work(
+            "command",
+            HOST,
+            [
+                Figure("a command", "seconds", "an execnet round trip and Popen.communicate", limited(1.5)),
+                Figure("  processor time here", "cpu"),
+                Figure("  processes started here", "processes"),
+            ],
+            times=20,
+            rounds=15,
+        ),
+        Work(
+            "command",
+            SLOW,
+            [
+                Figure("  over 100 ms", "seconds", "the same", lambda of: 0.125),
+                Figure("  round trips", "trips", "", lambda of: 1),
+                Figure("  bytes on the wire", "bytes"),
+            ],
+            times=5,
+            rounds=3,
+        ),
+        Work(
+            "lines",
+            HOST,
+            [
+                Figure(f"{sizes.lines:,} lines, logged", "seconds", "logging as many lines", limited(1.5)),
+                Figure("  processor time here", "cpu"),
+            ],
+        ),
+        Work(
+            "output",
+            HOST,
+            [
+                Figure(f"{output} of output", "seconds", "bare execnet", lambda of: of[OLD] / 8),
+                Figure("  processor time here", "cpu"),
+                Figure("  memory here", "memory", "", lambda of: 4 * sizes.output),
+            ],
+            rounds=3,
+        ),
+        Work("call", HOST, [Figure("a function", "seconds", ROUND_TRIP, limited(1.2))], times=100, rounds=15),
+        Work("large_call", HOST, [Figure("  of 1 MB", "seconds", ROUND_TRIP, limited(1.2))], times=5, rounds=15),
+        Work("call", SLOW, [Figure("  over 100 ms", "seconds", "the same", lambda of: 0.125)], times=5, rounds=3),
+        Work(
+            "json_call",
+            HOST,
+            [Figure("a function in a fresh Python", "seconds", "remoto's own python3 -c pass", limited(1.25))],
+            times=3,
+            rounds=15,
+        ),
+        Work(
+            "command_inside",
+            inside,
+            [Figure("a command in a container", "seconds", "docker exec NAME true", limited(1.15))],
+            times=3,
+            rounds=15,
+        ),
+        Work(
+            "json_call_inside",
+            inside,
+            [Figure("a function in a fresh Python in it", "seconds", "docker exec NAME python3 -c pass", limited(1.3))],
+            times=3,
+            rounds=15,
+        ),
+        Work(
+            "call_inside",
+            inside,
+            [Figure("a function in it", "seconds", "one in a fresh Python, by remoto", limited(0.01))],
+            times=10,
+            rounds=15,
+        ),
+        Work(
+            "file",
+            NAME,
+            [
+                Figure(f"connect and put {sizes.file / 1e6:.0f} MB", "seconds", "scp", limited(2)),
+                Figure("  processor time here", "cpu"),
+                Figure("  memory here", "memory", "", lambda of: 64e6),
+            ],
+        ),
+        Work("tree", NAME, [Figure(f"connect and send {sizes.files_in_tree:,} files", "seconds", "rsync -a", limited(1.5))]),
+        Work("same_tree", NAME, [Figure("  again, unchanged", "seconds", "rsync -a", limited(2))]),
+    ]

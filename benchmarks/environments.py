@@ -1,0 +1,37 @@
+"""An environment of its own for each contestant, made once and kept."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "remoto-benchmarks"
+
+#: module in peers/ -> what is installed for it; None: what runs this
+CONTESTANTS = {
+    "with_remoto": None,
+    "without": None,
+    "with_old_remoto": "remoto==1.2.1",
+    "with_fabric": "fabric",
+    "with_parallel_ssh": "parallel-ssh",
+    "with_asyncssh": "asyncssh",
+    "with_mitogen": "mitogen",
+}
+
+
+def python_for(contestant):
+    """The Python that has the contestant's requirement; it is installed on first use."""
+    requirement = CONTESTANTS[contestant]
+    if requirement is None:
+        return sys.executable
+    folder = CACHE / f"{sys.version_info.major}.{sys.version_info.minor}-{requirement}"
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.exists():
+        venv.create(folder, clear=True, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement], check=True)
+        # so that nobody has to compile at an import that is timed
+        subprocess.run([python, "-m", "compileall", "-q", folder / "lib"], stdout=subprocess.DEVNULL)
+        ready.touch()
+    return str(python)

@@ -1,5 +1,0 @@
-"""Goes to the far side."""
-
-
-def same(value):
-    return value

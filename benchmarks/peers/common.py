@@ -1,0 +1,31 @@
+"""What the contestants share. Standard library only: there is nothing else in every environment."""
+
+import logging
+import os
+import statistics
+import subprocess
+import sys
+
+#: filled by the worker
+settings = {}
+
+
+def quiet():
+    """A logger that formats and writes all it gets, to nowhere."""
+    logger = logging.getLogger("benchmark")
+    if not logger.handlers:
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(logging.StreamHandler(open(os.devnull, "w")))
+    return logger
+
+
+def import_time(module):
+    """Seconds that a fresh interpreter takes to import it."""
+    code = f"import time; begun = time.perf_counter(); import {module}; print(time.perf_counter() - begun)"
+    # not from this folder
+    runs = [
+        subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, cwd=settings["new"])
+        for _ in range(3)
+    ]
+    return statistics.median(float(done.stdout) for done in runs)

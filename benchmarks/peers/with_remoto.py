@@ -1,0 +1,80 @@
+"""remoto, of this repository."""
+
+import far_functions
+from common import import_time, quiet, settings
+
+import remoto
+from remoto import connection, file_sync
+from remoto.backends import JsonModuleExecute
+from remoto.process import check, run
+
+DISTRIBUTION = "remoto"
+
+
+def connect(host):
+    return remoto.Connection(host, quiet())
+
+
+def enter(container):
+    return connection.get("docker")(container_name=container, logger=quiet())
+
+
+def close(conn):
+    conn.exit()
+
+
+def importing():
+    return import_time("remoto")
+
+
+def command(conn):
+    assert check(conn, ["true"])[2] == 0
+
+
+command_inside = command
+
+
+def lines(conn):
+    run(conn, ["cat", settings["lines"]])
+
+
+def output(conn):
+    assert len(check(conn, ["cat", settings["output"]])[0]) == settings["output_lines"]
+
+
+def imported(conn):
+    if not hasattr(conn, "of_benchmark"):
+        conn.remote_import_system = "legacy"
+        conn.of_benchmark = conn.import_module(far_functions)
+    return conn.of_benchmark
+
+
+def call(conn):
+    assert imported(conn).same(settings["value"]) == settings["value"]
+
+
+def large_call(conn):
+    assert imported(conn).same(settings["large"]) == settings["large"]
+
+
+call_inside = call
+
+
+def json_call(conn):
+    assert JsonModuleExecute(conn, far_functions, quiet()).same(settings["value"]) == settings["value"]
+
+
+json_call_inside = json_call
+
+
+def file(host):
+    with connect(host) as conn:
+        file_sync.put(conn, settings["file"], settings["new"] + "/file")
+
+
+def tree(host):
+    remoto.rsync(host, settings["tree"], settings["new"] + "/tree", quiet())
+
+
+def same_tree(host):
+    remoto.rsync(host, settings["tree"], settings["kept"] + "/tree-remoto", quiet())

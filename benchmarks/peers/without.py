@@ -1,0 +1,131 @@
+"""The limit: the same work with bare execnet, ssh, docker, scp and rsync.
+
+Where the limit is what remoto itself does for something else, through the same connection, that is what is done here.
+"""
+
+import functools
+import shutil
+import subprocess
+
+import execnet
+import with_remoto
+from common import import_time, quiet, settings
+
+from remoto.process import check
+
+DISTRIBUTION = "execnet"
+
+SERVE = """
+import subprocess
+for kind, item in channel:
+    if kind == "call":
+        channel.send(item)
+    else:
+        process = subprocess.Popen(item, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        stdout, stderr = process.communicate()
+        channel.send((stdout, stderr, process.returncode))
+"""
+
+
+class Bare:
+    def __init__(self, host):
+        self.host = host
+        self.gateway = execnet.makegateway(f"ssh={host}//python=python3")
+        self.channel = self.gateway.remote_exec(SERVE)
+
+    def ask(self, kind, item):
+        self.channel.send((kind, item))
+        return self.channel.receive()
+
+    @functools.cached_property
+    def remoto(self):
+        return with_remoto.connect(self.host)
+
+
+def connect(host):
+    return Bare(host)
+
+
+def close(bare):
+    bare.gateway.exit()
+    if "remoto" in vars(bare):
+        bare.remoto.exit()
+
+
+def enter(container):
+    return with_remoto.enter(container)
+
+
+def ssh(host, command):
+    subprocess.run(["ssh", "-T", "-o", "ServerAliveInterval=20", host, command], check=True)
+
+
+def connecting(host):
+    ssh(host, "python3 -c pass")
+
+
+def once(host):
+    ssh(host, "true")
+
+
+def importing():
+    return import_time("execnet")
+
+
+def command(bare):
+    assert bare.ask("run", ["true"])[2] == 0
+
+
+def lines(_):
+    logger = quiet()
+    for number in range(settings["lines_count"]):
+        logger.debug("line %s of a long output", number)
+
+
+def output(bare):
+    stdout = bare.ask("run", ["cat", settings["output"]])[0]
+    assert len(stdout.decode().splitlines()) == settings["output_lines"]
+
+
+def call(bare):
+    assert bare.ask("call", settings["value"]) == settings["value"]
+
+
+def large_call(bare):
+    assert bare.ask("call", settings["large"]) == settings["large"]
+
+
+def json_call(bare):
+    check(bare.remoto, ["python3", "-c", "pass"])
+
+
+def docker_exec(*command):
+    subprocess.run(["docker", "exec", settings["container"], *command], check=True)
+
+
+def command_inside(_):
+    docker_exec("true")
+
+
+def json_call_inside(_):
+    docker_exec("python3", "-c", "pass")
+
+
+def call_inside(conn):
+    with_remoto.json_call(conn)
+
+
+def file(host):
+    subprocess.run(["scp", "-q", "-S", shutil.which("ssh"), settings["file"], f"{host}:{settings['new']}/file"], check=True)
+
+
+def rsync(host, target):
+    subprocess.run(["rsync", "-a", "-e", "ssh", settings["tree"] + "/", f"{host}:{target}/"], check=True)
+
+
+def tree(host):
+    rsync(host, settings["new"] + "/tree")
+
+
+def same_tree(host):
+    rsync(host, settings["kept"] + "/tree-without")

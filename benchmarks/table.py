@@ -1,0 +1,77 @@
+"""The figures as text."""
+
+TITLES = {"with_remoto": "remoto", "without": "limit"}
+
+
+def title(contestant, versions):
+    name = contestant.replace("with_old_", "").replace("with_", "").replace("_", "-")
+    return TITLES.get(contestant, f"{name} {versions[contestant]}")
+
+
+def amount(value, quantity):
+    if quantity in ("seconds", "cpu"):
+        return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
+    if quantity == "memory":
+        return f"{value / 1e6:.3g} MB"
+    return f"{value:g}" if value < 10 else f"{value:,.0f}"
+
+
+def cell(figure, contestant):
+    value = figure["values"].get(contestant)
+    if value is None:
+        return "failed" if "failed" in figure["reasons"].get(contestant, ()) else "-"
+    text = amount(value, figure["quantity"])
+    mine = figure["values"]["with_remoto"]
+    if contestant == "with_remoto" or not mine:
+        return text
+    ahead = ", ahead" if is_ahead(figure, contestant) else ""
+    return f"{text} ({value / mine:.2g}x{ahead})"
+
+
+def is_ahead(figure, contestant):
+    """A peer that needs less than remoto, and not just by noise."""
+    return contestant != "without" and figure["values"][contestant] < 0.95 * figure["values"]["with_remoto"]
+
+
+def misses(figures):
+    return [figure for figure in figures if figure["at_most"] is not None and exceeds(figure)]
+
+
+def exceeds(figure):
+    return figure["values"]["with_remoto"] > figure["at_most"]
+
+
+def bound(figure):
+    if figure["at_most"] is None:
+        return ""
+    return amount(figure["at_most"], figure["quantity"]) + (" MISSED" if exceeds(figure) else "")
+
+
+def table(versions, figures):
+    """A line for each figure; what the words mean, below."""
+    contestants = [contestant for contestant in versions if contestant != "with_remoto"]
+    rows = [("", "remoto", "at most", *(title(contestant, versions) for contestant in contestants))]
+    for figure in figures:
+        cells = [cell(figure, contestant) for contestant in contestants]
+        rows.append((figure["name"], cell(figure, "with_remoto"), bound(figure), *cells))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, "", *limits(figures), "", *reasons(versions, figures)])
+
+
+def limits(figures):
+    yield "The limit:"
+    for figure in figures:
+        if figure["limit"] and figure["limit"] != "the same":
+            yield f"  {figure['name'].strip()}: {figure['limit']}"
+
+
+def reasons(versions, figures):
+    yield "Not there, or failed:"
+    said = set()
+    for figure in figures:
+        for contestant, reason in figure["reasons"].items():
+            line = f"  {title(contestant, versions)}: {reason.get('missing') or 'failed: ' + reason['failed']}"
+            if line not in said:
+                said.add(line)
+                yield line

@@ -1,0 +1,140 @@
+"""usage: worker.py CONTESTANT: do what stdin asks for and answer on stdout what it took; a line of JSON each.
+
+A contestant is a module of peers/. The first line in is its settings. A request names one of its functions and what that is done with: a ``connection`` to a
+host or one ``inside`` a container, which are kept for the next request; the ``name`` of a host; ``nothing``. The first line
+out tells the contestant's version. Standard library only: there is nothing else in every environment.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+#: seconds; the worker is killed if something takes longer
+BOUND = 120
+STARTING = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
+started = 0
+
+
+def count_starts(event, _):
+    global started
+    if event in STARTING:
+        started += 1
+
+
+def children():
+    """The processes below this one that live."""
+    found, parents = [], [os.getpid()]
+    while parents:
+        for task in Path(f"/proc/{parents.pop()}/task").glob("*/children"):
+            # a process may end while it is looked at
+            with contextlib.suppress(OSError):
+                pids = [int(pid) for pid in task.read_text().split()]
+                found += pids
+                parents += pids
+    return found
+
+
+def cpu():
+    """Seconds of processor time of this process and what it started."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
+    for pid in children():
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return total
+
+
+def memory(field):
+    """Bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+class Contestant:
+    def __init__(self, module):
+        self.module = module
+        self.kept = {}
+
+    def function(self, do):
+        return getattr(self.module, do, None) or getattr(self, do, None)
+
+    def connecting(self, host):
+        self.module.close(self.module.connect(host))
+
+    def once(self, host):
+        connection = self.module.connect(host)
+        self.module.command(connection)
+        self.module.close(connection)
+
+    def arguments(self, kind, name):
+        if kind == "nothing":
+            return ()
+        if kind == "name":
+            return (name,)
+        if (kind, name) not in self.kept:
+            opener = "connect" if kind == "connection" else "enter"
+            self.kept[kind, name] = getattr(self.module, opener)(name)
+        return (self.kept[kind, name],)
+
+    def measure(self, do, on, times):
+        function = self.function(do)
+        if function is None:
+            return {"missing": self.module.MISSING[do]}
+        arguments = self.arguments(*on)
+        # the highest mark of memory from here on
+        Path("/proc/self/clear_refs").write_text("5")
+        memory_before, starts_before, cpu_before, begun = memory("VmRSS"), started, cpu(), time.perf_counter()
+        for _ in range(times):
+            result = function(*arguments)
+        seconds = time.perf_counter() - begun
+        return {
+            # a function that measures in a process of its own tells what it found
+            "seconds": result if isinstance(result, float) else seconds / times,
+            "cpu": (cpu() - cpu_before) / times,
+            "processes": (started - starts_before) / times,
+            "memory": memory("VmHWM") - memory_before,
+        }
+
+    def close(self):
+        for (kind, _), connection in self.kept.items():
+            if kind == "connection":
+                self.module.close(connection)
+
+
+def main():
+    _, name = sys.argv
+    answers = os.fdopen(os.dup(1), "w")
+    # what a contestant prints is not an answer
+    os.dup2(2, 1)
+    sys.path[0] = str(Path(__file__).with_name("peers"))
+    from common import settings
+
+    settings.update(json.loads(sys.stdin.readline()))
+    module = importlib.import_module(name)
+    contestant = Contestant(module)
+    sys.addaudithook(count_starts)
+
+    def answer(**words):
+        answers.write(json.dumps(words) + "\n")
+        answers.flush()
+
+    answer(version=importlib.metadata.version(module.DISTRIBUTION))
+    for line in sys.stdin:
+        signal.alarm(BOUND)
+        try:
+            answer(**contestant.measure(**json.loads(line)))
+        except Exception as error:
+            answer(failed=f"{type(error).__name__}: {error}")
+        signal.alarm(0)
+    contestant.close()
+
+
+if __name__ == "__main__":
+    main()
