@@ -9,7 +9,7 @@ version = re.search(
 ).group(1)
 
 test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "hypothesis>=6", "websockets>=12", "rich>=12"]
-docs = ["sphinx>=7", "furo"]
+docs = ["sphinx>=7", "furo", "matplotlib"]
 lint = ["ruff==0.14.5", "mypy==1.18.2", "build>=1", "twine>=5"]
 
 setup(

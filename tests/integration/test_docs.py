@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+FILE = re.compile(r"# (\w+)\.(py|conf)\n")
 BLOCK = re.compile(r"(?:^\.\. code-block:: *(?P<language>\w+)|^.*::)\n\n(?P<code>(?:(?: {4}.*)?\n)+)", re.MULTILINE)
 
 
@@ -44,7 +45,7 @@ def log_to_stdout():
 
 
 @pytest.fixture(scope="module")
-def everything(sshd, docker, podman, kube):
+def everything(sshd, users, docker, podman, kube):
     """The hosts, containers and pods that the pages talk of."""
     for engine in (docker, podman):
         for name, image in (("web", "python"), ("small", "shell")):
@@ -59,14 +60,19 @@ def everything(sshd, docker, podman, kube):
 
 
 @pytest.fixture
-def modules(request, tmp_path, monkeypatch):
-    """The modules that a page shows, as files."""
+def files(request, sshd, tmp_path, monkeypatch):
+    """The modules and settings that a page shows, as files."""
     names = []
     for _, code in blocks(request.getfixturevalue("page")):
-        match = re.match(r"# (\w+)\.py\n", code)
+        match = FILE.match(code)
         if match:
-            names.append(match[1])
-            (tmp_path / f"{match[1]}.py").write_text(code.partition("\n")[2] + "\n")
+            text = code.partition("\n")[2] + "\n"
+            if match[2] == "py":
+                names.append(match[1])
+            else:
+                # how this machine plays the hosts
+                text += f"Match all\nInclude {sshd.config}\n"
+            (tmp_path / f"{match[1]}.{match[2]}").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     monkeypatch.chdir(tmp_path)
@@ -76,7 +82,7 @@ def modules(request, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_sessions(page, everything, modules, log_to_stdout):
+def test_sessions(page, everything, files, log_to_stdout):
     sessions = "\n\n".join(code for _, code in blocks(page) if code.startswith(">>>"))
     test = doctest.DocTestParser().get_doctest(sessions + "\n", {}, page.name, str(page), 0)
     for example in test.examples:
@@ -96,21 +102,22 @@ def test_sessions(page, everything, modules, log_to_stdout):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_programs(page, everything, modules):
+def test_programs(page, everything, files):
     for _, code in blocks(page):
-        for command, output in re.findall(r"^\$ (?:remoto|python) (.*)\n((?:[^$\n].*\n?)*)", code, re.MULTILINE):
-            if command.startswith("-m pip"):
+        for program, words, output in re.findall(r"^\$ (\w+) (.*)\n((?:[^$\n].*\n?)*)", code, re.MULTILINE):
+            if words.startswith("-m pip"):
                 continue  # .ci/run does
-            arguments = command if command.endswith(".py") or ".py " in command else f"-m remoto {command}"
-            done = subprocess.run(
-                ["sh", "-c", f"{sys.executable} {arguments}"], capture_output=True, text=True, timeout=50
-            )
+            line = {"python": sys.executable, "remoto": f"{sys.executable} -m remoto"}.get(program, program)
+            done = subprocess.run(["sh", "-c", f"{line} {words}"], capture_output=True, text=True, timeout=50)
             found, wanted = done.stdout + done.stderr, textwrap.dedent(output)
             assert doctest.OutputChecker().check_output(wanted.strip(), found.strip(), doctest.ELLIPSIS), found
 
 
+#: blocks that are no code: the README's two commands, which .ci/run runs, and a picture
+NOT_RUN = ("python -m pip install", "here  ")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_other_python_is_python(page):
-    for language, code in blocks(page):
-        if language in (None, "python") and not code.startswith((">>>", "$", "python -m pip", "here  ")):
-            compile(code, str(page), "exec")
+def test_every_block_is_run(page):
+    for _, code in blocks(page):
+        assert code.startswith((">>>", "$ ", *NOT_RUN)) or FILE.match(code), code
