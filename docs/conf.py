@@ -5,7 +5,10 @@ import remoto
 project = "remoto"
 author = "the remoto authors"
 release = version = remoto.__version__
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "matplotlib.sphinxext.plot_directive"]
+plot_formats = ["svg"]
+plot_html_show_formats = False
+plot_html_show_source_link = False
 html_theme = "furo"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
