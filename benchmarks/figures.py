@@ -51,7 +51,11 @@ def works(sizes, container):
     inside = ("inside", container)
     output = f"{sizes.output / 1e6:g} MB"
     return [
-        Work("importing", ("nothing", None), [Figure("import", "seconds", "import execnet", lambda of: of[LIMIT] + 0.015)]),
+        Work(
+            "importing",
+            ("nothing", None),
+            [Figure("import", "seconds", "import execnet", lambda of: of[LIMIT] + 0.015)],
+        ),
         Work(
             "connecting",
             NAME,
@@ -59,9 +63,9 @@ def works(sizes, container):
                 Figure("connect and close", "seconds", "ssh HOST python3 -c pass", limited(1.1)),
                 Figure("  processor time here", "cpu"),
             ],
-            rounds=15,
+            rounds=9,
         ),
-        Work("once", NAME, [Figure("connect, a command, close", "seconds", "ssh HOST true")], rounds=15),
+        Work("once", NAME, [Figure("connect, a command, close", "seconds", "ssh HOST true")], rounds=9),
         Work(
             "once",
             ("name", "slow"),
@@ -76,8 +80,8 @@ def works(sizes, container):
                 Figure("  processor time here", "cpu"),
                 Figure("  processes started here", "processes"),
             ],
-            times=20,
-            rounds=15,
+            times=10,
+            rounds=9,
         ),
         Work(
             "command",
@@ -102,42 +106,47 @@ def works(sizes, container):
             "output",
             HOST,
             [
-                Figure(f"{output} of output", "seconds", "bare execnet", lambda of: of[OLD] / 8),
+                Figure(
+                    f"{output} of output",
+                    "seconds",
+                    "execnet, Popen.communicate and splitlines",
+                    lambda of: of[OLD] / 8,
+                ),
                 Figure("  processor time here", "cpu"),
                 Figure("  memory here", "memory", "", lambda of: 4 * sizes.output),
             ],
             rounds=3,
         ),
-        Work("call", HOST, [Figure("a function", "seconds", ROUND_TRIP, limited(1.2))], times=100, rounds=15),
-        Work("large_call", HOST, [Figure("  of 1 MB", "seconds", ROUND_TRIP, limited(1.2))], times=5, rounds=15),
+        Work("call", HOST, [Figure("a function", "seconds", ROUND_TRIP, limited(1.2))], times=100, rounds=9),
+        Work("large_call", HOST, [Figure("  of 1 MB", "seconds", ROUND_TRIP, limited(1.2))], times=5, rounds=9),
         Work("call", SLOW, [Figure("  over 100 ms", "seconds", "the same", lambda of: 0.125)], times=5, rounds=3),
         Work(
             "json_call",
             HOST,
             [Figure("a function in a fresh Python", "seconds", "remoto's own python3 -c pass", limited(1.25))],
             times=3,
-            rounds=15,
+            rounds=9,
         ),
         Work(
             "command_inside",
             inside,
             [Figure("a command in a container", "seconds", "docker exec NAME true", limited(1.15))],
             times=3,
-            rounds=15,
+            rounds=9,
         ),
         Work(
             "json_call_inside",
             inside,
             [Figure("a function in a fresh Python in it", "seconds", "docker exec NAME python3 -c pass", limited(1.3))],
             times=3,
-            rounds=15,
+            rounds=9,
         ),
         Work(
             "call_inside",
             inside,
             [Figure("a function in it", "seconds", "one in a fresh Python, by remoto", limited(0.01))],
             times=10,
-            rounds=15,
+            rounds=9,
         ),
         Work(
             "file",
@@ -148,6 +157,10 @@ def works(sizes, container):
                 Figure("  memory here", "memory", "", lambda of: 64e6),
             ],
         ),
-        Work("tree", NAME, [Figure(f"connect and send {sizes.files_in_tree:,} files", "seconds", "rsync -a", limited(1.5))]),
+        Work(
+            "tree",
+            NAME,
+            [Figure(f"connect and send {sizes.files_in_tree:,} files", "seconds", "rsync -a", limited(1.5))],
+        ),
         Work("same_tree", NAME, [Figure("  again, unchanged", "seconds", "rsync -a", limited(2))]),
     ]

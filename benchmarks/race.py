@@ -1,6 +1,7 @@
 """The contestants take turns, so that a slow moment of the machine hits all of them."""
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.environments import CONTESTANTS, python_for
 from benchmarks.servers import empty
+from benchmarks.worker import BOUND
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -43,7 +45,10 @@ class Worker:
         answer = self._process.stdout.readline()
         if answer:
             return json.loads(answer)
-        return {"failed": f"the worker ended with status {self.close()}"}
+        status = self.close()
+        if status == -signal.SIGALRM:
+            return {"missing": f"{request['do']} takes longer than {BOUND} s"}
+        return {"failed": f"the worker ended with status {status}"}
 
     def close(self):
         process, self._process = self._process, None

@@ -1,16 +1,8 @@
 """Goes to the far side."""
 
-import subprocess
-
 
 def same(value):
     return value
-
-
-def communicate(argv):
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    stdout, stderr = process.communicate()
-    return stdout, stderr, process.returncode
 
 
 # remoto 1.2 wants this

@@ -1,6 +1,7 @@
 """mitogen, over ssh(1)."""
 
 import far_functions
+import far_mitogen
 import mitogen.core
 import mitogen.master
 import mitogen.service
@@ -46,14 +47,14 @@ def importing():
 
 
 def command(context):
-    assert context.call(far_functions.communicate, ["true"])[2] == 0
+    assert context.call(far_mitogen.communicate, ["true"])[2] == 0
 
 
 command_inside = command
 
 
 def output(context):
-    stdout = context.call(far_functions.communicate, ["cat", settings["output"]])[0]
+    stdout = context.call(far_mitogen.communicate, ["cat", settings["output"]])[0]
     assert len(stdout.decode().splitlines()) == settings["output_lines"]
 
 
@@ -69,14 +70,10 @@ call_inside = call
 
 
 def file(host):
-    import file_for_mitogen
-
     context = connect(host)
     files = mitogen.service.FileService(router)
     pool = mitogen.service.Pool(router, services=[files])
     files.register(settings["file"])
-    context.call(
-        file_for_mitogen.receive, router.myself(), settings["file"], settings["new"] + "/file"
-    )
+    context.call(far_mitogen.receive, router.myself(), settings["file"], settings["new"] + "/file")
     pool.stop()
     close(context)

@@ -116,7 +116,9 @@ def call_inside(conn):
 
 
 def file(host):
-    subprocess.run(["scp", "-q", "-S", shutil.which("ssh"), settings["file"], f"{host}:{settings['new']}/file"], check=True)
+    subprocess.run(
+        ["scp", "-q", "-S", shutil.which("ssh"), settings["file"], f"{host}:{settings['new']}/file"], check=True
+    )
 
 
 def rsync(host, target):

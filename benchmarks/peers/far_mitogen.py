@@ -1,0 +1,19 @@
+"""Runs on the far side of mitogen."""
+
+import subprocess
+
+import mitogen.service
+
+
+def communicate(argv):
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stdout, stderr = process.communicate()
+    return stdout, stderr, process.returncode
+
+
+def receive(context, source, target):
+    """Fetch a file."""
+    with open(target, "wb") as file:
+        done, _ = mitogen.service.FileService.get(context, source, file)
+    if not done:
+        raise OSError("the transfer of %s broke off" % source)
