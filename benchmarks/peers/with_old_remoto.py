@@ -3,10 +3,11 @@
 import os
 
 import far_functions
+from common import import_time, quiet, settings
+
 import remoto
 import remoto.connection
 import remoto.process
-from common import import_time, quiet, settings
 from remoto.backends import JsonModuleExecute
 
 DISTRIBUTION = "remoto"
