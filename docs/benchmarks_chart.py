@@ -5,7 +5,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-found = json.loads(Path(__file__).with_name("benchmarks.json").read_text("utf-8"))
+# Sphinx runs this in its folder
+found = json.loads(Path("benchmarks.json").read_text("utf-8"))
 figures = [figure for figure in found["figures"] if figure["quantity"] == "seconds"]
 names = {"without": "the limit", "with_old_remoto": "remoto 1.2.1"}
 markers = dict(zip((c for c in found["versions"] if c != "with_remoto"), "|sovD^"))
