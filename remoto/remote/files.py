@@ -510,11 +510,7 @@ class Receiver(object):
             os.unlink(path)
             status = None
         if status is None:
-            if is_root:
-                os.makedirs(path)
-            else:
-                os.mkdir(path)
-            status = os.lstat(path)
+            status = new_folder(path, is_root)
         elif is_root:
             # a folder that is there, such as /tmp, is given contents; it keeps its own mode and time
             mode, mtime = stat.S_IMODE(status.st_mode), None
@@ -695,6 +691,16 @@ class NewFile(object):
             os.unlink(self.temporary)
         except OSError:
             pass  # it was never made, or has gone with its folder
+
+
+def new_folder(path, with_parents):
+    try:
+        os.makedirs(path) if with_parents else os.mkdir(path)
+    except OSError as error:
+        # hosts that share a disk may make the same folder at the same time
+        if error.errno != errno.EEXIST or not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise
+    return os.lstat(path)
 
 
 def beside(path):

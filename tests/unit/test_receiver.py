@@ -1,5 +1,6 @@
 """Whatever the other side sends, ``get`` writes nothing outside of its destination."""
 
+import errno
 import os
 import stat
 
@@ -121,3 +122,19 @@ def test_damage_is_noticed(folder):
     with pytest.raises(files.Failure, match="damaged"):
         receive(folder, ROOT, entry(0, files.FILE, b"x", size=9), *contents(1, b"data")[:1], *contents(1, b"dat")[1:])
     assert os.listdir(folder / "here") == []
+
+
+@pytest.mark.parametrize("with_parents", [False, True])
+def test_hosts_that_share_a_disk_make_the_same_folder(folder, with_parents):
+    made_by_the_other = folder / "here"
+    made_by_the_other.mkdir()
+    status = files.new_folder(os.fsencode(made_by_the_other), with_parents)
+    assert stat.S_ISDIR(status.st_mode)
+
+
+@pytest.mark.parametrize("with_parents", [False, True])
+def test_what_the_other_made_is_no_folder(folder, with_parents):
+    (folder / "here").symlink_to(folder / "outside")
+    with pytest.raises(OSError) as caught:
+        files.new_folder(os.fsencode(folder / "here"), with_parents)
+    assert caught.value.errno == errno.EEXIST
