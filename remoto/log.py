@@ -33,25 +33,30 @@ _handler: logging.Handler | None = None
 
 
 class Lines:
-    """Puts blocks of bytes together to lines.
+    r"""Puts blocks of bytes together to lines.
 
     :param errors: how bytes that are not UTF-8 come out: ``surrogateescape`` keeps them, ``backslashreplace`` shows them.
+    :param lone_cr: whether a CR that no LF follows ends a line.
 
     >>> lines = Lines('backslashreplace')
-    >>> lines.feed(b'one\\ntw')
+    >>> lines.feed(b'one\ntw')
     ['one']
-    >>> lines.feed(b'o\\r\\nthree')
+    >>> lines.feed(b'o\r\nthree')
     ['two']
     >>> lines.end()
     ['three']
     """
 
-    def __init__(self, errors: str) -> None:
+    def __init__(self, errors: str, lone_cr: bool = False) -> None:
         self._errors = errors
+        self._lone_cr = lone_cr
+        self._held_cr = b""  # the last byte of a block: a LF may follow
         self._rest: list[bytes] = []
 
     def feed(self, block: bytes) -> list[str]:
         """The lines that this block completes, without their ends."""
+        if self._lone_cr:
+            block = self._with_newlines_only(block)
         head, newline, tail = block.rpartition(b"\n")
         if not newline:
             self._rest.append(block)
@@ -64,8 +69,16 @@ class Lines:
     def end(self) -> list[str]:
         """The last line, where no newline ended it."""
         whole = b"".join(self._rest)
-        self._rest = []
-        return self._split(whole) if whole else []
+        ended = bool(self._held_cr)
+        self._rest, self._held_cr = [], b""
+        return self._split(whole) if whole or ended else []
+
+    def _with_newlines_only(self, block: bytes) -> bytes:
+        block = self._held_cr + block
+        if b"\r" not in block:
+            return block
+        self._held_cr = block[-1:] if block.endswith(b"\r") else b""
+        return block[: len(block) - len(self._held_cr)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _split(self, whole: bytes) -> list[str]:
         lines = whole.decode("utf-8", self._errors).split("\n")
@@ -78,23 +91,8 @@ def split_lines(data: bytes) -> list[str]:
     >>> split_lines(b'10%\r20%\nend')
     ['10%', '20%', 'end']
     """
-    lines: list[str] = []
-    start = 0
-    # in pieces: the whole as text beside the whole as lines would take as much memory again
-    while start < len(data):
-        end = data.find(b"\n", start + SPLIT_SIZE) + 1 or len(data)
-        text = data[start:end].decode("utf-8", "surrogateescape")
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        piece = text.split("\n")
-        if not piece[-1]:
-            piece.pop()
-        lines += piece
-        start = end
-    return lines
-
-
-SPLIT_SIZE = 1024 * 1024
+    lines = Lines("surrogateescape", lone_cr=True)
+    return [*lines.feed(data), *lines.end()]
 
 
 def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:

@@ -113,13 +113,11 @@ def run(
         call = Call(conn, command, timeout, kill_on_timeout)
         try:
             call.start(RUN, env, extend_env, stdin, popen)
-            status = call.stream(
-                {
-                    STDOUT: _receiver(conn.logger.debug, on_stdout),
-                    STDERR: _receiver(conn.logger.warning, on_stderr),
-                },
-                "backslashreplace",
-            )
+            receivers = {
+                STDOUT: _receiver(conn.logger.debug, on_stdout),
+                STDERR: _receiver(conn.logger.warning, on_stderr),
+            }
+            status = call.stream(receivers, {stream: Lines("backslashreplace") for stream in receivers})
         except execnet.TimeoutError:
             call.time_out()
             return NO_EXIT_CODE
@@ -185,7 +183,8 @@ def check(
             stdout: list[str] = []
             stderr: list[str] = []
             receivers = {STDOUT: _receiver(stdout.append, on_stdout), STDERR: _receiver(stderr.append, on_stderr)}
-            status = call.stream(receivers, "surrogateescape", until_result=True)
+            lines = {stream: Lines("surrogateescape", lone_cr=True) for stream in receivers}
+            status = call.stream(receivers, lines, until_result=True)
             return CheckResult((stdout, stderr, status))
         except execnet.TimeoutError:
             call.time_out()
@@ -247,6 +246,7 @@ class Call:
         self.host = str(conn.hostname)
         self.text = text
         self.channel: Any = None
+        self._unacknowledged = 0
 
     def start(
         self,
@@ -286,28 +286,32 @@ class Call:
             raise lost(self.conn.gateway, self.host, self.text) from None
 
     def answer(self, text: bool) -> tuple[Any, Any, int]:
-        """The one answer of a check."""
-        stdout, stderr, status = self._receive(self.timeout)
+        """The one answer of a check; blocks come before it where the output is long."""
+        deadline = self._deadline()
+        outputs = {STDOUT: _Output(text), STDERR: _Output(text)}
+        while True:
+            answer = self._receive(self.timeout, deadline)
+            if len(answer) != 2:
+                break
+            name, data = answer
+            outputs[name].add(_as_bytes(data))
+            self._acknowledge(len(data))
+        stdout, stderr, status = answer
         if isinstance(status, (list, tuple)):
             # docker and podman tell of some of their problems on stdout
             self._check_client(status, [*_lines(stderr), *_lines(stdout)])
-        if text:
-            return _lines(stdout), _lines(stderr), status
-        return _as_bytes(stdout), _as_bytes(stderr), status
+        return outputs[STDOUT].end(stdout), outputs[STDERR].end(stderr), status
 
-    def stream(self, receivers: Mapping[int, Receiver], errors: str, until_result: bool = False) -> int:
+    def stream(self, receivers: Mapping[int, Receiver], lines: Mapping[int, Lines], until_result: bool = False) -> int:
         """Hand each line to its receiver as it comes; the exit code.
 
         :param until_result: the timeout is for all of it, not for a silence.
         """
-        deadline = time.monotonic() + self.timeout if self.timeout and until_result else None
-        lines = {STDOUT: Lines(errors), STDERR: Lines(errors)}
+        deadline = self._deadline() if until_result else None
         last_words: deque[bytes] = deque(maxlen=8)
-        unacknowledged = 0
         while True:
-            timeout = self.timeout if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                name, data = self._receive(timeout)
+                name, data = self._receive(self.timeout, deadline)
             except (execnet.TimeoutError, ConnectionLost):
                 for name, receiver in receivers.items():
                     receiver(lines[name].end())
@@ -324,17 +328,14 @@ class Call:
             except BaseException:
                 self.channel.close()
                 raise
-            unacknowledged += len(data)
-            if unacknowledged >= ACKNOWLEDGE:
-                self._send(unacknowledged)
-                unacknowledged = 0
+            self._acknowledge(len(data))
 
     def exchange(self, blocks: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
         """Send blocks to the command's stdin and yield what comes: (STDOUT or STDERR, bytes), at last (STATUS, exit code).
 
         No more than a window of either is on its way.
         """
-        unsent, untaken, unacknowledged = iter(blocks), 0, 0
+        unsent, untaken = iter(blocks), 0
         block: bytes | None = b""
         last_words: deque[bytes] = deque(maxlen=8)
         while True:
@@ -353,10 +354,7 @@ class Call:
             data = _as_bytes(data)
             last_words.append(data)
             yield name, data
-            unacknowledged += len(data)
-            if unacknowledged >= ACKNOWLEDGE:
-                self._send(unacknowledged)
-                unacknowledged = 0
+            self._acknowledge(len(data))
 
     def abandon(self) -> None:
         """End the command; it was started with ``kill``."""
@@ -387,7 +385,18 @@ class Call:
                 raise ConnectionLost(error.host, self.text, what, error.stderr)
             raise error
 
-    def _receive(self, timeout: float | None) -> Any:
+    def _deadline(self) -> float | None:
+        return time.monotonic() + self.timeout if self.timeout else None
+
+    def _acknowledge(self, size: int) -> None:
+        self._unacknowledged += size
+        if self._unacknowledged >= ACKNOWLEDGE:
+            self._send(self._unacknowledged)
+            self._unacknowledged = 0
+
+    def _receive(self, timeout: float | None, deadline: float | None = None) -> Any:
+        if deadline is not None:
+            timeout = max(0.0, deadline - time.monotonic())
         try:
             return self.channel.receive(timeout)
         except execnet.TimeoutError:
@@ -412,6 +421,28 @@ class Call:
             self.channel.send(item)
         except OSError:
             pass  # the command has just ended, or the connection has: what is received next tells
+
+
+class _Output:
+    """One stream of a check, as lines or as bytes."""
+
+    def __init__(self, text: bool) -> None:
+        self._text = text
+        self._lines = Lines("surrogateescape", lone_cr=True)
+        self._parts: list[Any] = []
+
+    def add(self, data: bytes) -> None:
+        if self._text:
+            self._parts += self._lines.feed(data)
+        else:
+            self._parts.append(data)
+
+    def end(self, data: Any) -> Any:
+        """All of it, with what came at last; a far side that is a program's mock may have lines ready."""
+        if not isinstance(data, (str, bytes)):
+            return data
+        self.add(_as_bytes(data))
+        return self._parts + self._lines.end() if self._text else b"".join(self._parts)
 
 
 def _receiver(deliver: LineHandler, handler: LineHandler | None) -> Receiver:

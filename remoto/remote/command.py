@@ -1,9 +1,9 @@
 """RUNS ON THE FAR SIDE: start one command, stream or collect its output, report its end.
 
-``run`` sends blocks of output as they come and then the exit status; ``check`` sends one answer. The controller may send:
-a number, the bytes of output that it has dealt with; 'kill'; or, where stdin was True, (bytes,) to be written to it, an empty
-one at its end, of which ``run`` tells how many it has written. When it closes the channel, or the connection ends, the
-command is left running, unless it was started with ``kill``.
+``run`` sends blocks of output as they come and then the exit status; ``check`` one answer, and blocks before it where the
+output is long. The controller may send: a number, the bytes of output that it has dealt with; 'kill'; or, where stdin was
+True, (bytes,) to be written to it, an empty one at its end, of which ``run`` tells how many it has written. When it closes
+the channel, or the connection ends, the command is left running, unless it was started with ``kill``.
 """
 
 import errno
@@ -21,6 +21,8 @@ PY2 = sys.version_info[0] == 2
 STDOUT, STDERR, STATUS, TAKEN = 1, 2, 0, 3
 BLOCK = 256 * 1024
 PIPE_SIZE = 1024 * 1024
+# what check keeps for its one answer; of a longer output the rest goes ahead
+ANSWER = 256 * 1024
 # what may be on its way to a controller that has not dealt with it yet
 WINDOW = 8 * 1024 * 1024
 # how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection
@@ -194,7 +196,7 @@ def end_quickly(argv, seconds):
 
 
 class Command(object):
-    def __init__(self, channel, kill, window, deliver, request):
+    def __init__(self, channel, kill, deliver, request):
         container = request.pop("container", None)
         self.marks = Marks(container["mark"]) if container else None
         self.kill_in_container = [native(word) for word in container["kill"]] if container else None
@@ -202,7 +204,6 @@ class Command(object):
             self.kill_in_container.insert(0, "sudo")
         self.deliver = deliver
         self.kill_at_end = kill
-        self.window = window
         self.unacknowledged = 0
         self.closed = False  # by the controller, or with the connection
         self.kill_wanted = False
@@ -311,7 +312,7 @@ class Command(object):
 
     def window_open(self):
         with self.lock:
-            return self.window is None or self.unacknowledged < self.window
+            return self.unacknowledged < WINDOW
 
     def poll(self):
         self.watch(self.window_open())
@@ -345,9 +346,8 @@ class Command(object):
             name = STDOUT if pipe is self.process.stdout else STDERR
             if self.marks is not None:
                 data = self.marks.feed(name, data)
-            if self.window is not None:
-                with self.lock:
-                    self.unacknowledged += len(data)
+            with self.lock:
+                self.unacknowledged += len(data)
             try:
                 if not self.closed and data:
                     self.deliver(name, data)
@@ -452,19 +452,27 @@ def run(channel, kill, **request):
     def deliver(name, data):
         channel.send((name, data))
 
-    status = Command(channel, kill, WINDOW, deliver, request).serve()
+    status = Command(channel, kill, deliver, request).serve()
     if status is not None and not channel.isclosed():
         channel.send((STATUS, status))
 
 
 def check(channel, kill, **request):
-    output = {STDOUT: [], STDERR: []}
+    held = {STDOUT: [], STDERR: []}
+    sizes = {STDOUT: 0, STDERR: 0}
 
     def deliver(name, data):
-        output[name].append(data)
+        held[name].append(data)
+        sizes[name] += len(data)
+        if sizes[name] >= ANSWER:
+            channel.send((name, take(name)))
 
-    status = Command(channel, kill, None, deliver, request).serve()
+    def take(name):
+        sizes[name] = 0
+        data = b"".join(held[name])
+        held[name] = []
+        return data
+
+    status = Command(channel, kill, deliver, request).serve()
     if status is not None and not channel.isclosed():
-        stdout = b"".join(output.pop(STDOUT))
-        stderr = b"".join(output.pop(STDERR))
-        channel.send((stdout, stderr, status))
+        channel.send((take(STDOUT), take(STDERR), status))

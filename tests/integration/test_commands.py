@@ -141,6 +141,8 @@ def test_output_as_bytes(conn):
     script = r"printf 'a\r\n\377\n\0b'; printf e >&2; exit 3"
     assert check(conn, sh(script), text=False) == (b"a\r\n\xff\n\0b", b"e", 3)
     assert check(conn, ["true"], text=False).stdout == b""
+    long = "".join(f"{number}\n" for number in range(200_000)).encode()
+    assert check(conn, ["cat"], stdin=long, text=False) == (long, b"", 0)
     assert check(conn, ["sleep", "20"], text=False, timeout=0.3) == (b"", b"", -1)
     stdout, stderr, code = check(conn, ["no-such-program"], text=False, stop_on_error=False)
     assert (stdout, code) == (b"", -1) and b"No such" in stderr
@@ -180,6 +182,8 @@ def test_check_with_callables_returns_all_the_same(conn):
     out, err = [], []
     result = check(conn, sh("echo a; echo b >&2; exit 4"), on_stdout=out.append, on_stderr=err.append)
     assert result == (["a"], ["b"], 4) and (out, err) == (["a"], ["b"])
+    progress = sh(r"printf '10%%\r20%%\r\nend'")
+    assert check(conn, progress, on_stdout=out.append).stdout == check(conn, progress).stdout == ["10%", "20%", "end"]
 
 
 def test_the_log_word_for_word(conn, logged):
@@ -236,6 +240,13 @@ def test_a_timeout_of_check(conn, logged):
     assert check(conn, sh("echo not seen; sleep 30"), timeout=1) == ([], [], -1)
     assert time.monotonic() - started < 10
     assert logged.texts("WARNING") == ["No data was received after 1 seconds, disconnecting..."]
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_a_timeout_of_check_is_for_the_result(conn, text):
+    """Output that keeps coming does not put it off."""
+    assert check(conn, ["yes"], timeout=1, kill_on_timeout=True, text=text).returncode == -1
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 

@@ -20,10 +20,13 @@ def test_how_lines_end():
     assert split_lines(b"") == [] and split_lines(b"\n") == [""] and split_lines(b"\n\n") == ["", ""]
 
 
-def test_what_is_long_is_split_in_pieces(monkeypatch):
-    monkeypatch.setattr("remoto.log.SPLIT_SIZE", 10)
-    lines = [f"line {number}" for number in range(100)]
-    assert split_lines("\n".join(lines).encode()) == lines
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("data", [b"10%\r20%\r\n\r\nend\n\r\r", b"\r", b"one\r", b"\r\n", b"\n\r\n\rlast"])
+def test_lone_crs_in_blocks_of_any_size(size, data):
+    lines = Lines("surrogateescape", lone_cr=True)
+    found = [line for place in range(0, len(data), size) for line in lines.feed(data[place : place + size])]
+    assert [*found, *lines.end()] == data.decode().splitlines() == split_lines(data)
+    assert lines.end() == []
 
 
 def test_the_default_logger_leaves_a_configured_program_alone():
