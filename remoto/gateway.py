@@ -114,7 +114,8 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
 
     try:
         answer = subprocess.run(
-            ["ssh", "-G", *words],
+            # Debian's ssh has an interval of its own, 300, in batch mode: nobody has configured that one
+            ["ssh", "-G", "-o", "BatchMode=no", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import threading
 
 import execnet
@@ -11,6 +12,7 @@ from execnet.gateway_bootstrap import HostNotFound
 
 import remoto
 from remoto.exc import ConnectError, ConnectionLost
+from remoto.gateway import ssh_argv
 from remoto.process import check, run
 from tests.integration.leftovers import VARIABLE, children, started_with, wait_until
 
@@ -158,7 +160,7 @@ def fragile(request, sshd):
 )
 def test_a_connection_lost_in_the_middle(fragile, started, function, rest):
     host, cut = fragile
-    with remoto.Connection(host, logger=logging.Logger("quiet")) as conn:
+    with remoto.Connection(host, logger=logging.Logger("quiet"), keepalive=1) as conn:
         end = in_thread(function, conn, started.script(rest))
         started.wait()
         cut()
@@ -170,6 +172,21 @@ def test_a_connection_lost_in_the_middle(fragile, started, function, rest):
         for again in (run, check):
             with pytest.raises(RuntimeError, match=f"{host}.*true"):
                 again(conn, ["true"])
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "interval"),
+    [
+        ("node0", [], 20),
+        ("batch", [], 20),
+        ("patient", [], 300),
+        ("node0", ["-o", "ServerAliveInterval=7"], 7),
+    ],
+)
+def test_the_configured_keepalive_wins(sshd, host, options, interval):
+    argv = ssh_argv([*options, host], "python3")
+    found = subprocess.run(["ssh", "-G", *argv[1:]], capture_output=True, text=True, check=True, timeout=20).stdout
+    assert f"serveraliveinterval {interval}\n" in found
 
 
 def test_every_thread_learns_of_it(sshd, started):

@@ -36,7 +36,7 @@ class Sshd:
 
     Aliases: ``node0`` to ``node31``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to connect;
     ``slow`` has a round trip of 100 ms and counts in ``slow_link`` what passes; ``dropping`` ends for good after :meth:`drop`, ``silent`` swallows everything
-    after :meth:`silence`; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
+    after :meth:`silence`; ``patient`` and ``batch`` have those settings; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
     """
 
     def __enter__(self):
@@ -119,7 +119,9 @@ class Sshd:
             "stall": "ProxyCommand sleep 1000",
             "slow": f"Port {self.slow_link.port}\n  HostKeyAlias [127.0.0.1]:{self.port}",
             "dropping": f"ProxyCommand {relay} --drop-when {self.folder}/drop {there}",
-            "silent": f"ProxyCommand {relay} --silence-when {self.folder}/silence {there}\n  ServerAliveInterval 1",
+            "silent": f"ProxyCommand {relay} --silence-when {self.folder}/silence {there}",
+            "patient": "ServerAliveInterval 300",
+            "batch": "BatchMode yes",
             "unprivileged": f"User {PLAIN_USER}",
             "nosudo": f"User {NOSUDO_USER}",
         }
