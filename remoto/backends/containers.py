@@ -2,7 +2,8 @@
 
 A command goes through ``remote/container.sh``, which the container's /bin/sh runs: it sets the environment and the folder
 there, tells that it has begun and how it has ended, and so what the client itself has to say is never taken for the
-command's.
+command's. The shell reads it from stdin: a list of processes, there or on the client's machine, has neither the environment
+in it, nor the words that tell of begin and end, nor the command once more.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ _SYMPTOMS = (
     (r"(executable file not found|no such file or directory).*", "shell", "it has no /bin/sh"),
 )  # fmt: skip
 
+# a shell's read takes no byte that comes behind its line: the rest is the command's
+_READER = """\
+remoto_script=
+IFS= read -r remoto_end && while IFS= read -r remoto_line && [ "$remoto_line" != "$remoto_end" ]; do
+remoto_script="$remoto_script$remoto_line
+"
+done
+[ "$remoto_line" = "$remoto_end" ] && eval "$remoto_script\""""
 # to a process group, or to the one process where the engine did not make a group
 _KILL = 'kill "-$1" "-$2" 2> /dev/null || kill "-$1" "$2" 2> /dev/null'
 
@@ -102,21 +111,27 @@ class ContainerConnection(BaseConnection):
             variables.update(more or {})
         mark = f"remoto-{os.urandom(8).hex()}".encode("ascii")
         client = [word.encode("utf-8", "surrogateescape") for word in self.client()]
+        command = [args] if isinstance(args, bytes) else args
+        words = [
+            *(mark, form, b"extend" if request["env"] is None else b"replace", folder),
+            b"" if request["stdin"] is None else b"stdin",
+            *_assignments(variables),
+            b"--",
+            *command,
+        ]
         return {
             **request,
-            "args": [
-                *client,
-                *(b"/bin/sh", b"-c", _script(), b"remoto"),
-                *(mark, form, b"extend" if request["env"] is None else b"replace", folder),
-                b"" if request["stdin"] is None else b"stdin",
-                *_assignments(variables),
-                b"--",
-                *([args] if isinstance(args, bytes) else args),
-            ],
+            "args": [*client, b"/bin/sh", b"-c", _READER.encode("ascii")],
+            "stdin": request["stdin"] or b"",
             "env": None,
             "extend_env": None,
             "popen": {},
-            "container": {"mark": mark, "kill": [*client, b"/bin/sh", b"-c", _KILL.encode("ascii"), b"remoto"]},
+            "container": {
+                "mark": mark,
+                "script": b"\n".join([mark, b"set -- " + b" ".join(map(_quoted, words)), _script(), mark, b""]),
+                "names": {"program": b"".join(command[:1]), "folder": folder},
+                "kill": [*client, b"/bin/sh", b"-c", _KILL.encode("ascii"), b"remoto"],
+            },
         }
 
     def client_failure(self, command: str, status: int | None, words: Sequence[str]) -> ContainerError:
@@ -191,6 +206,11 @@ class ContainerConnection(BaseConnection):
         for gateway in inside.values():
             gateways.close(gateway)
         super().exit()
+
+
+def _quoted(word: bytes) -> bytes:
+    """As shlex.quote, which takes text only."""
+    return b"'" + word.replace(b"'", b"'\\''") + b"'"
 
 
 def _assignments(variables: Pairs) -> list[bytes]:

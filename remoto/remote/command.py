@@ -118,12 +118,14 @@ def retry(call, *args):
 class Marks(object):
     """What container.sh tells on both streams, taken out; what the client itself or a daemon writes is not the command's.
 
+    :param names: of the program and the folder, for errors.
     :ivar pid: of the command's process group, in the container.
     :ivar status: the command's exit status.
     """
 
-    def __init__(self, word):
+    def __init__(self, word, names):
         self.word = word
+        self.names = names
         self.states = {STDOUT: "before", STDERR: "before"}
         self.held = {STDOUT: b"", STDERR: b""}
         self.pid = None
@@ -176,7 +178,8 @@ class Marks(object):
     def outcome(self, client_status):
         """The command's exit status, or what is known where it has none."""
         if self.failed is not None:
-            raise OSError(errno.ENOENT, "No such %s in the container, or not to be entered or executed" % self.failed)
+            problem = {"program": "No such program, or not one to be executed", "folder": "No such folder to be entered"}
+            raise OSError(errno.ENOENT, problem[self.failed] + " in the container", native(self.names[self.failed]))
         if self.status is not None:
             return self.status
         return ["client", client_status, self.pid is not None]
@@ -198,7 +201,7 @@ def end_quickly(argv, seconds):
 class Command(object):
     def __init__(self, channel, kill, deliver, request):
         container = request.pop("container", None)
-        self.marks = Marks(container["mark"]) if container else None
+        self.marks = Marks(container["mark"], container["names"]) if container else None
         self.kill_in_container = [native(word) for word in container["kill"]] if container else None
         if container and request["sudo"] and os.getuid() != 0:
             self.kill_in_container.insert(0, "sudo")
@@ -211,7 +214,8 @@ class Command(object):
         self.exited_at = None
         self.lock = threading.Lock()
         self.more_stdin = request["stdin"] is True  # blocks of it come by the channel
-        self.stdin = memoryview(request["stdin"] or b"" if not self.more_stdin else b"")
+        script = container["script"] if container else b""
+        self.stdin = memoryview(script if self.more_stdin else script + (request["stdin"] or b""))
         self.stdin_blocks = []
         self.process = start(**request)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}

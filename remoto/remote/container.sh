@@ -1,5 +1,5 @@
 # RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stdout and stderr.
-# Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing; stdin or nothing;
+# It comes by stdin, of which the command gets the rest. Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing; stdin or nothing;
 # NAME=VALUE ...; --; the command.
 remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4 remoto_stdin=$5
 shift 5

@@ -10,7 +10,7 @@ WORD = b"remoto-0123"
 
 @pytest.fixture
 def marks():
-    return far_module("command").Marks(WORD)
+    return far_module("command").Marks(WORD, {"program": b"prog", "folder": b"/x"})
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 11, 1000])
@@ -43,5 +43,5 @@ def test_a_client_that_ended_in_the_middle(marks):
 
 def test_a_program_that_is_not_there(marks):
     marks.feed(STDERR, WORD + b" started 1\n" + WORD + b" failed program\n")
-    with pytest.raises(OSError, match="No such program in the container"):
+    with pytest.raises(OSError, match="No such program.* in the container: 'prog'"):
         marks.outcome(127)
