@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import functools
+import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, Callable, TextIO
 
 from . import __version__, connection, process
 from .exc import CommandError, RemotoError
 from .gateway import CONNECT_TIMEOUT, KEEPALIVE
-from .util import RemoteError
+from .util import RemoteError, bound
 
 DESCRIPTION = """\
 Run a command on one host or on several at once, by ssh, or without where the host is this machine.
@@ -35,19 +36,30 @@ examples:
   remoto --ssh-options '-p 2222 -i ~/.ssh/lab' node1 -- uptime
   remoto --stdin node1 node2 -- tee /etc/motd < motd
   remoto --backend docker web -- cat /etc/os-release
+  remoto --backend docker --user www-data web -- id
+  remoto --backend kubernetes --namespace shop --container app web-0 -- ps
   remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
   remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
 
+Of a single host the output is the command's own, byte for byte. A host of the name put or get is reached as USER@put.
+
 exit status: the command's; 128 + N when signal N ended it; 124 after --timeout; 126 when it could not be started;
-255 when there was no connection to a host; 130 after Ctrl-C; 141 when nobody reads the output any more; 2 for a wrong call.
+255 when there was no connection to a host; 130 after Ctrl-C, and 143 after SIGTERM, which end the commands, too; 141 when
+nobody reads the output any more; 1 when it can't be written; 2 for a wrong call.
 """
 
 TIMED_OUT = 124
 NOT_STARTED = 126
 NO_CONNECTION = 255
+NOT_WRITTEN = 1
 INTERRUPTED = 130
+TERMINATED = 143
 #: as a shell has it of a program that SIGPIPE ended
 BROKEN_PIPE = 141
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the same as Ctrl-C, but for the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,28 +69,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] in (["put"], ["get"]) and "--" in words:
-        from . import cli_files
+    with _signals_and_streams():
+        try:
+            return _main(words)
+        except Terminated:
+            return TERMINATED
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            _forget_output()
+            return BROKEN_PIPE
+        except OSError as error:
+            _forget_output()
+            with contextlib.suppress(OSError):
+                print(f"remoto: the output can't be written: {error}", file=sys.stderr)
+            return NOT_WRITTEN
 
-        return cli_files.main(words[0], words[1:])
+
+def _main(words: list[str]) -> int:
+    if words[:1] in (["put"], ["get"]):
+        return _copy_files(words[0], words[1:])
     own, separator, command = split(words)
     parser = _parser()
+    if not separator:
+        parser.parse_known_args(own)  # --help and --version need no command
+        parser.error("a -- and a command are missing: remoto HOST... -- COMMAND...")
     options = parser.parse_args(own)
+    if options.hosts[0] in ("put", "get"):
+        # with an option before it: never a host, on which the source would be run as a command
+        own.remove(options.hosts[0])
+        return _copy_files(options.hosts[0], [*own, "--", *command])
     if not command:
-        parser.error(
-            "a command is missing: remoto HOST... -- COMMAND..." if separator else "-- and a command are missing"
-        )
+        parser.error("a command is missing: remoto HOST... -- COMMAND...")
     options.command = " ".join(command) if options.shell else command
     start_logging(options)
     stdin = sys.stdin.buffer.read() if options.stdin else None
-    work = _Work(options, stdin)
+    return _Work(options, stdin).do()
+
+
+def _copy_files(action: str, words: list[str]) -> int:
+    from . import cli_files
+
+    return cli_files.main(action, words)
+
+
+@contextlib.contextmanager
+def _signals_and_streams() -> Iterator[None]:
+    """SIGTERM ends the commands as Ctrl-C does; a stream that is closed is /dev/null."""
+
+    def terminate(number: int, frame: Any) -> None:
+        raise Terminated
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
     try:
-        return work.do()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        _forget_output()
-        return BROKEN_PIPE
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # main() has been called in another thread: its program decides about signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _forget_output() -> None:
@@ -87,7 +140,7 @@ def _forget_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
@@ -129,10 +182,13 @@ class _Work:
         options, output = self._options, self._output
         started = time.monotonic()
         try:
-            with connect(host, options) as conn:
-                self._connections.append(conn)
+            conn = connect(host, options)
+            self._connections.append(conn)
+            if output.closed:
+                return INTERRUPTED
+            with conn:
 
-                def writer(stream: TextIO) -> Callable[[str], None]:
+                def writer(stream: TextIO) -> Callable[[Any], None]:
                     return output.writer(host, stream, broken=lambda: _end_command(conn))
 
                 result = process.run(
@@ -144,6 +200,7 @@ class _Work:
                     stdin=self._stdin,
                     on_stdout=writer(sys.stdout),
                     on_stderr=writer(sys.stderr),
+                    text=output.prefix,
                     **_popen(options),
                 )
         except CommandError as error:
@@ -170,29 +227,34 @@ def _popen(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def connect(host: str, options: argparse.Namespace) -> Any:
+    """A connection that opens on first use."""
     backend = connection.get(options.backend)
+    given: dict[str, Any] = {
+        "sudo": options.sudo,
+        "detect_sudo": options.detect_sudo,
+        "use_ssh": options.use_ssh,
+        "interpreter": options.interpreter,
+        "ssh_options": options.ssh_options,
+        "connect_timeout": options.connect_timeout,
+        "keepalive": options.keepalive,
+        "kill_on_timeout": getattr(options, "kill_on_timeout", False),
+        "eager": False,
+    }
     if issubclass(backend, connection.docker.DockerConnection):
-        backend = functools.partial(backend, None, None)  # the container's name comes third
-    return backend(
-        host,
-        sudo=options.sudo,
-        detect_sudo=options.detect_sudo,
-        use_ssh=options.use_ssh,
-        interpreter=options.interpreter,
-        ssh_options=options.ssh_options,
-        connect_timeout=options.connect_timeout,
-        keepalive=options.keepalive,
-        kill_on_timeout=getattr(options, "kill_on_timeout", False),
-    )
+        return backend(options.engine_host, container_name=host, user=options.user, **given)
+    if issubclass(backend, connection.kubernetes.KubernetesConnection):
+        return backend(host, options.namespace, options.context, container=options.container, **given)
+    return backend(host, **given)
 
 
 class _Output:
     """Whole lines of many hosts, one at a time."""
 
     def __init__(self, prefix: bool) -> None:
-        self._prefix = prefix
+        #: whether lines begin with their host; without it bytes pass through as they come
+        self.prefix = prefix
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
         for stream in (sys.stdout, sys.stderr):
             # what this terminal can't show is shown escaped
             if isinstance(stream, io.TextIOWrapper):
@@ -200,20 +262,22 @@ class _Output:
 
     def close(self) -> None:
         """From here on everything is dropped."""
-        self._closed = True
+        self.closed = True
 
-    def writer(self, host: str, stream: TextIO, broken: Callable[[], None]) -> Callable[[str], None]:
-        """A function that writes a line; ``broken`` is called when nobody reads any more."""
-        prefix = f"{host}: " if self._prefix else ""
+    def writer(self, host: str, stream: TextIO, broken: Callable[[], None]) -> Callable[[Any], None]:
+        """A function that writes a line, or a block of bytes; ``broken`` is called when nobody reads any more."""
 
-        def write(line: str) -> None:
+        def write(part: Any) -> None:
             with self._lock:
-                if self._closed:
+                if self.closed:
                     return
                 try:
-                    stream.write(f"{prefix}{line}\n")
+                    if self.prefix:
+                        stream.write(f"{host}: {part}\n")
+                    else:
+                        stream.buffer.write(part)
                     stream.flush()
-                except BrokenPipeError:
+                except OSError:
                     broken()
                     raise
 
@@ -221,13 +285,14 @@ class _Output:
 
     def problem(self, host: str, text: str, status: int) -> int:
         with self._lock:
-            if not self._closed:
+            if not self.closed:
                 print(in_one_line(host, text), file=sys.stderr)
         return status
 
 
 def in_one_line(host: str, text: str) -> str:
-    return f"remoto: {host}: " + "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    lines = "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    return f"remoto: {host}: {lines.removeprefix(f'{host}: ')}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -242,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
     add_connection(parser)
     add = parser.add_argument_group("the command").add_argument
     add("--shell", action="store_true", help="COMMAND is one line for the shell there")
-    add("--stdin", action="store_true", help="send what is on stdin to the command, on every host")
+    add("--stdin", action="store_true", help="send all that is on stdin, read to its end, to the command on every host")
     add(
         "--env",
         action="append",
@@ -254,14 +319,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--cwd", metavar="FOLDER", help="the folder to run it in")
     add(
         "--timeout",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         help="give up after so many seconds without output; it runs on there",
     )
     add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
     add = add_program(parser)
     add("--no-prefix", action="store_true", help="never put the host before a line")
-    parser.add_argument("hosts", nargs="+", metavar="HOST", help="HOST or USER@HOST")
+    add_hosts(parser)
     return parser
 
 
@@ -280,14 +345,24 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     add("--sudo", action="store_true", help="as root, by sudo")
     add("--detect-sudo", action="store_true", help="as root, by sudo where the user there is not root")
     add("--interpreter", metavar="PYTHON", help="the Python to use there (python3)")
-    add("--connect-timeout", type=float, default=CONNECT_TIMEOUT, metavar="SECONDS", help="default: %(default)g")
+    add("--connect-timeout", type=_seconds, default=CONNECT_TIMEOUT, metavar="SECONDS", help="default: %(default)g")
     add(
         "--keepalive",
-        type=float,
+        type=_seconds,
         default=KEEPALIVE,
         metavar="SECONDS",
         help="between probes of a silent host (%(default)g)",
     )
+    add = parser.add_argument_group("the container").add_argument
+    add("--user", metavar="NAME", help="the user in it, with docker and podman")
+    add("--engine-host", metavar="HOST", help="the machine of the engine, by ssh, with docker and podman")
+    add("--namespace", metavar="NAME", help="the pod's namespace, with kubernetes and openshift")
+    add("--context", metavar="NAME", help="the context of the client's configuration, likewise")
+    add("--container", metavar="NAME", help="one of the pod's containers, likewise")
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("hosts", nargs="+", type=_host, metavar="HOST", help="HOST or USER@HOST")
 
 
 def add_program(parser: argparse.ArgumentParser) -> Callable[..., Any]:
@@ -306,6 +381,19 @@ def _backend(name: str) -> str:
     if name.lower() not in connection._BACKENDS:
         raise argparse.ArgumentTypeError(f"there is no backend of the name {name}")
     return name
+
+
+def _host(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of a host is empty")
+    return text
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return bound("it", float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text}") from None
 
 
 def _number(text: str) -> int:

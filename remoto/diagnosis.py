@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import shlex
 from collections.abc import Sequence
 
 import execnet
@@ -12,9 +14,20 @@ from .exc import ConnectError
 #: what every far Python is started with; execnet's own
 FAR_LINE = "import sys;exec(eval(sys.stdin.readline()))"
 
-# what ssh, sudo and the shells say, what that means, and what to do; the first that fits counts
-_SYMPTOMS = (
+# what is said, what that means, and what to do; the first that fits counts
+_OF_PYTHON_OR_SUDO = (
     (r"remoto: Python (?P<found>\S+) cannot run execnet", "version", "", ""),
+    (
+        r"sudo: .*(password is required|terminal is required|no tty present|must have a tty)",
+        "sudo",
+        "sudo wants a password there",
+        "Allow that user NOPASSWD in sudoers, or connect as root.",
+    ),
+    (r"is not in the sudoers file|may not run sudo|is not allowed to (execute|run sudo)", "sudo",
+     "sudo is not allowed to that user there", "Add the user to sudoers, or connect as root."),
+    (r"(^|[\s:])sudo: (command )?not found|'sudo'", "sudo", "sudo is not installed there", "Install sudo, or connect as root."),
+)  # fmt: skip
+_OF_SSH = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
         "hostkey",
@@ -27,15 +40,6 @@ _SYMPTOMS = (
         "its host key is not known here",
         "Connect once with ssh and accept the key, or add it to known_hosts.",
     ),
-    (
-        r"sudo: .*(password is required|terminal is required|no tty present|must have a tty)",
-        "sudo",
-        "sudo wants a password there",
-        "Allow that user NOPASSWD in sudoers, or connect as root.",
-    ),
-    (r"is not in the sudoers file|may not run sudo|is not allowed to (execute|run sudo)", "sudo",
-     "sudo is not allowed to that user there", "Add the user to sudoers, or connect as root."),
-    (r"(^|[\s:])sudo: (command )?not found|'sudo'", "sudo", "sudo is not installed there", "Install sudo, or connect as root."),
     (
         r"Could not resolve hostname",
         "unresolvable",
@@ -73,12 +77,16 @@ def diagnosis(
         return error(
             "timeout", f"no answer within {timeout:g} seconds", "connect_timeout= sets how many seconds are waited for."
         )
-    for pattern, kind, reason, advice in _SYMPTOMS:
+    for pattern, kind, reason, advice in _OF_PYTHON_OR_SUDO:
         found = re.search(pattern, stderr, re.MULTILINE)
         if found and kind == "version":
             reason = f"{interpreter} there is Python {found.group('found')}, and {_needed_python()} is needed"
             advice = "interpreter= names another one there; execnet 1.9 here starts Python 2.7 and 3.5 as well."
         if found:
+            return error(kind, reason, advice)
+    # ssh's own status; with another one, such words are a banner's or a start-up file's
+    for pattern, kind, reason, advice in _OF_SSH if status == 255 else ():
+        if re.search(pattern, stderr, re.MULTILINE):
             return error(kind, reason, advice)
     if status in (126, 127) or re.search(r"sudo: .*: command not found", stderr):
         return error("interpreter", f"{interpreter} can't be run there", "interpreter= names another one.")
@@ -87,19 +95,13 @@ def diagnosis(
 
 def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError) -> ConnectError:
     """The error for a program that is not on this machine."""
-    if argv[0] in ("ssh", "docker", "podman", "kubectl", "oc"):
-        kind, reason, advice = (
-            "client",
-            f"{argv[0]} can't be run here: {error.strerror}",
-            f"Install {argv[0]}; it is looked for on PATH.",
-        )
+    kind, reason = "client", f"{argv[0]} can't be run here: {error.strerror}"
+    advice = f"Install {argv[0]}; it is looked for on PATH."
+    if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
+        kind, advice = "other", ""
     elif argv[0] == "sudo":
-        kind, reason, advice = (
-            "sudo",
-            f"sudo can't be run here: {error.strerror}",
-            "Install sudo, or run this program as root.",
-        )
-    else:
+        kind, advice = "sudo", "Install sudo, or run this program as root."
+    elif argv[0] == shlex.split(interpreter)[0]:
         kind, reason = "interpreter", f"{interpreter} can't be run here: {error.strerror}"
         advice = "interpreter= names another one."
     return ConnectError(reason, host=host, kind=kind, command=_printable(argv), exit_status=127, advice=advice)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
 
@@ -41,7 +42,20 @@ __all__ = [
 
 
 class RemotoError(Exception):
-    """The root of the errors that are remoto's own."""
+    """The root of the errors that are remoto's own. They can be pickled, as programs of several processes do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, dict(vars(self)), getattr(self, "errno", None))
+
+
+def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, Any], errno: int | None) -> RemotoError:
+    # of two built-in bases only one can make it
+    error: RemotoError = (OSError if issubclass(kind, OSError) else RuntimeError).__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    if isinstance(error, OSError):
+        error.errno = errno
+    return error
 
 
 class ConnectError(RemotoError, HostNotFound, OSError):

@@ -64,6 +64,8 @@ def split_hostname(hostname: str) -> list[str]:
             advice="A hostname is HOST, USER@HOST or -F FILE HOST; other options of ssh go into ssh_options.",
         )
 
+    if not isinstance(hostname, str):
+        raise TypeError(f"hostname: expected str, not {type(hostname).__name__}: {hostname!r}")
     try:
         # a user may be DOMAIN\name: without blanks there is nothing to split
         words = shlex.split(hostname) if hostname.split() != [hostname] else [hostname]
@@ -75,7 +77,7 @@ def split_hostname(hostname: str) -> list[str]:
         host = hostname
     else:
         raise refuse("not a hostname")
-    user, _, name = host.rpartition("@")
+    user, _, name = host.removeprefix("ssh://").rpartition("@")
     # the characters that OpenSSH refuses as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in ProxyCommand
     if host.startswith("-") or name.startswith("-") or not name:
         raise refuse("a hostname can't begin with a dash or be empty")
@@ -163,6 +165,7 @@ def open_gateway(
     timeout: float | None = CONNECT_TIMEOUT,
     env: Mapping[str, str] | None = None,
     group: execnet.Group | None = None,
+    opening: set[ProcessIO] | None = None,
 ) -> Gateway:
     """Start ``argv``, which is to run Python with :data:`FAR_LINE`, and make a gateway of it.
 
@@ -172,6 +175,7 @@ def open_gateway(
     :param timeout: seconds until the far Python must have answered; None for no bound.
     :param env: variables for the far Python and all that it starts.
     :param group: where execnet is to list it; a new one by default.
+    :param opening: holds what is being opened meanwhile: to kill that makes this fail at once.
     :raises ConnectError: it could not be opened; nothing is left of it.
     """
     worker = f"remoto{next(_worker_numbers)}"
@@ -180,16 +184,22 @@ def open_gateway(
         io = ProcessIO(argv, host, logger)
     except OSError as error:
         raise not_started(argv, host, interpreter, error) from error
+    opening = set() if opening is None else opening
+    opening.add(io)
     try:
         noise = io.shake_hands(_first_line(env or {}, marker, worker), marker.encode("ascii"), timeout)
     except (EOFError, TimeoutError) as error:
         # ssh that has closed its output is about to say why; one that says nothing has nothing to say
         status = io.give_up(timeout=0 if isinstance(error, TimeoutError) else 2.0)
         waited = timeout if isinstance(error, TimeoutError) else None
-        raise diagnosis(argv, host, interpreter, status, io.stderr.text(), waited) from None
+        printed = error.args[0].decode("utf-8", "backslashreplace") if isinstance(error, EOFError) else ""
+        said = "\n".join(filter(None, [io.stderr.text(), printed.strip()]))
+        raise diagnosis(argv, host, interpreter, status, said, waited) from None
     except BaseException:
         io.give_up(timeout=0)
         raise
+    finally:
+        opening.discard(io)
     io.stderr.connected()
     for line in noise.decode("utf-8", "backslashreplace").splitlines():
         logger.debug("%s printed before Python started: %s", host, line)
@@ -233,6 +243,9 @@ def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
     io = getattr(gateway, "_io", None)
     if not isinstance(io, ProcessIO):
         _close_foreign(gateway, timeout)
+        return
+    if io.owner != os.getpid():
+        io.leave_to_owner()
         return
     io.deadline = time.monotonic() + timeout
     gateway.exit()
@@ -294,10 +307,18 @@ def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
         # it would end without a word in a moment; an error of ours would be shown
         threading.Event().wait()
     io = getattr(gateway, "_io", None)
+    if isinstance(io, ProcessIO) and io.owner != os.getpid():
+        return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
     words = ""
     if isinstance(io, ProcessIO):
-        words = io.last_words()
+        words = "\n".join(filter(None, [io.problem, io.last_words()]))
     if isinstance(gateway, Gateway):
-        # so that has_connection() says no from here on
-        gateway.join(CLOSE_TIMEOUT)
+        _wait_for_its_end(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", words)
+
+
+def _wait_for_its_end(gateway: Gateway) -> None:
+    """So that has_connection() says no from here on. execnet 1.9's own join() has no bound."""
+    deadline = time.monotonic() + CLOSE_TIMEOUT
+    while gateway.hasreceiver() and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any, Callable
 
 import execnet
@@ -11,25 +12,32 @@ import execnet
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
     """The logger of a connection that was given none.
 
-    A program that has configured logging gets a plain logger. In one that has not, such as an interactive session, the
-    records are shown on stderr, from DEBUG up.
+    Where nobody has set up logging, as in an interactive session, its records are shown on stderr, from DEBUG up. Once the
+    program sets it up, its settings alone count.
 
     :param name: usually the connection's hostname; this machine's name by default.
     """
     import socket  # only here: it takes as long to import as all of this package
 
-    global _handler
-    root = logging.getLogger()
     logger = logging.getLogger(name or socket.gethostname())
-    if not root.handlers:
-        logging.basicConfig()
-        _handler = root.handlers[0]
-    if _handler in root.handlers:
-        logger.setLevel(logging.DEBUG)
+    if not logger.hasHandlers():
+        logger.addHandler(_unconfigured)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.DEBUG)
+    elif _unconfigured in logger.handlers and logging.getLogger().handlers:
+        logger.removeHandler(_unconfigured)
+        logger.setLevel(logging.NOTSET)
     return logger
 
 
-_handler: logging.Handler | None = None
+class _ShownUnlessConfigured(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
+_unconfigured = _ShownUnlessConfigured()
+_unconfigured.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
 
 class Lines:

@@ -5,22 +5,48 @@ execnet has a class for it; this one puts a bound on every wait and keeps what t
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import re
 import select
 import signal
+import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from execnet import gateway_base
+from execnet.gateway_base import Message
 
 STDERR_KEPT = 200  # lines
+#: of what a far shell's start-up files print, bytes
+NOISE_KEPT = 64 * 1024
+# what ends a channel may be sent later: a garbage collection sends it as well, and must not wait
+_CLOSING = (Message.CHANNEL_CLOSE, Message.CHANNEL_CLOSE_ERROR, Message.CHANNEL_LAST_MESSAGE)
+_HEADER_SIZE = 9
 #: how long closing a gateway may take, seconds
 CLOSE_TIMEOUT = 5.0
+
+
+_sending = threading.local()
+
+
+@contextlib.contextmanager
+def bounded_sending(seconds: float | None) -> Iterator[None]:
+    """In this thread, for a while: what is sent and not taken within so many seconds is a TimeoutError.
+
+    The rest of it goes out before whatever is sent next, so that the connection stays usable.
+    """
+    before = getattr(_sending, "deadline", None)
+    _sending.deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _sending.deadline = before
 
 
 class ProcessIO:
@@ -32,7 +58,11 @@ class ProcessIO:
         self.argv = list(argv)
         self.remoteaddress = host
         self.execmodel = gateway_base.get_execmodel("thread")
+        self.owner = os.getpid()
         self.far_uid: int | None = None
+        #: what is wrong with what was received, in plain words
+        self.problem = ""
+        self._expects_header = True
         self._unsent: deque[memoryview] = deque()
         self._lock = threading.Lock()
         self._writer: int | None = None
@@ -40,7 +70,7 @@ class ProcessIO:
         # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
         self._own_session = not _has_terminal()
         self.popen = subprocess.Popen(
-            self.argv,
+            self.argv if self._own_session else _without_interrupts(self.argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -57,8 +87,15 @@ class ProcessIO:
 
     def read(self, size: int) -> bytes:
         data = self.infile.read(size)
+        if self._unsent:
+            self._flush()
         if len(data) < size:
             raise EOFError(f"expected {size} bytes, got {len(data)}")
+        # headers and payloads take turns (execnet.gateway_base.Message.from_io)
+        if self._expects_header and not _is_header(data):
+            self.problem = f"something else than remoto writes to the far Python's stdout: {data!r}"
+            raise EOFError(self.problem)
+        self._expects_header = not self._expects_header
         return data
 
     def write(self, data: bytes) -> None:
@@ -67,19 +104,36 @@ class ProcessIO:
         A garbage collection can close a channel, and so call this, in the middle of a call of this in the same thread:
         what it sends then waits for its turn.
         """
+        if self.owner != os.getpid():
+            raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
         self._unsent.append(memoryview(data))
+        if data[0] in _CLOSING:
+            self._flush()
+            return
         while self._unsent and self._writer != threading.get_ident():
             if not self._lock.acquire(timeout=self._patience()):
-                raise OSError(f"{self.remoteaddress} does not take what is sent")
-            try:
-                self._writer = threading.get_ident()
-                while self._unsent:
-                    self._send(self._unsent.popleft())
-            finally:
-                self._writer = None
-                self._lock.release()
+                raise self._too_late()
+            self._send_all(wait=True)
 
-    def _send(self, view: memoryview) -> None:
+    def _flush(self) -> None:
+        """Send what can be sent at once; the next to send anything sends the rest."""
+        if self._writer != threading.get_ident() and self._lock.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                self._send_all(wait=False)
+
+    def _send_all(self, wait: bool) -> None:
+        """Send what is unsent; the lock is held, and released here."""
+        try:
+            self._writer = threading.get_ident()
+            while self._unsent and self._send(self._unsent.popleft(), wait):
+                pass
+        finally:
+            self._writer = None
+            self._lock.release()
+
+    def _send(self, view: memoryview, wait: bool) -> bool:
+        """Whether all of it could be sent; what could not is the next to be sent, since half a message would make nonsense of
+        all that follow."""
         if self.outfile.closed:
             raise OSError(f"the connection to {self.remoteaddress} is closed")
         try:
@@ -87,19 +141,30 @@ class ProcessIO:
                 try:
                     view = view[os.write(self._out_fd, view) :]
                 except BlockingIOError:
+                    if not wait:
+                        return False
                     poller = select.poll()
                     poller.register(self._out_fd, select.POLLOUT)
                     patience = self._patience()
                     if not poller.poll(None if patience < 0 else patience * 1000):
-                        raise OSError(f"{self.remoteaddress} does not take what is sent") from None
-        except KeyboardInterrupt:
-            # half a message would make nonsense of all that follow
-            self._unsent.appendleft(view)
-            raise
+                        raise self._too_late() from None
+                except OSError:
+                    view = view[:0]  # nobody is there to read the rest
+                    raise
+        finally:
+            if view:
+                self._unsent.appendleft(view)
+        return True
+
+    def _too_late(self) -> TimeoutError:
+        return TimeoutError(f"{self.remoteaddress} does not take what is sent")
 
     def _patience(self) -> float:
         """Seconds until the deadline; -1 for no bound: ssh's keepalive ends a peer that is gone."""
-        return -1 if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        deadlines = [
+            deadline for deadline in (self.deadline, getattr(_sending, "deadline", None)) if deadline is not None
+        ]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else -1
 
     def close_read(self) -> None:
         self.infile.close()
@@ -124,7 +189,10 @@ class ProcessIO:
             except ProcessLookupError:
                 pass
         else:
-            self.popen.kill()
+            # ssh ends its ProxyCommand where it can
+            self.popen.terminate()
+            if self._wait(0.5) is None:
+                self.popen.kill()
 
     # remoto calls these
 
@@ -132,18 +200,18 @@ class ProcessIO:
         """Send the first line and read until the far Python says it is there.
 
         :returns: what the far shell's start-up files printed before.
-        :raises EOFError: the process ended first.
+        :raises EOFError: the process ended first; it has what was printed.
         :raises TimeoutError: the seconds are over.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         poller = select.poll()
         poller.register(self.infile, select.POLLIN)
         poller.register(self._out_fd, select.POLLOUT)
-        received, unsent = b"", memoryview(payload)
+        noise, unsent = b"", memoryview(payload)
         ready_line = re.compile(re.escape(marker) + rb" (-?\d+)\n$")
         while True:
-            patience = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-            ready = poller.poll(patience)
+            patience = None if deadline is None else (deadline - time.monotonic()) * 1000
+            ready = poller.poll(patience) if patience is None or patience > 0 else []
             if not ready:
                 raise TimeoutError(timeout)
             for fd, _ in ready:
@@ -159,12 +227,17 @@ class ProcessIO:
                 else:
                     data = os.read(fd, 65536)
                     if not data:
-                        raise EOFError
-                    received += data
-                    found = ready_line.search(received)
+                        raise EOFError(noise)
+                    noise = (noise + data)[-NOISE_KEPT:]
+                    found = ready_line.search(noise)
                     if found:
                         self.far_uid = int(found.group(1))
-                        return received[: found.start()]
+                        return noise[: found.start()]
+
+    def leave_to_owner(self) -> None:
+        """In a child of fork(): the pipes are the parent's, too."""
+        self.infile.close()
+        self.outfile.close()
 
     def end(self, timeout: float) -> int | None:
         """Wait for the process, then make it end, and let its last words be read. None where it had to be made."""
@@ -197,6 +270,21 @@ class ProcessIO:
         self._wait(1.0)
         self.stderr.settle(1.0)
         return self.stderr.text()
+
+
+def _is_header(data: bytes) -> bool:
+    code, _, length = struct.unpack("!bii", data)
+    return code in Message._types and length >= 0
+
+
+def _without_interrupts(argv: list[str]) -> list[str]:
+    """Ctrl-C is for this program, which decides what becomes of its connections; what ignores it from the start, as ssh
+    does then, goes on ignoring it."""
+    import shutil
+
+    if not shutil.which(argv[0]):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+    return ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *argv]
 
 
 def _has_terminal() -> bool:

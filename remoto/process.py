@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Union
 
@@ -14,18 +15,21 @@ from . import log
 from .exc import CommandError, ConnectError, ConnectionLost
 from .gateway import RemoteFunction, lost
 from .log import Lines, split_lines
-from .util import RemoteError, admin_command
+from .pipes import bounded_sending
+from .util import RemoteError, admin_command, bound
 
 __all__ = ["CheckResult", "check", "extend_env", "run"]
 
 Command = Union[str, Sequence[Union[str, bytes, "os.PathLike[Any]"]]]
-LineHandler = Callable[[str], Any]
-Receiver = Callable[[Iterable[str]], None]
+Handler = Callable[[Any], Any]
+Receiver = Callable[[Iterable[Any]], None]
 
 #: the exit code of a command that has none: it was still running when the timeout came, or could not be started
 NO_EXIT_CODE = -1
 # seconds that a far side may take to say that it has ended a command: TERM, two seconds, KILL
 KILL_TIMEOUT = 10.0
+# lines of what a container's client said at last
+LAST_WORDS = 5
 # bytes of output after which the far side is told that they have been dealt with
 ACKNOWLEDGE = 1024 * 1024
 # bytes that may be on their way to a command's stdin
@@ -37,6 +41,11 @@ CHECK = RemoteFunction("command", "check")
 
 # subprocess's own ways to decode; here decoding is done on this side
 _DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
+# what else subprocess.Popen takes on some Python; another name is a slip of the pen
+_POPEN = (
+    *("executable", "preexec_fn", "close_fds", "shell", "cwd", "restore_signals", "start_new_session", "pass_fds"),
+    *("user", "group", "extra_groups", "umask", "pipesize", "process_group", "creationflags", "startupinfo"),
+)
 
 
 class CheckResult(tuple[Any, Any, int]):
@@ -78,9 +87,10 @@ def run(
     env: Mapping[str, str] | None = None,
     extend_env: Mapping[str, str] | None = None,
     stdin: str | bytes | None = None,
-    on_stdout: LineHandler | None = None,
-    on_stderr: LineHandler | None = None,
+    on_stdout: Handler | None = None,
+    on_stderr: Handler | None = None,
     kill_on_timeout: bool | None = None,
+    text: bool = True,
     **popen: Any,
 ) -> int:
     """Run a command and log its output as it comes: stdout at DEBUG, stderr at WARNING.
@@ -88,8 +98,8 @@ def run(
     :param conn: a connection.
     :param command: a list of words, each of which reaches the program as it is; or a string, for a shell with ``shell=True``.
     :param exit: close the connection afterwards, whatever happens.
-    :param timeout: seconds without any output after which this gives up; None or 0 for no bound, or else the
-        connection's ``global_timeout``. The command runs on, and the connection stays usable.
+    :param timeout: seconds without any output after which this gives up. The command runs on, and the connection stays
+        usable. None or 0: the connection's ``global_timeout``, and without one no bound; ``float('inf')``: no bound.
     :param stop_on_error: False logs an error instead of raising it. A lost connection is always raised.
     :param stop_on_nonzero: False makes a non-zero exit code a warning.
     :param env: the command's whole environment, instead of the far side's.
@@ -99,10 +109,13 @@ def run(
     :param on_stderr: likewise for stderr.
     :param kill_on_timeout: on a timeout, or when the connection ends, end the command: its process group gets TERM, and
         KILL two seconds later. The connection's own setting by default.
+    :param text: False hands the output to ``on_stdout`` and ``on_stderr`` in blocks of bytes, just as they come, in the
+        place of lines; then none of it is logged.
     :param popen: what else ``subprocess.Popen`` takes: ``shell``, ``cwd``, ``umask``, ...
     :returns: the exit code, -1 after a timeout.
     :raises CommandError: also a RuntimeError: the command could not be started, or failed.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
+    :raises TypeError, ValueError: something can't be sent, or is no such thing.
 
     >>> from remoto import Connection
     >>> with Connection('localhost') as conn:
@@ -114,10 +127,11 @@ def run(
         try:
             call.start(RUN, env, extend_env, stdin, popen)
             receivers = {
-                STDOUT: _receiver(conn.logger.debug, on_stdout),
-                STDERR: _receiver(conn.logger.warning, on_stderr),
+                STDOUT: _receiver(conn.logger.debug if text else None, on_stdout),
+                STDERR: _receiver(conn.logger.warning if text else None, on_stderr),
             }
-            status = call.stream(receivers, {stream: Lines("backslashreplace") for stream in receivers})
+            parts = {stream: Lines("backslashreplace") if text else _Blocks() for stream in receivers}
+            status = call.stream(receivers, parts)
         except execnet.TimeoutError:
             call.time_out()
             return NO_EXIT_CODE
@@ -148,8 +162,8 @@ def check(
     env: Mapping[str, str] | None = None,
     extend_env: Mapping[str, str] | None = None,
     stdin: str | bytes | None = None,
-    on_stdout: LineHandler | None = None,
-    on_stderr: LineHandler | None = None,
+    on_stdout: Handler | None = None,
+    on_stderr: Handler | None = None,
     kill_on_timeout: bool | None = None,
     text: bool = True,
     **popen: Any,
@@ -160,7 +174,8 @@ def check(
 
     The parameters are those of :func:`run`, except that ``timeout`` is the seconds until the result.
 
-    :param text: False gives stdout and stderr as bytes, just as they were written, in the place of lines.
+    :param text: False gives stdout and stderr as bytes, just as they were written, in the place of lines; ``on_stdout`` and
+        ``on_stderr`` get blocks of them.
     :returns: a tuple of the lines of stdout, the lines of stderr, and the exit code; ``([], [], -1)`` after a timeout.
     :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False`` the result
         is ``([], [last line of the error], -1)`` instead.
@@ -171,8 +186,6 @@ def check(
     ...     check(conn, ['sh', '-c', 'echo one; echo two >&2; exit 3'])
     (['one'], ['two'], 3)
     """
-    if not text and (on_stdout or on_stderr):
-        raise TypeError("on_stdout and on_stderr get lines: they can't go with text=False")
     try:
         call = Call(conn, command, timeout, kill_on_timeout)
         try:
@@ -180,12 +193,12 @@ def check(
                 call.start(CHECK, env, extend_env, stdin, popen)
                 return CheckResult(call.answer(text))
             call.start(RUN, env, extend_env, stdin, popen)
-            stdout: list[str] = []
-            stderr: list[str] = []
+            stdout: list[Any] = []
+            stderr: list[Any] = []
             receivers = {STDOUT: _receiver(stdout.append, on_stdout), STDERR: _receiver(stderr.append, on_stderr)}
-            lines = {stream: Lines("surrogateescape", lone_cr=True) for stream in receivers}
-            status = call.stream(receivers, lines, until_result=True)
-            return CheckResult((stdout, stderr, status))
+            parts = {stream: _parts(text) for stream in receivers}
+            status = call.stream(receivers, parts, until_result=True)
+            return CheckResult((stdout, stderr, status) if text else (b"".join(stdout), b"".join(stderr), status))
         except execnet.TimeoutError:
             call.time_out()
             return _no_result("", text)
@@ -211,8 +224,13 @@ def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
     :param arguments: keyword arguments for Popen; ``extend_env`` among them, where it is there, is merged in and removed.
     :returns: ``arguments``, with ``env`` filled.
+    :raises ConnectionLost: also a RuntimeError.
     """
-    answer = conn.gateway.remote_exec(_SEND_ENVIRONMENT).receive()
+    gateway = conn.gateway if conn.gateway is not None else conn.inside()
+    try:
+        answer = gateway.remote_exec(_SEND_ENVIRONMENT).receive()
+    except (EOFError, OSError):
+        raise lost(gateway, str(conn.hostname), "asking for the environment") from None
     # a program's test may answer with the dictionary itself, or with nothing of the kind
     pairs = answer.items() if isinstance(answer, dict) else answer if isinstance(answer, list) else []
     env = {_text(name): _text(value) for name, value in pairs}
@@ -241,10 +259,11 @@ class Call:
         """
         self.conn = conn
         self.command = command
-        self.timeout = timeout or _number(getattr(conn, "global_timeout", None))
+        self.timeout = bound("timeout", timeout or _number(getattr(conn, "global_timeout", None)))
         self.kill = getattr(conn, "kill_on_timeout", None) is True if kill_on_timeout is None else kill_on_timeout
-        self.host = str(conn.hostname)
+        self.host = str(conn.where()) if hasattr(type(conn), "where") else str(conn.hostname)
         self.text = text
+        self.argv: list[str] = []
         self.channel: Any = None
         self._unacknowledged = 0
 
@@ -260,9 +279,6 @@ class Call:
         command = _argv(self.command)
         argv = self.conn.cmd(command)
         sudo = bool(self.conn.sudo)
-        if not self.text:
-            self.text = _as_logged(admin_command(sudo, argv))
-            self.conn.logger.info("Running command: %s", self.text)
         # a container's client gets the command itself, not the line that stands for it in the log
         prepare = getattr(type(self.conn), "prepare_command", None)
         request = {
@@ -272,18 +288,33 @@ class Call:
             "stdin": stdin if stdin is None or stdin is True else _bytes("stdin", stdin),
             "env": None if env is None else _variables("env", env),
             "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
-            "popen": {name: _sendable(name, value) for name, value in popen.items() if name not in _DECODING},
+            "popen": {name: _popen(name, value) for name, value in popen.items() if name not in _DECODING},
         }
         if prepare:
             request = prepare(self.conn, request)
+        logged = admin_command(sudo, argv)
+        self.argv = logged if isinstance(logged, list) else [str(logged)]
+        if not self.text:
+            self.text = _as_logged(logged)
+            self.conn.logger.info("Running command: %s", self.text)
         try:
-            self.channel = self.conn.execute(function, **request)
+            with bounded_sending(self.timeout):
+                self.channel = self.conn.execute(function, **request)
         except ConnectError:
             raise
         except ConnectionLost as error:
             raise ConnectionLost(self.host, self.text, error.what, error.stderr) from None
-        except OSError:
+        except OSError as error:
+            self._check_patience(error)
             raise lost(self.conn.gateway, self.host, self.text) from None
+
+    def _check_patience(self, error: OSError) -> None:
+        """execnet's TimeoutError where the far side does not take what is sent, and the time is over. Of a signal's handler
+        the own error, which execnet takes for one of the pipe's."""
+        if isinstance(error.__cause__, TimeoutError):
+            raise execnet.TimeoutError(str(error.__cause__)) from None
+        if error.__cause__ is not None and not isinstance(error.__cause__, OSError):
+            raise error.__cause__
 
     def answer(self, text: bool) -> tuple[Any, Any, int]:
         """The one answer of a check; blocks come before it where the output is long."""
@@ -297,36 +328,32 @@ class Call:
             outputs[name].add(_as_bytes(data))
             self._acknowledge(len(data))
         stdout, stderr, status = answer
-        if isinstance(status, (list, tuple)):
-            # docker and podman tell of some of their problems on stdout
-            self._check_client(status, [*_lines(stderr), *_lines(stdout)])
-        return outputs[STDOUT].end(stdout), outputs[STDERR].end(stderr), status
+        return outputs[STDOUT].end(stdout), outputs[STDERR].end(stderr), self._status(status)
 
-    def stream(self, receivers: Mapping[int, Receiver], lines: Mapping[int, Lines], until_result: bool = False) -> int:
-        """Hand each line to its receiver as it comes; the exit code.
+    def stream(
+        self, receivers: Mapping[int, Receiver], parts: Mapping[int, Lines | _Blocks], until_result: bool = False
+    ) -> int:
+        """Hand each line, or block, to its receiver as it comes; the exit code.
 
         :param until_result: the timeout is for all of it, not for a silence.
         """
         deadline = self._deadline() if until_result else None
-        last_words: deque[bytes] = deque(maxlen=8)
         while True:
             try:
                 name, data = self._receive(self.timeout, deadline)
             except (execnet.TimeoutError, ConnectionLost):
                 for name, receiver in receivers.items():
-                    receiver(lines[name].end())
+                    receiver(parts[name].end())
                 raise
             if name == STATUS:
                 for name, receiver in receivers.items():
-                    receiver(lines[name].end())
-                self._check_client(data, _lines(b"".join(last_words)))
-                return int(data)
+                    receiver(parts[name].end())
+                return int(self._status(data))
             data = _as_bytes(data)
-            last_words.append(data)
             try:
-                receivers[name](lines[name].feed(data))
+                receivers[name](parts[name].feed(data))
             except BaseException:
-                self.channel.close()
+                self.abandon()
                 raise
             self._acknowledge(len(data))
 
@@ -337,7 +364,6 @@ class Call:
         """
         unsent, untaken = iter(blocks), 0
         block: bytes | None = b""
-        last_words: deque[bytes] = deque(maxlen=8)
         while True:
             while block is not None and untaken < INPUT_WINDOW:
                 block = next(unsent, None)
@@ -348,42 +374,48 @@ class Call:
                 untaken -= data
                 continue
             if name == STATUS:
-                self._check_client(data, _lines(b"".join(last_words)))
-                yield STATUS, int(data)
+                yield STATUS, self._status(data)
                 return
             data = _as_bytes(data)
-            last_words.append(data)
             yield name, data
             self._acknowledge(len(data))
 
     def abandon(self) -> None:
-        """End the command; it was started with ``kill``."""
-        self.channel.close()
+        """Nobody waits for it any more: it is left running, or ended where it was started with ``kill``."""
+        if self.channel is None:
+            return
+        with contextlib.suppress(OSError):  # the connection is gone as well
+            self.channel.close()
 
     def time_out(self) -> None:
         """Leave the command running, or see it killed where that is wanted."""
         log.timed_out(self.conn, self.timeout)
+        if self.channel is None:
+            return
         if self.kill:
-            self._send("kill")
             deadline = time.monotonic() + KILL_TIMEOUT
             try:
+                self._send("kill")
                 while True:
                     self.channel.receive(max(0.0, deadline - time.monotonic()))
-            except EOFError:
+            except (EOFError, execnet.RemoteError):
                 pass
             except execnet.TimeoutError:
                 self.conn.logger.warning("%s: could not be killed: %s", self.host, self.text)
-        self.channel.close()
+        self.abandon()
 
-    def _check_client(self, status: Any, words: list[str]) -> None:
-        """A list in the place of an exit status: the command has none, since the container's client failed."""
-        if isinstance(status, (list, tuple)):
-            _, client_status, started = status
-            error = self.conn.client_failure(self.text, client_status, words)
-            if started:
-                what = "the connection to the container ended before the command did"
-                raise ConnectionLost(error.host, self.text, what, error.stderr)
-            raise error
+    def _status(self, status: Any) -> Any:
+        """The exit code. A list in its place: the command has none, since the container's client failed."""
+        if self.kill and getattr(self.conn, "_closed", None) is True:
+            raise ConnectionLost(self.host, self.text, "the connection was closed, and the command ended with it")
+        if not isinstance(status, (list, tuple)):
+            return status
+        _, client_status, started, words = status
+        lines = split_lines(_as_bytes(words))
+        if started:
+            what = "the connection to the container ended before the command did"
+            raise ConnectionLost(self.host, self.text, what, "\n".join(lines[-LAST_WORDS:]))
+        raise self.conn.client_failure(self.argv, client_status, lines)
 
     def _deadline(self) -> float | None:
         return time.monotonic() + self.timeout if self.timeout else None
@@ -406,21 +438,37 @@ class Call:
         except (EOFError, OSError):
             raise lost(self.conn.gateway, self.host, self.text) from None
         except BaseException:
-            self.channel.close()
+            self.abandon()
             raise
 
     def _not_started(self, traceback: str) -> Exception:
         problem = RemoteError(traceback).exception_line
         executable = getattr(self.conn, "executable", None)
-        if isinstance(executable, str) and repr(executable) in problem:
-            return self.conn.client_failure(self.text, None, [problem])  # type: ignore[no-any-return]
+        if isinstance(executable, str) and re.search(rf"Errno (2|13)\].*{re.escape(repr(executable))}", problem):
+            return self.conn.client_failure(self.argv, None, [problem])  # type: ignore[no-any-return]
         return CommandError(self.host, self.text, traceback=traceback)
 
     def _send(self, item: int | str | tuple[bytes]) -> None:
         try:
-            self.channel.send(item)
-        except OSError:
-            pass  # the command has just ended, or the connection has: what is received next tells
+            with bounded_sending(self.timeout):
+                self.channel.send(item)
+        except OSError as error:
+            self._check_patience(error)
+            # else the command has just ended, or the connection has: what is received next tells
+
+
+class _Blocks:
+    """In the place of Lines: bytes, as they come."""
+
+    def feed(self, block: bytes) -> list[bytes]:
+        return [block]
+
+    def end(self) -> list[bytes]:
+        return []
+
+
+def _parts(text: bool) -> Lines | _Blocks:
+    return Lines("surrogateescape", lone_cr=True) if text else _Blocks()
 
 
 class _Output:
@@ -428,29 +476,28 @@ class _Output:
 
     def __init__(self, text: bool) -> None:
         self._text = text
-        self._lines = Lines("surrogateescape", lone_cr=True)
+        self._input = _parts(text)
         self._parts: list[Any] = []
 
     def add(self, data: bytes) -> None:
-        if self._text:
-            self._parts += self._lines.feed(data)
-        else:
-            self._parts.append(data)
+        self._parts += self._input.feed(data)
 
     def end(self, data: Any) -> Any:
         """All of it, with what came at last; a far side that is a program's mock may have lines ready."""
         if not isinstance(data, (str, bytes)):
             return data
         self.add(_as_bytes(data))
-        return self._parts + self._lines.end() if self._text else b"".join(self._parts)
+        self._parts += self._input.end()
+        return self._parts if self._text else b"".join(self._parts)
 
 
-def _receiver(deliver: LineHandler, handler: LineHandler | None) -> Receiver:
-    def receive(lines: Iterable[str]) -> None:
-        for line in lines:
-            deliver(line)
+def _receiver(deliver: Handler | None, handler: Handler | None) -> Receiver:
+    def receive(parts: Iterable[Any]) -> None:
+        for part in parts:
+            if deliver is not None:
+                deliver(part)
             if handler is not None:
-                handler(line)
+                handler(part)
 
     return receive
 
@@ -468,6 +515,8 @@ def _argv(command: Command) -> Any:
     if isinstance(command, (str, bytes)):
         return os.fsdecode(command)
     if isinstance(command, (list, tuple)):
+        if not command:
+            raise ValueError("the command is empty")
         return [_text(word) if isinstance(word, (str, bytes, os.PathLike)) else word for word in command]
     return command
 
@@ -492,14 +541,21 @@ def _bytes(name: str, value: Any) -> bytes:
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    raise TypeError(f"{name}: expected str, bytes or a path, not {type(value).__name__}: {value!r}")
+    expected = "str or bytes" if name == "stdin" else "str, bytes or a path"
+    raise TypeError(f"{name}: expected {expected}, not {type(value).__name__}: {value!r}")
 
 
 def _variables(name: str, variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {_bytes(name, variable): _bytes(f"{name}[{variable!r}]", value) for variable, value in variables.items()}
+    encoded = {_bytes(name, variable): _bytes(f"{name}[{variable!r}]", value) for variable, value in variables.items()}
+    for variable, value in encoded.items():
+        if not variable or b"=" in variable or b"\0" in variable + value:
+            raise ValueError(f"{name}: not a variable that can be set: {variable!r}")
+    return encoded
 
 
-def _sendable(name: str, value: Any) -> Any:
+def _popen(name: str, value: Any) -> Any:
+    if name not in _POPEN:
+        raise TypeError(f"{name}: neither a keyword of remoto's nor one of subprocess.Popen's")
     if isinstance(value, (str, bytes, os.PathLike)):
         return _bytes(name, value)
     try:
@@ -512,8 +568,3 @@ def _sendable(name: str, value: Any) -> Any:
 def _as_bytes(data: Any) -> bytes:
     # execnet makes text of a Python 2's bytes, one character for each
     return data.encode("latin-1") if isinstance(data, str) else data
-
-
-def _lines(answer: Any) -> list[str]:
-    """The lines of one stream; a far side that is a program's mock may have them ready."""
-    return split_lines(_as_bytes(answer)) if isinstance(answer, (str, bytes)) else answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 
@@ -21,6 +22,26 @@ def admin_command(sudo: bool, command: Any) -> Any:
         return command
     words = list(command) if isinstance(command, (list, tuple)) else [command]
     return ["sudo", *words]
+
+
+def bound(name: str, seconds: Any) -> float | None:
+    """A number of seconds to wait; None, 0 and infinity are no bound: None.
+
+    :param name: what it is called, for the error.
+    :raises TypeError: it is no number.
+    :raises ValueError: it is negative or not a number.
+
+    >>> bound('timeout', 7), bound('timeout', 0)
+    (7, None)
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name}: expected seconds, not {type(seconds).__name__}: {seconds!r}")
+    if not seconds >= 0:
+        raise ValueError(f"{name}: not a number of seconds: {seconds!r}")
+    # no lock can wait longer than that
+    return seconds if 0 < seconds <= threading.TIMEOUT_MAX else None
 
 
 class RemoteError:

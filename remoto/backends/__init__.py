@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 import shlex
 import threading
@@ -17,6 +18,7 @@ from ..gateway import RemoteFunction
 from ..log import basic_remote_logger
 from ..pipes import ProcessIO
 from ..process import check
+from ..util import bound
 from .modules import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 
 __all__ = [
@@ -44,7 +46,7 @@ class BaseConnection:
     :param use_ssh: by ssh even where the host is this one.
     :param interpreter: the far Python: a command for the far user's shell. ``python3`` by default.
     :param ssh_options: further options for ssh, one string, split as a shell would.
-    :param connect_timeout: seconds until the far Python must have answered; None for no bound.
+    :param connect_timeout: seconds until the far Python must have answered; None or 0 for no bound.
     :param keepalive: seconds between ssh's probes of a silent peer; it is given up after three. What ssh's own
         configuration says wins. 0 or None for no probes.
     :param env: variables for every command and function on the far side.
@@ -81,14 +83,19 @@ class BaseConnection:
         gateways.split_hostname(hostname)
         self.hostname = hostname
         self.logger: logging.Logger = logger or basic_remote_logger(hostname)
+        if ssh_options is not None and not isinstance(ssh_options, str):
+            raise TypeError(f"ssh_options: expected one string, not {type(ssh_options).__name__}: {ssh_options!r}")
         self.sudo = sudo
         self.detect_sudo = detect_sudo
         self.use_ssh = use_ssh
         self.interpreter = interpreter or "python3"
         self.ssh_options = ssh_options
-        self.connect_timeout = connect_timeout
-        self.keepalive = keepalive
-        self.env = dict(env or {})
+        self.connect_timeout = bound("connect_timeout", connect_timeout)
+        self.keepalive = bound("keepalive", keepalive)
+        self.env = {_text(name): _text(value) for name, value in (env or {}).items()}
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"env: not a variable that can be set: {name!r}")
         self.kill_on_timeout = kill_on_timeout
         self.global_timeout: float | None = None
         self.remote_module: Any = None
@@ -96,7 +103,9 @@ class BaseConnection:
         self.gateway: Any = None
         self.group = gateways.new_group()
         self._connecting = threading.Lock()
+        self._opening: set[ProcessIO] = set()
         self._closed = False
+        self._owner = os.getpid()
         if eager:
             self._connect()
 
@@ -123,6 +132,8 @@ class BaseConnection:
             if self.gateway is None:
                 self.gateway = self._make_gateway(self.hostname)
         except ConnectError as error:
+            if self._closed:
+                raise self._is_closed() from None
             if error.kind == "interpreter":
                 self.logger.error(
                     "Can't communicate with remote host, possibly because %s is not installed there", self.interpreter
@@ -167,7 +178,10 @@ class BaseConnection:
         if found["ssh"]:
             argv = gateways.ssh_argv(self._ssh_words(found["ssh"]), interpreter, self.keepalive)
         else:
-            argv = gateways.popen_argv(interpreter)
+            try:
+                argv = gateways.popen_argv(interpreter)
+            except ValueError as error:
+                raise ConnectError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
         return self._start(argv)
 
     def _ssh_words(self, target: str) -> list[str]:
@@ -189,6 +203,7 @@ class BaseConnection:
             timeout=self.connect_timeout,
             env=self._gateway_env(),
             group=self.group,
+            opening=self._opening,
         )
 
     def _gateway_env(self) -> Mapping[str, str]:
@@ -196,15 +211,25 @@ class BaseConnection:
 
     def has_connection(self) -> bool:
         """Whether the far side can be reached, as far as is known here. False before the first use with ``eager=False``."""
+        if self._owner != os.getpid():
+            return False
         return self.gateway is not None and bool(self.gateway.hasreceiver())
 
     def exit(self) -> None:
-        """Close the connection and wait until all that belongs to it has ended here, five seconds at most. Twice is fine."""
+        """Close the connection and wait until all that belongs to it has ended here, five seconds at most. Twice is fine.
+
+        A connection that is being opened in another thread is given up. In a child of ``fork()`` the parent's goes on.
+        """
+        self._give_up_opening()
         with self._connecting:
-            self._closed = True
             gateway = self.gateway
         if gateway is not None:
             gateways.close(gateway)
+
+    def _give_up_opening(self) -> None:
+        self._closed = True
+        for process in list(self._opening):
+            process.kill()
 
     # using it
 
@@ -232,13 +257,17 @@ class BaseConnection:
         if self.gateway is None:
             with self._connecting:
                 if self.gateway is None and not self._closed:
+                    self._owner = os.getpid()
                     self._connect()
         if not self.has_connection():
             raise self._is_closed()
         return self.gateway
 
     def _is_closed(self) -> ConnectionLost:
-        return ConnectionLost(self.hostname, "nothing can be run", "the connection is closed")
+        what = "the connection is closed"
+        if self._owner != os.getpid():
+            what = "the connection was opened by another process, before a fork()"
+        return ConnectionLost(self.hostname, "nothing can be run", what)
 
     def import_module(
         self, module: Any, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
@@ -255,6 +284,8 @@ class BaseConnection:
         ...     conn.import_module(posixpath).join('a', 'b')
         'a/b'
         """
+        if self.remote_import_system not in ("legacy", "json"):
+            raise ValueError(f"remote_import_system: neither 'legacy' nor 'json': {self.remote_import_system!r}")
         if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
             self.remote_module = JsonModuleExecute(self, module, self.logger, python_executable, include=include)
         else:
@@ -268,6 +299,10 @@ class BaseConnection:
     def inside(self, python: str | None = None) -> Any:
         """The gateway whose Python runs where commands run; connects first where that has not been done."""
         return self._live_gateway()
+
+
+def _text(value: Any) -> str:
+    return os.fsdecode(value) if isinstance(value, (str, bytes, os.PathLike)) else str(value)
 
 
 def _far_uid(gateway: Any) -> int:

@@ -23,22 +23,28 @@ from ..exc import ConnectError, ContainerError
 from . import BaseConnection, get_python_executable
 
 Pairs = Mapping[bytes, bytes]
+#: characters of a word of the argv in an error
+LONGEST_WORD = 200
 
-# what the clients say, and what it means; the first that fits counts
+# what the clients say, in any case of letters, and what it means; the first that fits counts
 _SYMPTOMS = (
-    (r"No such container|no container with name or ID|no such container", "container", "there is no such container"),
-    (r"is not running|can only create exec sessions on running containers|is paused", "stopped", "it is not running"),
+    (r"no such container|no container with name or id|pod does not exist", "container", "there is no such container"),
     (r"pods? \S+ not found", "container", "there is no such pod"),
-    (r"container \S+ is not valid for pod|container not found", "container", "the pod has no such container"),
-    (r"current phase is|cannot exec (in|into) a container in a completed pod|container not running", "stopped", "it is not running"),
-    (r"permission denied while trying to connect|dial unix .* permission denied|Forbidden|[Uu]nauthorized", "permission", "this user may not"),
-    (r"Cannot connect to the Docker daemon|connection to the server .* refused|Unable to connect to the server|no such host"
-     r"|Unable to connect to Podman|i/o timeout|was refused - did you specify the right host or port", "unreachable",
-     "the engine or API server can't be reached"),
-    (r"context \S+ does not exist|context was not found|no configuration has been provided|kubeconfig|namespaces? \S+ not found"
-     r"|^error: stat ", "client",
-     "the client's configuration does not fit"),
-    (r"(executable file not found|no such file or directory).*", "shell", "it has no /bin/sh"),
+    (r"namespaces? \S+ not found", "container", "there is no such namespace"),
+    (r"container \S+ is not valid for pod", "container", "the pod has no such container"),
+    (r"is paused|paused container", "stopped", "it is paused"),
+    (r"is not running|is restarting|can only create exec sessions on running containers|current phase is|completed pod"
+     r"|container not (running|found)|container \S+ not found in pod|does not have a host assigned", "stopped", "it is not running"),
+    (r"unable to find user|no matching entries in passwd|unable to find group", "user", "there is no such user in it"),
+    (r"permission denied while trying to connect|dial unix .* permission denied|forbidden|unauthorized", "permission", "this user may not"),
+    (r"cannot connect to the docker daemon|failed to connect to the docker api|cannot connect to podman|unable to connect to podman"
+     r"|connection to the server .* refused|unable to connect to the server|no such host|i/o timeout|error dialing backend"
+     r"|was refused - did you specify the right host or port", "unreachable", "the engine or API server can't be reached"),
+    (r"context \S+ does not exist|context was not found|context not found|no configuration has been provided|kubeconfig"
+     r"|unable to resolve docker endpoint|^error: stat |unable to read client-", "client", "the client's configuration does not fit"),
+    (r"chdir to cwd|current working directory", "other", "its working folder can't be entered"),
+    (r"/bin/sh\W.*(executable file not found|no such file or directory|not found)", "shell", "it has no /bin/sh"),
+    (r"executable file .*not found|stat .*: no such file or directory", "interpreter", "there is no such program in it"),
 )  # fmt: skip
 
 # a shell's read takes no byte that comes behind its line: the rest is the command's
@@ -49,14 +55,22 @@ remoto_script="$remoto_script$remoto_line
 "
 done
 [ "$remoto_line" = "$remoto_end" ] && eval "$remoto_script\""""
-# to a process group, or to the one process where the engine did not make a group
-_KILL = 'kill "-$1" "-$2" 2> /dev/null || kill "-$1" "$2" 2> /dev/null'
+# signals for a process group, a name a line
+_KILL = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then echo yes; else echo no; fi; done'
 
 
 @functools.cache
 def _script() -> bytes:
     lines = remote.text("container.sh").splitlines()
     return "\n".join(line.strip() for line in lines if not line.lstrip().startswith("#")).encode("ascii")
+
+
+def diagnosed(said: str) -> tuple[str, str]:
+    """The kind of a failure and the reason in plain words, from a client's own."""
+    for pattern, kind, reason in _SYMPTOMS:
+        if re.search(pattern, said, re.MULTILINE | re.IGNORECASE):
+            return kind, reason
+    return "other", "the client failed"
 
 
 class ContainerConnection(BaseConnection):
@@ -74,6 +88,10 @@ class ContainerConnection(BaseConnection):
         self._inside: dict[str, Any] = {}
         self._opening_inside = threading.Lock()
         super().__init__(hostname or "localhost", **kw)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.has_connection() else "not connected"
+        return f"<{type(self).__name__} {self.where()} ({state})>"
 
     def client(self) -> list[str]:
         """The client's argv up to the container's own command, such as ``docker exec -i web``."""
@@ -106,11 +124,11 @@ class ContainerConnection(BaseConnection):
         form = b"line" if shell or isinstance(args, bytes) else b"program"
         variables: dict[bytes, bytes] = {}
         if request["env"] is None:
-            variables.update((name.encode(), value.encode()) for name, value in self.env.items())
+            variables.update((_encoded(name), _encoded(value)) for name, value in self.env.items())
         for more in (request["env"], request["extend_env"]):
             variables.update(more or {})
         mark = f"remoto-{os.urandom(8).hex()}".encode("ascii")
-        client = [word.encode("utf-8", "surrogateescape") for word in self.client()]
+        client = list(map(_encoded, self.client()))
         command = [args] if isinstance(args, bytes) else args
         words = [
             *(mark, form, b"extend" if request["env"] is None else b"replace", folder),
@@ -134,23 +152,19 @@ class ContainerConnection(BaseConnection):
             },
         }
 
-    def client_failure(self, command: str, status: int | None, words: Sequence[str]) -> ContainerError:
+    def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ContainerError:
         """The error for a client that failed, in its own words.
 
+        :param argv: what was tried, as it was logged.
         :param status: the client's exit status, None where it could not be started.
         """
         said = "\n".join(words)
         if status is None:
             kind, reason, status = "client", f"{self.executable} can't be run on {self.hostname}", 127
         else:
-            kind, reason = "other", "the client failed"
-            for pattern, its_kind, its_reason in _SYMPTOMS:
-                if re.search(pattern, said, re.MULTILINE):
-                    kind, reason = its_kind, its_reason
-                    break
-        return ContainerError(
-            reason, host=self.where(), kind=kind, command=shlex.split(command), exit_status=status, stderr=said
-        )
+            kind, reason = diagnosed(said)
+        shown = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "..." for word in argv]
+        return ContainerError(reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said)
 
     def inside(self, python: str | None = None) -> Any:
         """A gateway whose Python runs in the container, opened on first use.
@@ -188,24 +202,32 @@ class ContainerConnection(BaseConnection):
                 timeout=self.connect_timeout,
                 env=self.env,
                 group=gateways.new_group(),
+                opening=self._opening,
             )
         except ConnectError as error:
-            if error.kind != "other" or error.exit_status is None:
+            if self._closed:
+                raise self._is_closed() from None
+            if error.exit_status is None or error.kind == "sudo":
                 raise
-            raise self.client_failure(shlex.join(error.command), error.exit_status, error.stderr.splitlines()) from None
+            words = error.stderr.splitlines() or [error.reason]
+            status = None if argv is client and error.kind == "client" else error.exit_status
+            raise self.client_failure(error.command, status, words) from None
 
     def _gateway_env(self) -> Mapping[str, str]:
         # theirs is the container's, not the client's
         return {}
 
     def exit(self) -> None:
-        with self._connecting:
-            self._closed = True
+        self._give_up_opening()
         with self._opening_inside:
             inside, self._inside = self._inside, {}
         for gateway in inside.values():
             gateways.close(gateway)
         super().exit()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _quoted(word: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .containers import ContainerConnection, checked_name
@@ -43,4 +44,4 @@ class DockerConnection(ContainerConnection):
         return [self.executable, "exec", "-i", *user, self.identifier]
 
     def where(self) -> str:
-        return f"{self.executable} container {self.identifier} on {self.hostname}"
+        return f"{os.path.basename(self.executable)} container {self.identifier} on {self.hostname}"

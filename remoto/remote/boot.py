@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 
 
@@ -40,6 +41,10 @@ SOURCES = {}
 
 
 def boot(execnet_source, execnet_version, sources, variables, marker, worker):
+    # as a daemon may have left it: then a command's exit status would be lost
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Ctrl-C at the controller's terminal is not for this process. A handler, since what is ignored is so in commands, too
+    signal.signal(signal.SIGINT, lambda *_: None)
     # compiling makes no garbage worth looking for: a fifth of the time
     gc.disable()
     set_environment(variables)

@@ -9,6 +9,7 @@ the channel, or the connection ends, the command is left running, unless it was 
 import errno
 import fcntl
 import os
+import re
 import select
 import signal
 import subprocess
@@ -32,6 +33,8 @@ LINGER = 0.1
 LINGER_LIMIT = 1.0
 # how long a container's client may take to end after its command, before it is left alone, seconds
 CLIENT_PATIENCE = 0.5
+# how much of what a container's client has said is kept for an error, bytes
+CLIENT_WORDS = 4096
 EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 CLOSED = object()
 F_SETPIPE_SZ = 1031
@@ -125,9 +128,11 @@ class Marks(object):
 
     def __init__(self, word, names):
         self.word = word
+        self.mark = re.compile(re.escape(word) + br" (started|ended|failed) (\w{1,20})\n")
         self.names = names
         self.states = {STDOUT: "before", STDERR: "before"}
         self.held = {STDOUT: b"", STDERR: b""}
+        self.last_words = b""
         self.pid = None
         self.status = None
         self.failed = None
@@ -137,24 +142,31 @@ class Marks(object):
         """The command's own part of it."""
         data = self.held[name] + data
         own = []
-        place = data.find(self.word)
-        while place >= 0 and data.find(b"\n", place) >= 0:
-            end = data.find(b"\n", place)
+        start = 0
+        for mark in self.mark.finditer(data):
             if self.states[name] == "inside":
-                own.append(data[:place])
-            self.note(name, *data[place:end].decode("ascii").split()[1:3])
-            data = data[end + 1 :]
-            place = data.find(self.word)
-        # the beginning of a mark may be what this block ends with
-        keep = len(data) - place if place >= 0 else min(len(self.word) - 1, len(data))
-        while place < 0 and not data.endswith(self.word[:keep]):
-            keep -= 1
-        if self.states[name] == "before":
-            keep = len(data)
+                own.append(data[start : mark.start()])
+            self.note(name, *[word.decode("ascii") for word in mark.groups()])
+            start = mark.end()
+        data = data[start:]
+        keep = min(len(data), CLIENT_WORDS) if self.states[name] == "before" else self.beginning_of_a_mark(data)
         self.held[name] = data[len(data) - keep :]
         if self.states[name] == "inside":
             own.append(data[: len(data) - keep])
-        return b"".join(own)
+        own = b"".join(own)
+        if name == STDERR:
+            self.last_words = (self.last_words + own)[-CLIENT_WORDS:]
+        return own
+
+    def beginning_of_a_mark(self, data):
+        """How many of the last bytes may be one."""
+        place = data.rfind(self.word)
+        if place >= 0 and b"\n" not in data[place:]:
+            return len(data) - place
+        keep = min(len(self.word) - 1, len(data))
+        while not data.endswith(self.word[:keep]):
+            keep -= 1
+        return keep
 
     def note(self, name, what, value):
         if what == "started":
@@ -172,30 +184,73 @@ class Marks(object):
         return self.states == {STDOUT: "after", STDERR: "after"}
 
     def rest(self):
-        """(stream, data) of what is left at the end: half a mark, or the words of a client that started nothing."""
-        return [(name, self.held[name]) for name in (STDOUT, STDERR) if self.states[name] != "after" and self.held[name]]
+        """(stream, data) of what is left at the end: half a mark, which was none."""
+        return [(name, self.held[name]) for name in (STDOUT, STDERR) if self.states[name] == "inside" and self.held[name]]
 
     def outcome(self, client_status):
-        """The command's exit status, or what is known where it has none."""
+        """The command's exit status. Where it has none: what the client's is, whether it has started the command, its words."""
         if self.failed is not None:
-            problem = {"program": "No such program, or not one to be executed", "folder": "No such folder to be entered"}
-            raise OSError(errno.ENOENT, problem[self.failed] + " in the container", native(self.names[self.failed]))
+            problem = {
+                "program": "No such program, or not one that can be executed, in the container",
+                "folder": "No such folder, or not one that can be entered, in the container",
+                "variable": "The container's shell does not let a variable be set",
+            }
+            name = self.names.get(self.failed)
+            raise OSError(errno.ENOENT, problem[self.failed], *([native(name)] if name else []))
         if self.status is not None:
             return self.status
-        return ["client", client_status, self.pid is not None]
+        # docker and podman tell of some of their problems on stdout
+        words = self.last_words if self.pid is not None else self.held[STDERR] + self.held[STDOUT]
+        return ["client", client_status, self.pid is not None, words]
 
 
-def end_quickly(argv, seconds):
-    """Run a helper for a while; whether it succeeded."""
-    with open(os.devnull, "r+b") as devnull:
-        helper = subprocess.Popen(argv, stdin=devnull, stdout=devnull, stderr=devnull, close_fds=True)
-    limit = time.time() + seconds
-    while helper.poll() is None:
-        if time.time() > limit:
-            helper.kill()
-        # Python 2 has no wait with a bound
-        time.sleep(0.01)
-    return helper.returncode == 0
+class Killer(object):
+    """A shell in the container that sends signals to the command's process group.
+
+    One for all signals: an engine may take seconds to start another client there, while the command is ending.
+    """
+
+    def __init__(self, argv):
+        options = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}
+        with open(os.devnull, "wb") as devnull:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=devnull, bufsize=0, close_fds=True, **options
+            )
+        self.unanswered = 0
+        self.poller = select.poll()
+        self.poller.register(self.process.stdout, select.POLLIN)
+
+    def send(self, name, seconds):
+        """Whether there was anybody to get it; None where that is not known in time."""
+        answer = None
+        try:
+            self.process.stdin.write(name.encode("ascii") + b"\n")
+            self.unanswered += 1
+            limit = time.time() + seconds
+            while self.unanswered:
+                if not retry(self.poller.poll, max(0.0, limit - time.time()) * 1000):
+                    return None
+                # a line each: yes or no
+                line = self.process.stdout.readline()
+                if not line:
+                    return None
+                self.unanswered -= 1
+                answer = line == b"yes\n"
+        except (IOError, OSError):
+            return None
+        return answer
+
+    def leave(self):
+        """It does what it has been told, and ends."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        in_background(self.process.wait)
+
+
+def in_background(function):
+    thread = threading.Thread(target=function)
+    thread.daemon = True
+    thread.start()
 
 
 class Command(object):
@@ -205,6 +260,7 @@ class Command(object):
         self.kill_in_container = [native(word) for word in container["kill"]] if container else None
         if container and request["sudo"] and os.getuid() != 0:
             self.kill_in_container.insert(0, "sudo")
+        self.killer = None
         self.deliver = deliver
         self.kill_at_end = kill
         self.unacknowledged = 0
@@ -224,9 +280,7 @@ class Command(object):
         self.wake_reader, self.wake_writer = os.pipe()
         for pipe in [self.wake_reader] + list(self.outputs) + ([self.input] if self.input else []):
             prepare_pipe(pipe)
-        waiter = threading.Thread(target=self.wait)
-        waiter.daemon = True
-        waiter.start()
+        in_background(self.wait)
         channel.setcallback(self.hear, endmarker=CLOSED)
 
     # called in other threads
@@ -387,22 +441,25 @@ class Command(object):
             self.input = None
 
     def kill(self):
+        """TERM at first, KILL when the time is over; done when nobody is there any more."""
         if self.kill_deadline is None:
-            self.signal(signal.SIGTERM)
-            self.kill_deadline = time.time() + GRACE
-        elif not self.signal(0):
-            self.kill_deadline = None
-            self.kill_wanted = self.kill_at_end = False
-        elif time.time() > self.kill_deadline:
+            known = self.signal(signal.SIGTERM) is not None
+            self.kill_deadline = time.time() + (GRACE if known else 0)
+            return
+        if time.time() > self.kill_deadline:
             self.signal(signal.SIGKILL)
-            self.kill_deadline = None
-            self.kill_wanted = self.kill_at_end = False
+        elif self.signal(0) is not False:
+            return
+        self.kill_deadline = None
+        self.kill_wanted = self.kill_at_end = False
 
     def signal(self, number):
-        """Whether there was anybody to get it."""
+        """Whether there was anybody to get it; None where that is not known."""
+        reached = False
         if self.marks is not None and self.marks.pid is not None:
-            name = {0: "0", signal.SIGTERM: "TERM", signal.SIGKILL: "KILL"}[number]
-            reached = end_quickly(self.kill_in_container + [name, self.marks.pid], GRACE)
+            if self.killer is None:
+                self.killer = Killer(self.kill_in_container + [self.marks.pid])
+            reached = self.killer.send({0: "0", signal.SIGTERM: "TERM", signal.SIGKILL: "KILL"}[number], GRACE)
             if number != signal.SIGKILL:
                 return reached
         try:
@@ -410,7 +467,7 @@ class Command(object):
             return True
         except OSError as error:
             if error.errno in (errno.ESRCH, errno.EPERM):
-                return False
+                return reached
             raise
 
     def leave(self):
@@ -419,6 +476,8 @@ class Command(object):
             os.close(self.wake_reader)
             os.close(self.wake_writer)
             self.wake_writer = None
+        if self.killer is not None:
+            self.killer.leave()
         for pipe in self.outputs:
             hand_over(pipe, None)
             pipe.close()
@@ -447,9 +506,7 @@ def hand_over(source, target):
             )
         except OSError:
             return  # a machine without cat: what the command writes from now on meets a closed pipe
-    waiter = threading.Thread(target=cat.wait)
-    waiter.daemon = True
-    waiter.start()
+    in_background(cat.wait)
 
 
 def run(channel, kill, **request):

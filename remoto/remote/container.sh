@@ -1,14 +1,24 @@
 # RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stdout and stderr.
-# It comes by stdin, of which the command gets the rest. Arguments: a word that nobody else writes; program or line; extend or replace; the folder or nothing; stdin or nothing;
-# NAME=VALUE ...; --; the command.
+# It comes by stdin, of which the command gets the rest. Arguments: a word that nobody else writes; program or line; extend
+# or replace; the folder or nothing; stdin or nothing; NAME=VALUE ...; --; the command.
 remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4 remoto_stdin=$5
 shift 5
 # a signal for the process group is for the command; this shell stays to tell of its end
-trap : TERM
+trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 echo "$remoto_mark started $$"
 echo "$remoto_mark started $$" >&2
 # what this shell says itself, such as Killed, is not the command's
 exec 3>&2 2> /dev/null
+remoto_fail() {
+  echo "$remoto_mark failed $1" >&3
+  remoto_take_the_rest_of_stdin
+  exit 127
+}
+remoto_take_the_rest_of_stdin() {
+  # podman 4.3 loses output where nobody does
+  if [ -n "$remoto_stdin" ]; then cat > /dev/null 2>&1; fi
+}
+remoto_ifs=$IFS
 if [ "$remoto_env" = replace ]; then
   # no env(1) is needed for this: export -p is a list of commands; what it takes for one inside a value is unset anyway
   set -f
@@ -23,8 +33,12 @@ if [ "$remoto_env" = replace ]; then
       *) unset "$remoto_name" ;;
     esac
   done
-  unset IFS
+  IFS=$remoto_ifs
   set +f
+fi
+# first in a shell of its own: one that refuses to set a variable, such as bash UID, ends at once
+if [ "$1" != -- ] && ! (while [ "$1" != -- ]; do export "$1" || exit; shift; done); then
+  remoto_fail variable
 fi
 while [ "$1" != -- ]; do
   export "$1"
@@ -32,14 +46,8 @@ while [ "$1" != -- ]; do
 done
 shift
 : "${PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
-remoto_take_the_rest_of_stdin() {
-  # podman 4.3 loses output where nobody does
-  if [ -n "$remoto_stdin" ]; then cat > /dev/null 2>&1; fi
-}
-if [ -n "$remoto_folder" ] && ! cd -- "$remoto_folder" 2>&3; then
-  echo "$remoto_mark failed folder" >&3
-  remoto_take_the_rest_of_stdin
-  exit 126
+if [ -n "$remoto_folder" ] && ! CDPATH= cd -- "$remoto_folder" > /dev/null 2>&3; then
+  remoto_fail folder
 fi
 if [ "$remoto_form" = line ]; then
   /bin/sh -c "$@" 2>&3 3>&-
@@ -52,24 +60,25 @@ else
       set -f
       IFS=:
       for remoto_path in $PATH; do
-        if [ -x "$remoto_path/$1" ] && [ ! -d "$remoto_path/$1" ]; then
+        if [ -x "${remoto_path:-.}/$1" ] && [ ! -d "${remoto_path:-.}/$1" ]; then
           remoto_kind=program
           break
         fi
       done
-      unset IFS
+      IFS=$remoto_ifs
       set +f
-      if [ -z "$remoto_kind" ] && command -v "$1" > /dev/null 2>&1; then remoto_kind=builtin; fi
+      case $remoto_kind$1 in
+        # a shell's own words, which are no commands
+        program*|-*|'{'|'}'|'!'|'[['|if|then|elif|else|fi|case|esac|for|while|until|do|done|in|function|select|time|coproc|remoto_*) ;;
+        *) if command -v "$1" > /dev/null 2>&1; then remoto_kind=builtin; fi ;;
+      esac
       ;;
   esac
   case $remoto_kind in
-    program) (exec "$@") 2>&3 3>&- ;;
+    # the trap of a shell that has become the program is gone; bash runs none either way
+    program) (trap 'echo "$remoto_mark failed program" >&2' EXIT; exec "$@") 2>&3 3>&- ;;
     builtin) ("$@") 2>&3 3>&- ;;
-    *)
-      echo "$remoto_mark failed program" >&3
-      remoto_take_the_rest_of_stdin
-      exit 127
-      ;;
+    *) remoto_fail program ;;
   esac
 fi
 remoto_status=$?

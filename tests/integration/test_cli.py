@@ -61,6 +61,8 @@ def test_options_for_ssh(sshd):
 def test_containers(request, backend):
     name = request.getfixturevalue({"kubernetes": "kube_shell"}.get(backend, f"{backend}_shell"))
     assert outcome("--backend", backend, name, "--", "sh", "-c", "echo $0; exit 4") == (4, "sh\n", "")
+    if backend != "kubernetes":
+        assert outcome("--backend", backend, "--user", "nobody", name, "--", "id", "-u")[1] != "0\n"
 
 
 def test_input():
@@ -94,11 +96,61 @@ def test_the_reader_that_leaves_early():
     assert (done.stdout, done.stderr) == ("1\n141\n", "")
 
 
+@pytest.mark.parametrize("data", [bytes(range(256)) * 5000, b"10%\r20%\r\nno newline"], ids=["binary", "text"])
+def test_of_a_single_host_every_byte_passes(data, tmp_path):
+    (tmp_path / "data").write_bytes(data)
+    done = subprocess.run([*REMOTO, "localhost", "--", "cat", tmp_path / "data"], capture_output=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout == data
+
+
+@pytest.mark.parametrize("hosts", [["localhost"], ["localhost", "localhost"]], ids=["one", "two"])
+def test_output_that_can_not_be_written(hosts):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*REMOTO, *hosts, "--", "echo", "x"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=50
+        )
+    assert done.returncode == 1 and done.stderr.startswith("remoto: the output can't be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-"])
+def test_streams_that_are_closed(closed):
+    line = f'exec "$@" {closed}'
+    words = [*REMOTO, "--stdin", "localhost", "--", "sh", "-c", "echo out; echo err >&2"]
+    done = subprocess.run(["sh", "-c", line, "sh", *words], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+def test_input_that_is_not_awaited():
+    program = subprocess.Popen(
+        [*REMOTO, "--stdin", "localhost", "--", "cat"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with program:
+        # from the beginning of main() on
+        wait_until(lambda: "SigCgt" in status_of(program.pid) and catches(program.pid, signal.SIGTERM))
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(20) == 143 and program.stderr.read() == b""
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return file.read()
+
+
+def catches(pid, number):
+    mask = next(line.split()[1] for line in status_of(pid).splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask, 16) & (1 << (number - 1)))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
         ["node1"],
+        ["node1", "uname", "-a"],
+        ["", "--", "true"],
+        ["--timeout", "-1", "node1", "--", "true"],
+        ["--connect-timeout", "soon", "node1", "--", "true"],
         ["node1", "--"],
         ["--parallel", "0", "a", "--", "true"],
         ["--", "true"],
@@ -109,6 +161,13 @@ def test_the_reader_that_leaves_early():
 def test_wrong_calls(arguments):
     status, _, stderr = outcome(*arguments)
     assert status == 2 and stderr.startswith("usage: remoto [options] HOST... -- COMMAND...")
+
+
+@pytest.mark.parametrize("words", [["put"], ["get", "--help"], ["--sudo", "put", "localhost", "--", "/bin/true"]])
+def test_put_and_get_are_never_hosts(words):
+    status, stdout, stderr = outcome(*words)
+    assert status == (0 if "--help" in words else 2)
+    assert (stdout + stderr).startswith("usage: remoto put" if "put" in words else "usage: remoto get")
 
 
 def test_a_backend_that_does_not_exist():
@@ -149,4 +208,5 @@ def test_the_command_ends_where_nobody_reads_or_waits(tmp_path):
 
 
 def test_what_the_terminal_can_not_show():
-    assert outcome("localhost", "--", "printf", "ä\\n", PYTHONIOENCODING="ascii") == (0, "\\xe4\n", "")
+    words = ("localhost", "localhost", "--", "printf", "ä\\n")
+    assert outcome(*words, PYTHONIOENCODING="ascii") == (0, "localhost: \\xe4\n" * 2, "")

@@ -4,13 +4,15 @@ import logging
 import os
 import shlex
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from remoto import connection
-from remoto.exc import ConnectError, ConnectionLost, ContainerError
+from remoto.exc import CommandError, ConnectError, ConnectionLost, ContainerError
 from remoto.process import check, run
 from tests.integration.leftovers import wait_until
 from tests.integration.shipped import functions
@@ -53,6 +55,87 @@ def test_no_such_container(backend):
     assert "no-such-container" in str(error) and error.stderr.splitlines()[0] in str(error)
 
 
+def test_what_the_client_says_is_not_the_commands_output(backend):
+    words = []
+    with backend(container_name="no-such-container", logger=LOGGER) as conn:
+        for function in (run, check):
+            with pytest.raises(ContainerError, match="o such container|no container with name"):
+                function(conn, ["true"], on_stdout=words.append, on_stderr=words.append)
+    assert words == []
+
+
+def test_the_command_that_was_tried(backend):
+    with backend(container_name="no-such-container", logger=LOGGER) as conn:
+        for command, last in ((["echo", "a b"], "echo 'a b'"), ("echo a # don't", "echo a # don't")):
+            with pytest.raises(ContainerError) as caught:
+                check(conn, command)
+            assert caught.value.command == [*conn.command_template(), last]
+        with pytest.raises(ContainerError) as caught:
+            check(conn, ["echo", "x" * 200_000])
+        assert caught.value.kind == "container" and len(str(caught.value)) < 2000
+
+
+def test_a_list_of_processes_has_the_command_alone(backend, container):
+    """Neither what remoto wraps around it, nor the environment."""
+    with backend(container_name=container, logger=LOGGER) as conn:
+        script = "for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $file; echo; done"
+        listing = check(conn, ["sh", "-c", script, "marker"], extend_env={"SECRET": "hunter2"}).stdout
+        assert sum("marker" in line for line in listing) == 1
+        assert not any("hunter2" in line or "remoto-" in line for line in listing)
+
+
+def test_the_shells_own_words_are_no_programs(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn:
+        for word in ("if", "{", "-v", "remoto_fail"):
+            with pytest.raises(CommandError):
+                check(conn, [word])
+        assert check(conn, ["umask"]).returncode == 0
+
+
+def test_a_program_that_can_not_be_started_after_all(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn:
+        check(conn, "printf '#!/no/such\n' > /tmp/script; chmod +x /tmp/script")
+        with pytest.raises(CommandError) as caught:
+            check(conn, ["/tmp/script"])
+        assert "/tmp/script" in caught.value.traceback
+
+
+def test_a_variable_that_the_shell_keeps_to_itself(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn:
+        run(conn, "ln -sf bash /bin/sh", stop_on_nonzero=False)
+        try:
+            with pytest.raises(CommandError) as caught:
+                check(conn, ["true"], extend_env={"UID": "1000"})
+            assert "variable" in caught.value.traceback
+            assert check(conn, ["sh", "-c", "echo $BASH_VERSION $NAME"], env={"NAME": "x"}).stdout[0].endswith(" x")
+            # a process that ignores TERM, and a daemon of another shell: the contract's hardest, with bash
+            assert check(conn, "trap '' TERM; sleep 100", timeout=0.5, kill_on_timeout=True).returncode == -1
+        finally:
+            run(conn, "ln -sf dash /bin/sh")
+
+
+def test_a_folder_in_the_search_path_of_cd(backend, container):
+    with backend(container_name=container, env={"CDPATH": "/usr"}, logger=LOGGER) as conn:
+        assert check(conn, ["pwd"], cwd="/usr/bin").stdout == ["/usr/bin"]
+        with pytest.raises(CommandError):
+            check(conn, ["pwd"], cwd="no-such-folder")
+
+
+def test_a_client_that_takes_its_time(engine, backend, tmp_path):
+    """Nothing is left behind in the container, though each start of the client takes longer than a command may take to end."""
+    client = tmp_path / "slow"
+    client.write_text(f'#!/bin/sh\nsleep 2.5\nexec {engine.executable} "$@"\n')
+    client.chmod(0o755)
+    name = engine.run("shell")
+    with backend(container_name=name, executable=str(client), logger=LOGGER) as conn:
+        command = ["sh", "-c", "trap '' TERM; echo begun; sleep 100; sleep 100"]
+        begun = []
+        assert run(conn, command, timeout=6, kill_on_timeout=True, on_stdout=begun.append) == -1
+        assert begun == ["begun"]
+    wait_until(lambda: "sleep 100" not in engine.client("exec", name, "ps"))
+    engine.remove(name)
+
+
 def test_a_container_that_is_stopped(engine, backend):
     name = engine.run("shell")
     engine.stop(name)
@@ -70,7 +153,8 @@ def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend)
 
         def work(conn=conn, function=function, started=started, caught=caught):
             try:
-                function(conn, ["sh", "-c", "echo begun; sleep 100"], on_stdout=lambda line: started.set())
+                script = "yes secret | head -n 100000; echo begun >&2; sleep 100"
+                function(conn, ["sh", "-c", script], on_stderr=lambda line: started.set())
             except RuntimeError as error:
                 caught.append(error)
 
@@ -81,6 +165,8 @@ def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend)
         thread.join(20)
         assert not thread.is_alive() and isinstance(caught[0], ConnectionLost)
         assert name in str(caught[0]) and "sleep 100" in str(caught[0])
+        # the client's words, not the command's output
+        assert "secret\n" not in caught[0].stderr and len(str(caught[0])) < 2000
         conn.exit()
         engine.remove(name)
 
@@ -158,16 +244,15 @@ def test_what_popen_takes_but_a_container_can_not_have(backend, container):
 
 
 @pytest.fixture
-def client(engine, tmp_path):
-    """The engine's client for shells that do not have its environment, as behind ssh."""
-    path = tmp_path / engine.executable
-    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in engine.environment.items())
-    path.write_text(f'#!/bin/sh\n{variables} exec {engine.executable} "$@"\n')
-    path.chmod(0o755)
-    for folder in [*tmp_path.parents][:3]:
-        folder.chmod(0o755)
-    tmp_path.chmod(0o755)
-    return str(path)
+def client(engine):
+    """The engine's client for shells that do not have its environment, as behind ssh, and for other users."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / engine.executable
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in engine.environment.items())
+        path.write_text(f'#!/bin/sh\n{variables} exec {engine.executable} "$@"\n')
+        for item in (path, path.parent):
+            item.chmod(0o755)
+        yield str(path)
 
 
 def test_a_container_on_another_machine(sshd, backend, container, client):
@@ -181,19 +266,15 @@ def test_a_container_on_another_machine(sshd, backend, container, client):
             assert remote.executable() == "/usr/bin/python3"
 
 
-def test_no_permission_for_the_engines_socket(request, sshd, users, docker, docker_python, tmp_path):
-    client = tmp_path / "docker"
-    client.write_text(f'#!/bin/sh\nDOCKER_HOST={docker.environment["DOCKER_HOST"]} exec docker "$@"\n')
-    client.chmod(0o755)
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
-    conn = connection.get("docker")("unprivileged", container_name=docker_python, executable=str(client), logger=LOGGER)
+@pytest.mark.parametrize("engine", ["docker"], indirect=True)
+def test_no_permission_for_the_engines_socket(sshd, users, docker_python, client):
+    conn = connection.get("docker")("unprivileged", container_name=docker_python, executable=client, logger=LOGGER)
     error = failure(conn)
     assert error.kind == "permission" and docker_python in str(error)
     assert "permission denied" in error.stderr
     # sudo is what helps
     with connection.get("docker")(
-        "unprivileged", container_name=docker_python, executable=str(client), sudo=True, logger=LOGGER
+        "unprivileged", container_name=docker_python, executable=client, sudo=True, logger=LOGGER
     ) as conn:
         assert check(conn, ["echo", "x"]).stdout == ["x"]
 
@@ -246,9 +327,9 @@ def test_a_pod(pods, name):
         ({"pod_name": "no-such-pod"}, "container", 'pods "no-such-pod" not found'),
         ({"pod_name": "elsewhere"}, "container", 'pods "elsewhere" not found'),
         ({"pod_name": "two", "namespace": "shop"}, "container", 'pods "two" not found'),
-        ({"pod_name": "two", "namespace": "nowhere"}, "client", 'namespaces "nowhere" not found'),
+        ({"pod_name": "two", "namespace": "nowhere"}, "container", 'namespaces "nowhere" not found'),
         ({"pod_name": "two", "container": "third"}, "container", "container third is not valid for pod two"),
-        ({"pod_name": "waiting"}, "container", "container not found"),
+        ({"pod_name": "waiting"}, "stopped", "container not found"),
         ({"pod_name": "secret"}, "permission", "forbidden"),
         ({"pod_name": "two", "context": "unreachable"}, "unreachable", "refused"),
         ({"pod_name": "two", "context": "no-such-context"}, "client", "no-such-context"),

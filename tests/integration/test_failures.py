@@ -2,9 +2,13 @@
 
 import logging
 import os
+import shlex
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
+import time
 
 import execnet
 import pytest
@@ -13,7 +17,7 @@ from execnet.gateway_bootstrap import HostNotFound
 import remoto
 from remoto.exc import ConnectError, ConnectionLost
 from remoto.gateway import ssh_argv
-from remoto.process import check, run
+from remoto.process import check, extend_env, run
 from tests.integration.leftovers import VARIABLE, children, started_with, wait_until
 
 LOGGER = logging.getLogger("remoto-test")
@@ -72,6 +76,48 @@ def test_ssh_that_stalls(sshd):
     error = failure("stall", connect_timeout=0.5)
     assert (error.kind, error.exit_status) == ("timeout", None)
     assert "0.5 seconds" in str(error)
+
+
+def shell(script):
+    """A line of shell in the place of Python."""
+    return f"sh -c {shlex.quote(script)} sh"
+
+
+def test_a_start_up_file_that_never_stops_printing(sshd):
+    error = failure("localhost", interpreter=shell("cat /dev/zero"), connect_timeout=1)
+    assert error.kind == "timeout"
+
+
+def test_a_start_up_file_that_prints_much():
+    script = 'head -c 30000000 /dev/zero | tr "\\0" x; echo; exec python3 "$@"'
+    with remoto.Connection("localhost", interpreter=shell(script), logger=logging.Logger("quiet")) as conn:
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+
+
+def test_something_else_that_writes_where_python_does():
+    """It would make nonsense of the stream: the connection ends, and says why."""
+    script = 'exec 3>&1; python3 "$@" & while read -r line; do echo "$line" >&3; done < {pipe}; wait'
+    with tempfile.TemporaryDirectory() as folder:
+        pipe = os.path.join(folder, "pipe")
+        os.mkfifo(pipe)
+        interpreter = shell(
+            script.format(pipe=pipe).replace('"$@" &', '"$@" <&4 &').replace("exec 3>&1", "exec 3>&1 4<&0")
+        )
+        with remoto.Connection("localhost", interpreter=interpreter) as conn:
+            end = in_thread(check, conn, ["sleep", "100"], kill_on_timeout=True)
+            with open(pipe, "w") as file:
+                file.write("some job of a start-up file is done\n")
+            error = end()
+            assert isinstance(error, ConnectionLost) and "some job" in str(error)
+            assert not conn.has_connection()
+
+
+def test_exit_gives_up_what_is_being_opened(sshd):
+    conn = remoto.Connection("stall", eager=False, connect_timeout=50)
+    end = in_thread(check, conn, ["true"])
+    wait_until(lambda: conn._opening)
+    conn.exit()
+    assert isinstance(end(), ConnectionLost)
 
 
 @pytest.mark.parametrize("option", ["sudo", "detect_sudo"])
@@ -218,3 +264,99 @@ def test_the_command_of_a_lost_connection(sshd, started, kill):
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
     else:
         os.kill(pid, 0)
+
+
+# a far side that does not read
+
+
+@pytest.fixture
+def stopped():
+    """A connection, and functions that stop its Python there and let it go on."""
+    with remoto.Connection("localhost") as conn:
+        pid = conn.gateway._io.popen.pid
+
+        class Stopped:
+            connection = conn
+
+            def stop(self):
+                os.kill(pid, signal.SIGSTOP)
+
+            def go_on(self):
+                os.kill(pid, signal.SIGCONT)
+
+        yield Stopped()
+        os.kill(pid, signal.SIGCONT)
+
+
+MUCH = b"x" * 20_000_000
+
+
+def test_a_timeout_holds_for_sending(stopped):
+    conn = stopped.connection
+    stopped.stop()
+    begun = time.monotonic()
+    assert check(conn, ["wc", "-c"], stdin=MUCH, timeout=0.5) == ([], [], -1)
+    assert time.monotonic() - begun < 10
+    stopped.go_on()
+    # the rest of that message goes out before this one
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
+def test_an_error_in_the_middle_of_sending(stopped, error):
+    """A signal's handler may raise anything, anywhere; half a message would make nonsense of the next."""
+    conn = stopped.connection
+
+    def interrupt(*_):
+        raise error
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        stopped.stop()
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(error):
+            check(conn, ["wc", "-c"], stdin=MUCH)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    stopped.go_on()
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+# processes
+
+
+def test_a_fork_leaves_the_connection_to_the_parent():
+    with remoto.Connection("localhost") as conn:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with conn:
+                    check(conn, ["true"])
+            except ConnectionLost as error:
+                status = 0 if "fork" in str(error) and not conn.has_connection() else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_a_program_that_ignores_the_end_of_its_children():
+    """As daemons do: what they start inherits it."""
+    script = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+import remoto
+from remoto.process import check
+with remoto.Connection("localhost") as conn:
+    print(check(conn, ["sh", "-c", "exit 7"]).returncode)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.returncode) == ("7\n", 0), done.stderr
+
+
+def test_extend_env_of_a_connection_that_is_not_open():
+    with remoto.Connection("localhost", eager=False) as conn:
+        assert "PATH" in extend_env(conn, {})["env"]
+    with pytest.raises(ConnectionLost, match="localhost"):
+        extend_env(conn, {})

@@ -29,6 +29,8 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
         (1, "sudo: python3: command not found", "interpreter"),
         (1, "remoto: Python 2.7.18 cannot run execnet 2.1.1: invalid syntax", "version"),
         (1, "something else", "other"),
+        (127, "Sessions are timed out after 10 minutes\nsh: 1: python3: not found", "interpreter"),
+        (1, "nfs: Connection refused", "other"),
         (0, "", "other"),
     ],
 )
@@ -52,8 +54,19 @@ def test_the_version_found_and_the_one_needed():
 
 
 @pytest.mark.parametrize(
-    ("argv", "kind"), [(ARGV, "client"), (["sudo", "python3"], "sudo"), (["/opt/python9"], "interpreter")]
+    ("argv", "kind"),
+    [
+        (ARGV, "client"),
+        (["/opt/bin/docker", "exec"], "client"),
+        (["sudo", "python3"], "sudo"),
+        (["python9"], "interpreter"),
+    ],
 )
 def test_a_program_that_is_not_here(argv, kind):
     error = not_started(argv, "node1", "python9", FileNotFoundError(2, "No such file or directory"))
     assert error.kind == kind and "No such file or directory" in str(error)
+
+
+def test_a_program_that_there_is_no_room_for():
+    error = not_started(["python9"], "node1", "python9", OSError(24, "Too many open files"))
+    assert error.kind == "other" and "Too many open files" in str(error) and "interpreter=" not in str(error)

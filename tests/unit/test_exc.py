@@ -1,7 +1,9 @@
 """The tree of errors, and what each carries."""
 
+import pickle
 import re
 
+import pytest
 from execnet.gateway_bootstrap import HostNotFound
 
 from remoto import exc
@@ -58,3 +60,29 @@ def test_a_failed_command():
     error = exc.CommandError("node1", "ls -a", 3)
     assert str(error) == "Failed to execute command: ls -a" and isinstance(error, RuntimeError)
     assert (error.host, error.command, error.exit_code, error.traceback) == ("node1", "ls -a", 3, "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exc.ConnectError(
+            "why", host="h", kind="refused", command=["ssh", "h"], exit_status=255, stderr="x", advice="y"
+        ),
+        exc.InvalidHostname("why", host="h"),
+        exc.ContainerError("why", host="h", kind="stopped"),
+        exc.ConnectionLost("h", "ls", "it ended", "words"),
+        exc.CommandError("h", "ls", 3, "traceback"),
+        exc.FunctionError("h", "f", "ValueError", "message", "traceback", "text"),
+        exc.ModuleMissing("h", "f", "ImportError", "message", "traceback", "text"),
+        exc.FileTransferError("put a to b", "h", [("a", "No such file"), ("b", "none")], 2),
+        exc.RsyncError({"h": OSError(1, "no")}, ["i"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_cross_from_one_process_to_another(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error) and str(copy) == str(error) and copy.args == error.args
+    assert {name: str(value) for name, value in vars(copy).items()} == {
+        name: str(value) for name, value in vars(error).items()
+    }
+    assert getattr(copy, "errno", None) == getattr(error, "errno", None)

@@ -35,3 +35,27 @@ def test_the_default_logger_leaves_a_configured_program_alone():
     assert logging.getLogger().handlers  # pytest's
     logger = basic_remote_logger("some-host")
     assert logger.name == "some-host" and logger.level == logging.NOTSET and not logger.handlers
+
+
+UNCONFIGURED = """
+import logging
+from remoto.log import basic_remote_logger
+
+application = logging.getLogger("application")
+application.addHandler(logging.StreamHandler())
+logging.getLogger("careful").setLevel(logging.ERROR)
+for name in ("node1", "node1", "careful"):
+    basic_remote_logger(name).debug("one of %s", name)
+application.warning("once")
+logging.basicConfig(format="later %(message)s", level=logging.INFO)
+basic_remote_logger("node1").info("two")
+basic_remote_logger("node1").debug("three")
+"""
+
+
+def test_the_default_logger_of_a_program_that_sets_up_logging_late():
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", UNCONFIGURED], capture_output=True, text=True, timeout=30)
+    assert done.stderr.splitlines() == ["DEBUG:node1:one of node1"] * 2 + ["once", "later two"]

@@ -30,15 +30,24 @@ def test_one_stream_alone_is_not_the_end(marks):
 
 def test_a_client_that_started_nothing(marks):
     assert marks.feed(STDERR, b"Error: no such container\n") == b""
-    assert marks.rest() == [(STDERR, b"Error: no such container\n")]
-    assert marks.outcome(125) == ["client", 125, False]
+    assert marks.rest() == []
+    assert marks.outcome(125) == ["client", 125, False, b"Error: no such container\n"]
 
 
 def test_a_client_that_ended_in_the_middle(marks):
     marks.feed(STDOUT, WORD + b" started 1\n")
     assert marks.feed(STDOUT, b"some" + WORD[:4]) == b"some"
     assert marks.rest() == [(STDOUT, WORD[:4])]
-    assert marks.outcome(137) == ["client", 137, True]
+    marks.feed(STDERR, WORD + b" started 1\n" + b"x" * 10_000 + b"\nthe end\n")
+    client, status, started, words = marks.outcome(137)
+    assert (client, status, started) == ("client", 137, True) and words.endswith(b"x\nthe end\n") and len(words) < 5000
+
+
+def test_what_looks_like_a_mark_is_output(marks):
+    marks.feed(STDOUT, WORD + b" started 1\n")
+    lines = [b" 12 sh -c " + WORD + b" program\n", WORD + b"\n", WORD + b" ended\n", b"\xff" + WORD + b" started\n"]
+    assert b"".join(marks.feed(STDOUT, line) for line in lines) + marks.held[STDOUT] == b"".join(lines)
+    assert not marks.complete() and marks.failed is None
 
 
 def test_a_program_that_is_not_there(marks):

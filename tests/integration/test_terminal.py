@@ -1,0 +1,128 @@
+"""At a terminal, where Ctrl-C is for every process in the foreground."""
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.integration.leftovers import VARIABLE, started_with, wait_until
+
+pytestmark = pytest.mark.usefixtures("sshd")
+REMOTO = [sys.executable, "-m", "remoto"]
+
+
+class Terminal:
+    """A program at a terminal of its own."""
+
+    def __init__(self, argv, environment):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(argv[0], argv, environment)
+        self.seen = b""
+
+    def wait_for(self, text, seconds=20):
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
+            assert ready, self.seen
+            self.seen += os.read(self.fd, 4096)
+
+    def interrupt(self):
+        os.write(self.fd, b"\x03")
+
+    def status(self):
+        """Its exit status; what it still has to say is taken meanwhile."""
+        deadline = time.monotonic() + 20
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = None
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.fd], [], [], 0.05)[0]:
+                try:
+                    self.seen += os.read(self.fd, 4096)
+                except OSError:
+                    continue  # it has closed its end
+
+    def close(self):
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def terminal():
+    mark = os.urandom(6).hex()
+    opened = []
+
+    def start(*argv):
+        opened.append(Terminal(argv, {**os.environ, VARIABLE: mark}))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+    wait_until(lambda: not started_with(mark))
+
+
+@pytest.mark.parametrize("stop", ["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("hosts", [["localhost"], ["node0"], ["node0", "node1"]], ids=" ".join)
+def test_the_commands_end_with_the_program(terminal, tmp_path, hosts, stop):
+    one = terminal(*REMOTO, *hosts, "--", "sh", "-c", f"echo $$ >> {tmp_path}/pids; echo begun; exec sleep 100")
+    wait_until(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == len(hosts))
+    one.wait_for(b"begun")
+    if stop == "Ctrl-C":
+        one.interrupt()
+    else:
+        os.kill(one.pid, signal.SIGTERM)
+    assert one.status() == (130 if stop == "Ctrl-C" else 143)
+    assert b"Traceback" not in one.seen
+    pids = (tmp_path / "pids").read_text().split()
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def test_a_connection_that_is_being_opened(terminal):
+    one = terminal(*REMOTO, "stall", "node0", "--", "sh", "-c", "echo begun; exec sleep 100")
+    one.wait_for(b"begun")
+    one.interrupt()
+    assert one.status() == 130
+
+
+SCRIPT = """
+import sys, time
+import remoto
+from remoto.process import check
+conn = remoto.Connection(sys.argv[1])
+try:
+    print("ready", flush=True)
+    {waiting}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+# a command can be sent the signal, though the Python that starts it does not mind
+print("status", check(conn, ["sh", "-c", "kill -INT $$"]).returncode)
+print(check(conn, ["echo", "us" + "able"]).stdout, flush=True)
+"""
+
+
+@pytest.mark.parametrize("waiting", ["time.sleep(50)", 'check(conn, ["sleep", "50"], kill_on_timeout=True)'])
+@pytest.mark.parametrize("host", ["localhost", "node0"])
+def test_a_connection_outlives_ctrl_c(terminal, host, waiting):
+    one = terminal(sys.executable, "-c", SCRIPT.format(waiting=waiting), host)
+    one.wait_for(b"ready" if "time" in waiting else b"Running command: sleep 50")
+    one.interrupt()
+    one.wait_for(b"interrupted")
+    one.wait_for(b"status -2")
+    one.wait_for(b"['usable']")
+    assert one.status() == 0
+
+
+def test_what_stalls_is_ended_with_all_that_it_started(terminal):
+    script = "import remoto; remoto.Connection('stall', connect_timeout=1)"
+    one = terminal(sys.executable, "-c", script)
+    assert one.status() == 1 and b"no answer within 1 seconds" in one.seen
