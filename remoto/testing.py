@@ -10,6 +10,7 @@ import queue
 import shutil
 import tempfile
 import threading
+import time
 import traceback
 import weakref
 from collections import deque
@@ -43,9 +44,11 @@ class Ran:
 
     #: a list of words or a string, as it was given; paths and bytes are text here
     command: Any
+    #: what it was given to read
     stdin: bytes | None = None
     #: the whole environment, where one was given
     env: dict[str, str] | None = None
+    #: what was to be added to it
     extend_env: dict[str, str] = field(default_factory=dict)
     #: what else was given for Popen: ``cwd``, ``shell``, ...
     popen: dict[str, Any] = field(default_factory=dict)
@@ -259,6 +262,7 @@ class Hosts:
         self._scripts: dict[str, Script] = {}
 
     def __getitem__(self, host: str) -> Script:
+        """The script of a host; a new one for a new name."""
         return self._scripts.setdefault(host, Script(host))
 
     def __call__(self, hostname: str, *args: Any, **kw: Any) -> Any:
@@ -327,11 +331,12 @@ class _Command:
         self._items = deque([*items, ending, EOFError()])
         self._ran = ran
         self._is_first = True
+        self._begun = time.monotonic()
 
     def receive(self, timeout: float | None = None) -> Any:
         if self._is_first and timeout is not None:
             # a check's is what is left of it by now
-            self._ran.timeout = math.ceil(timeout * 100 - 1e-6) / 100
+            self._ran.timeout = _roundest(timeout, timeout + time.monotonic() - self._begun)
         self._is_first = False
         if isinstance(self._items[0], execnet.TimeoutError) and timeout is None:
             raise Unexpected(f"a command that never ends was run without a timeout: {self._ran.command!r}")
@@ -558,6 +563,19 @@ def _taken(inbox: queue.Queue[Any], timeout: float | None) -> Any:
     if isinstance(item, BaseException):
         raise item
     return item
+
+
+def _roundest(low: float, high: float) -> float:
+    """The number between two that has the fewest digits.
+
+    >>> _roundest(6.9987, 7.0003), _roundest(0.2499, 0.2502), _roundest(1.1, 1.1)
+    (7.0, 0.25, 1.1)
+    """
+    for digits in range(6):
+        number = math.ceil(low * 10**digits - 1e-6) / 10**digits
+        if number <= high:
+            return number
+    return low
 
 
 def _absolute(path: Any) -> str:
