@@ -572,7 +572,8 @@ def _roundest(low: float, high: float) -> float:
     (7.0, 0.25, 1.1)
     """
     for digits in range(6):
-        number = math.ceil(low * 10**digits - 1e-6) / 10**digits
+        scale = 10.0**digits
+        number = math.ceil(low * scale - 1e-6) / scale
         if number <= high:
             return number
     return low
