@@ -1,63 +1,92 @@
-"""For the unit tests of programs that use remoto: a connection that answers from a script, without any other side."""
+"""For the unit tests of programs that use remoto: connections that answer from a script, without any other side."""
 
 from __future__ import annotations
 
+import errno
+import math
+import os
+import posixpath
+import queue
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Callable, NamedTuple, Union
 
 import execnet
 
+from . import connection
 from .backends import BaseConnection
-from .exc import ConnectionLost, FunctionError
-from .process import CHECK, STATUS, STDERR, STDOUT
+from .backends.modules import _ModuleExecute, _plain, _raised
+from .exc import ConnectError, RemotoError
+from .process import _SEND_ENVIRONMENT, CHECK, RUN, STATUS, STDERR, STDOUT, _argv
+from .remote import files as far_files
 
-__all__ = ["Ran", "ScriptedConnection", "Unexpected"]
+__all__ = ["Called", "Hosts", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
-Matcher = Union[str, Sequence[str], Callable[[Any], bool]]
+Word = Union[str, bytes, "os.PathLike[Any]"]
+Matcher = Union[str, Sequence[Word], Callable[[Any], bool]]
 
 
 class Unexpected(AssertionError):
-    """A command or function that the script has no answer for."""
+    """The program has asked for something that the script has no answer for."""
 
 
-class Ran(NamedTuple):
+@dataclass
+class Ran:
     """A command that was run."""
 
-    #: as it was given: a list of words, or a string
+    #: a list of words or a string, as it was given; paths and bytes are text here
     command: Any
-    stdin: bytes | None
+    #: what it was given to read
+    stdin: bytes | None = None
     #: the whole environment, where one was given
-    env: dict[str, str] | None
-    extend_env: dict[str, str]
+    env: dict[str, str] | None = None
+    #: what was to be added to it
+    extend_env: dict[str, str] = field(default_factory=dict)
     #: what else was given for Popen: ``cwd``, ``shell``, ...
-    popen: dict[str, Any]
+    popen: dict[str, Any] = field(default_factory=dict)
+    #: whether the connection had sudo on
+    sudo: bool = False
+    #: the call's, or the connection's ``global_timeout``
+    timeout: float | None = None
+    #: the call's, or the connection's own
+    kill_on_timeout: bool = False
 
 
-class ScriptedConnection(BaseConnection):
-    """A connection to nowhere. ``run``, ``check`` and ``import_module`` work with it as with a real one.
+class Called(NamedTuple):
+    """A remote function that was called."""
 
-    :param hostname: what it is called; nothing is looked up.
-    :param kw: what :class:`remoto.Connection` takes.
+    #: the module's name
+    module: str
+    function: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class Script:
+    """What a host answers, and what it was asked. ``Hosts()['node1']`` is one, and so is a :class:`ScriptedConnection`.
+
     :ivar ran: a list of :class:`Ran`, of all commands in their order.
-    :ivar calls: a list of (function's name, args, kwargs).
-
-    >>> from remoto.process import check
-    >>> conn = ScriptedConnection('node1')
-    >>> conn.on(['systemctl', 'is-active', 'chrony'], stdout='inactive\\n', exit_code=3)
-    >>> check(conn, ['systemctl', 'is-active', 'chrony'])
-    (['inactive'], [], 3)
-    >>> [ran.command for ran in conn.ran]
-    [['systemctl', 'is-active', 'chrony']]
+    :ivar calls: a list of :class:`Called`, of all remote functions in their order.
+    :ivar files: the files there, a dictionary of path and bytes: what ``put`` and ``rsync`` write and ``get`` reads. An
+        exception in the place of the bytes is a file that can't be read or written.
     """
 
-    def __init__(self, hostname: str = "node1", **kw: Any) -> None:
-        kw["eager"] = False
-        super().__init__(hostname, **kw)
+    def __init__(self, hostname: str = "node1") -> None:
         self.ran: list[Ran] = []
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self._commands: list[tuple[Matcher, deque[_Answer]]] = []
-        self._functions: dict[str, Any] = {}
+        self.calls: list[Called] = []
+        self.files: MutableMapping[str, Any] = _Files()
+        self._script_host = hostname
+        self._commands: list[tuple[Any, _Turns]] = []
+        self._functions: dict[str, _Turns] = {}
+        self._connect_error: BaseException | None = None
 
     def on(
         self,
@@ -81,17 +110,18 @@ class ScriptedConnection(BaseConnection):
         :param is_missing: there is no such program.
         """
         answer = _Answer(_bytes(stdout), _bytes(stderr), exit_code, times_out, is_lost, is_missing)
-        for matcher, answers in self._commands:
-            if matcher == command:
-                answers.append(answer)
+        matcher = command if callable(command) else _argv(command)
+        for known, turns in self._commands:
+            if known == matcher:
+                turns.answers.append(answer)
                 return
-        self._commands.append((command, deque([answer])))
+        self._commands.append((matcher, _Turns([answer])))
 
     def on_call(self, function: str, answer: Any) -> None:
-        """Give a remote function its answer.
+        """Give a remote function its answer. Answers for the same function are given in turn, the last one from then on.
 
-        :param function: its name.
-        :param answer: what it returns; an exception, which is raised; or a function, which is called in its place.
+        :param function: its name, ``exists`` or, of one module alone, ``posixpath.exists``.
+        :param answer: what it returns; an exception, which the far side raises; or a function that is called in its place.
 
         >>> import posixpath
         >>> conn = ScriptedConnection()
@@ -99,52 +129,175 @@ class ScriptedConnection(BaseConnection):
         >>> conn.import_module(posixpath).exists('/etc/hosts')
         True
         """
-        self._functions[function] = answer
+        self._functions.setdefault(function, _Turns([])).answers.append(answer)
 
-    # what remoto calls
+    def unreachable(self, error: BaseException | None = None) -> None:
+        """Let no further connection be opened.
 
-    def has_connection(self) -> bool:
-        """True until :meth:`exit`, or until it was lost."""
-        return not self._closed
+        :param error: what is raised; by default a :class:`remoto.exc.ConnectError` of the kind ``unreachable``.
+        """
+        self._connect_error = error or ConnectError(
+            "the network does not lead there", host=self._script_host, kind="unreachable"
+        )
 
-    def execute(self, function: Any, **request: Any) -> Any:
-        if self._closed:
-            raise self._is_closed()
-        args = request["args"]
-        command = args.decode() if isinstance(args, bytes) else [word.decode() for word in args]
-        given = {name: _text(value) for name, value in request["popen"].items()}
-        env = request["env"]
-        ran = Ran(command, request["stdin"], None if env is None else _texts(env), _texts(request["extend_env"]), given)
-        self.ran.append(ran)
-        answer = self._answer(command)
-        if answer.is_lost:
-            self._closed = True
-        return _Channel(answer, whole=function == CHECK)
-
-    def import_module(self, module: Any, python_executable: str | None = None, **kw: Any) -> Any:
-        self.remote_module = _Functions(self, module)
-        return self.remote_module
+    def unused(self) -> list[Any]:
+        """The commands, and the names of the functions, of the answers that nobody has asked for."""
+        everything = [*self._commands, *self._functions.items()]
+        return [asked for asked, turns in everything for _ in range(turns.given, len(turns.answers))]
 
     def _answer(self, command: Any) -> _Answer:
-        for matcher, answers in self._commands:
-            if matcher(command) if callable(matcher) else _same(matcher, command):
-                return answers.popleft() if len(answers) > 1 else answers[0]
-        raise Unexpected(f"{self.hostname}: no answer in the script for the command {command!r}")
+        for matcher, turns in self._commands:
+            if matcher(command) if callable(matcher) else matcher == command:
+                answer: _Answer = turns.next()
+                return answer
+        raise Unexpected(f"{self._script_host}: no answer in the script for the command {command!r}")
 
-    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._closed:
-            raise ConnectionLost(self.hostname, f"{name}()", "the connection is closed")
-        self.calls.append((name, args, kwargs))
-        if name not in self._functions:
-            raise Unexpected(f"{self.hostname}: no answer in the script for the function {name}()")
-        answer = self._functions[name]
-        if isinstance(answer, RuntimeError):
-            raise answer
-        if isinstance(answer, BaseException):
-            kind = type(answer).__name__
-            line = f"{kind}: {answer}"
-            raise FunctionError(self.hostname, name, kind, str(answer), line, line) from answer
-        return answer(*args, **kwargs) if callable(answer) else answer
+    def _answer_to_call(self, called: Called) -> Any:
+        self.calls.append(called)
+        for name in (f"{called.module}.{called.function}", called.function):
+            if name in self._functions:
+                return self._functions[name].next()
+        raise Unexpected(f"{self._script_host}: no answer in the script for the function {called.function}()")
+
+
+class _Scripted(BaseConnection):
+    """A connection of any backend that follows a script: all that would leave this process is answered here."""
+
+    def __init__(self, script: Script, *args: Any, **kw: Any) -> None:
+        self._script = script
+        super().__init__(*args, **kw)
+
+    def _make_gateway(self, hostname: str) -> Any:
+        if self._script._connect_error is not None:
+            raise self._script._connect_error
+        return _Gateway(self)
+
+    def _detect_sudo(self, _execnet: Any = None) -> bool:
+        return False
+
+    def _open(self, spec: str) -> Any:
+        raise Unexpected(f"{self.hostname}: nothing is opened for a scripted connection: {spec}")
+
+    def inside(self, python: str | None = None) -> Any:
+        return self._live_gateway()
+
+    def prepare_command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The command itself is answered, not the call of a container's client; what that refuses is refused."""
+        prepare = getattr(super(), "prepare_command", None)
+        if prepare is not None:
+            prepare(request)
+        return request
+
+    def execute(self, function: Any, **kw: Any) -> Any:
+        gateway = self._live_gateway()
+        if function not in (RUN, CHECK):
+            return gateway.remote_exec(function, **kw)
+        args = kw["args"]
+        ran = Ran(
+            _text(args) if isinstance(args, bytes) else [_text(word) for word in args],
+            kw["stdin"],
+            None if kw["env"] is None else _texts(kw["env"]),
+            _texts(kw["extend_env"]),
+            {name: _text(value) for name, value in kw["popen"].items()},
+            kw["sudo"],
+            kill_on_timeout=kw["kill"],
+        )
+        self._script.ran.append(ran)
+        answer = self._script._answer(ran.command)
+        if answer.is_lost:
+            gateway.exit()
+        self.channel = _Command(answer, ran, function == CHECK)
+        return self.channel
+
+    def import_module(
+        self, module: Any, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
+    ) -> Any:
+        is_json = self.remote_import_system == "json" or bool(python_executable and not self._has_python_inside)
+        if not is_json:
+            self._live_gateway()
+        self.remote_module = _Functions(self, module, is_json)
+        return self.remote_module
+
+
+class ScriptedConnection(Script, _Scripted):
+    """A connection to nowhere, and its script. All of remoto works with it as with a real one; nothing is ever opened.
+
+    :param hostname: what it is called; nothing is looked up.
+    :param kw: what :class:`remoto.Connection` takes. ``detect_sudo`` finds that the user there is root.
+
+    >>> from remoto.process import check
+    >>> conn = ScriptedConnection('node1')
+    >>> conn.on(['systemctl', 'is-active', 'chrony'], stdout='inactive\\n', exit_code=3)
+    >>> check(conn, ['systemctl', 'is-active', 'chrony'])
+    (['inactive'], [], 3)
+    >>> [ran.command for ran in conn.ran]
+    [['systemctl', 'is-active', 'chrony']]
+    """
+
+    def __init__(self, hostname: str = "node1", **kw: Any) -> None:
+        Script.__init__(self, hostname)
+        _Scripted.__init__(self, self, hostname, **kw)
+
+
+class Hosts:
+    """Put in the place of ``remoto.Connection``: each call gives a connection that follows its host's script.
+
+    ``hosts['node1']`` is the :class:`Script` of that host, under the name that the program uses; of a container or pod, it
+    is that of its name or id. All connections to a host follow the same one.
+
+    >>> hosts = Hosts()
+    >>> hosts['node1'].on(['uname'], stdout='Linux\\n')
+    >>> hosts['node2'].unreachable()
+    >>> from unittest import mock
+    >>> import remoto
+    >>> from remoto.process import check
+    >>> with mock.patch('remoto.Connection', hosts), remoto.Connection('node1') as conn:
+    ...     check(conn, ['uname']).stdout
+    ['Linux']
+    >>> hosts['node1'].unused()
+    []
+    """
+
+    def __init__(self) -> None:
+        self._scripts: dict[str, Script] = {}
+
+    def __getitem__(self, host: str) -> Script:
+        """The script of a host; a new one for a new name."""
+        return self._scripts.setdefault(host, Script(host))
+
+    def __call__(self, hostname: str, *args: Any, **kw: Any) -> Any:
+        """What :class:`remoto.Connection` takes."""
+        return self._connect(BaseConnection, hostname, *args, **kw)
+
+    def get(self, name: str | None, fallback: str | None = "ssh") -> Any:
+        """To be put in the place of :func:`remoto.connection.get`."""
+        backend = _backend(name, fallback)
+        return backend and (lambda *args, **kw: self._connect(backend, *args, **kw))
+
+    def _connect(self, backend: Any, *args: Any, **kw: Any) -> Any:
+        # one that is never opened knows what it would be called
+        unopened = backend(*args, **{**kw, "eager": False})
+        script = self[getattr(unopened, "identifier", unopened.hostname)]
+        return type(f"Scripted{backend.__name__}", (_Scripted, backend), {})(script, *args, **kw)
+
+
+# a program's test puts Hosts.get in its place
+_backend = connection.get
+
+
+class _Turns:
+    """The answers to one question, in turn."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self.answers = answers
+        self.given = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> Any:
+        with self._lock:
+            answer = self.answers[min(self.given, len(self.answers) - 1)]
+            self.given += 1
+            return answer
 
 
 class _Answer(NamedTuple):
@@ -156,36 +309,37 @@ class _Answer(NamedTuple):
     is_missing: bool
 
 
-class _Functions:
-    def __init__(self, conn: ScriptedConnection, module: Any) -> None:
-        self._conn = conn
-        self.module = module
+class _Command:
+    """The channel of a command: what the far side of :mod:`remoto.process` would send."""
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if not hasattr(self.module, name):
-            raise AttributeError(f"module {self.module.__name__} does not have attribute {name}")
-        return lambda *args, **kwargs: self._conn._call(name, args, kwargs)
-
-
-class _Channel:
-    """What the far side of :mod:`remoto.process` would send."""
-
-    def __init__(self, answer: _Answer, whole: bool) -> None:
+    def __init__(self, answer: _Answer, ran: Ran, whole: bool) -> None:
+        program = ran.command if isinstance(ran.command, str) else (ran.command or [""])[0]
+        if answer.is_missing and ran.popen.get("shell"):
+            said = f"/bin/sh: 1: {program.split(' ')[0]}: not found\n"
+            answer = answer._replace(is_missing=False, stdout=b"", stderr=_bytes(said), exit_code=127)
         ending: Any = (STATUS, answer.exit_code)
         items: list[Any] = [(STDOUT, answer.stdout), (STDERR, answer.stderr)]
         if whole:
             items, ending = [], (answer.stdout, answer.stderr, answer.exit_code)
         if answer.is_missing:
-            items, ending = [], execnet.RemoteError("FileNotFoundError: [Errno 2] No such file or directory")
+            error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+            items, ending = [], execnet.RemoteError(_traceback(error))
         elif answer.times_out:
             ending = execnet.TimeoutError("no item")
         elif answer.is_lost:
             ending = EOFError()
         self._items = deque([*items, ending, EOFError()])
+        self._ran = ran
+        self._is_first = True
+        self._begun = time.monotonic()
 
     def receive(self, timeout: float | None = None) -> Any:
-        if isinstance(self._items[0], execnet.TimeoutError) and not timeout:
-            raise Unexpected("a command that never ends was run without a timeout")
+        if self._is_first and timeout is not None:
+            # a check's is what is left of it by now
+            self._ran.timeout = _roundest(timeout, timeout + time.monotonic() - self._begun)
+        self._is_first = False
+        if isinstance(self._items[0], execnet.TimeoutError) and timeout is None:
+            raise Unexpected(f"a command that never ends was run without a timeout: {self._ran.command!r}")
         item = self._items.popleft()
         if isinstance(item, BaseException):
             raise item
@@ -198,8 +352,246 @@ class _Channel:
         """Nothing is open."""
 
 
-def _same(wanted: Any, command: Any) -> bool:
-    return bool(wanted == command if isinstance(wanted, str) else list(wanted) == command)
+class _Functions(_ModuleExecute):
+    def __init__(self, conn: _Scripted, module: Any, is_json: bool) -> None:
+        self.module = module
+        self.logger = conn.logger
+        self._conn = conn
+        self._is_json = is_json
+
+    def _place(self) -> str:
+        return self._conn.hostname
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._conn._live_gateway()
+        self._refuse(name, args, kwargs, _plain if self._is_json else execnet.dumps)
+        answer = self._conn._script._answer_to_call(Called(self.module.__name__, name, args, kwargs))
+        if isinstance(answer, type) and issubclass(answer, BaseException):
+            answer = answer()
+        try:
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer(*args, **kwargs) if callable(answer) else answer
+        except (RemotoError, AssertionError):
+            # of remoto's own, the program gets them like this; the other is the test's
+            raise
+        except Exception as error:
+            raise self._raised(name, error) from error
+
+    def _raised(self, name: str, error: Exception) -> RemotoError:
+        kind = type(error)
+        problem = {
+            "name": kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}",
+            "message": str(error),
+            "traceback": _traceback(error),
+            "missing": isinstance(error, ImportError),
+        }
+        return _raised(self._conn.hostname, name, problem, self._is_json, self.logger)
+
+
+class _Gateway:
+    """What is there in the place of execnet's."""
+
+    def __init__(self, conn: _Scripted) -> None:
+        self.remoteaddress = conn.hostname
+        self._conn = conn
+        self._is_open = True
+
+    def hasreceiver(self) -> bool:
+        return self._is_open
+
+    def exit(self) -> None:
+        self._is_open = False
+
+    def remote_exec(self, source: Any, **kw: Any) -> Any:
+        if source == _SEND_ENVIRONMENT:
+            return _Environment(self._conn.env)
+        if kw.get("module") == "files":
+            files: Any = self._conn._script.files
+            return _Transfer(self, files, kw["function"], kw["request"])
+        raise Unexpected(f"{self.remoteaddress}: no answer in the script for source that is sent: {source!r:.200}")
+
+
+class _Environment(NamedTuple):
+    variables: dict[str, str]
+
+    def receive(self, timeout: float | None = None) -> dict[str, str]:
+        return self.variables
+
+
+class _Files(MutableMapping[str, Any]):
+    """Files in a folder of this machine that stands for the ``/`` of another one."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, BaseException] = {}
+        self._folder = ""
+
+    @property
+    def folder(self) -> str:
+        if not self._folder:
+            self._folder = os.path.realpath(tempfile.mkdtemp(prefix="remoto-testing-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
+
+    def place(self, path: Any) -> str:
+        """Where it is here. No ``..`` leads out."""
+        text = os.fsdecode(path)
+        return self.folder + _absolute(text) + ("/" if text.endswith("/") else "")
+
+    def __getitem__(self, path: Any) -> Any:
+        if _absolute(path) in self.errors:
+            return self.errors[_absolute(path)]
+        try:
+            with open(self.place(path), "rb") as file:
+                return file.read()
+        except OSError:
+            raise KeyError(path) from None
+
+    def __setitem__(self, path: Any, content: Any) -> None:
+        self.errors.pop(_absolute(path), None)
+        if isinstance(content, BaseException):
+            self.errors[_absolute(path)] = content
+            return
+        os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
+        with open(self.place(path), "wb") as file:
+            file.write(_bytes(content))
+
+    def __delitem__(self, path: Any) -> None:
+        if self.errors.pop(_absolute(path), None) is None:
+            self[path]
+            os.unlink(self.place(path))
+
+    def __iter__(self) -> Iterator[str]:
+        found = [os.path.join(top, name) for top, _, names in os.walk(self.folder) for name in names]
+        return iter(sorted({*self.errors, *(path[len(self.folder) :] for path in found)}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class _Transfer:
+    """The channel of a transfer. The other end of it is the real one, in a thread, over the folder of ``files``."""
+
+    def __init__(self, gateway: _Gateway, files: _Files, function: str, request: Mapping[str, Any]) -> None:
+        self._gateway = gateway
+        self._inbox: queue.Queue[Any] = queue.Queue()
+        self._outbox: queue.Queue[Any] = queue.Queue()
+        name = "destination" if function == "put" else "source"
+        path = request[name]
+        self._root = os.fsencode(files.folder)
+        here = os.fsencode(files.place(path))
+        if function == "put":
+            # a machine has its folders
+            os.makedirs(os.path.dirname(here), exist_ok=True)
+        error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
+        work = _Fails(path, error).run if error else getattr(far_files, function)
+        self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
+        self._thread.start()
+
+    def _serve(self, work: Callable[..., Any], request: Mapping[str, Any]) -> None:
+        try:
+            work(_End(self._outbox, self._inbox, self._root), **request)
+        except ConnectionError:
+            self._gateway.exit()
+        except Exception as error:
+            self._inbox.put(execnet.RemoteError(_traceback(error)))
+        self._inbox.put(EOFError())
+
+    def receive(self, timeout: float | None = None) -> Any:
+        return _taken(self._inbox, timeout)
+
+    def send(self, item: Any) -> None:
+        self._outbox.put(item)
+
+    def waitclose(self, timeout: float | None = None) -> None:
+        self._thread.join(timeout)
+
+    def close(self) -> None:
+        self._outbox.put(EOFError())
+        self._thread.join()
+
+
+class _End:
+    """The far end of a transfer's channel."""
+
+    def __init__(self, inbox: queue.Queue[Any], outbox: queue.Queue[Any], root: bytes) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._root = root
+
+    def receive(self, timeout: float | None = None) -> Any:
+        return _taken(self._inbox, timeout)
+
+    def send(self, message: bytes) -> None:
+        kind, length = far_files.HEAD.unpack_from(message)
+        if kind == far_files.FAILED:
+            # where this machine keeps it is not the program's business
+            failure = far_files.Failure.unpack(message[far_files.HEAD.size :][:length])
+            failure.path = failure.path.replace(self._root, b"", 1)
+            message = far_files.HEAD.pack(kind, len(failure.pack())) + failure.pack()
+        self._outbox.put(message)
+
+
+class _Fails:
+    """The far end of a transfer that the script lets fail."""
+
+    def __init__(self, path: bytes, error: BaseException) -> None:
+        self._path = path
+        self._error = error
+        self.records: Any = None
+
+    def run(self, channel: Any, **request: Any) -> None:
+        error = self._error
+        if not isinstance(error, OSError) or isinstance(error, (ConnectionError, RemotoError)):
+            raise error
+        failure = far_files.Failure.of(self._path, error)
+        records = far_files.Records(channel)
+        records.write(far_files.FAILED, failure.pack())
+        records.flush()
+
+
+def _taken(inbox: queue.Queue[Any], timeout: float | None) -> Any:
+    try:
+        item = inbox.get(timeout=timeout)
+    except queue.Empty:
+        raise execnet.TimeoutError(f"no item after {timeout} seconds") from None
+    if isinstance(item, EOFError):
+        inbox.put(item)
+    if isinstance(item, BaseException):
+        raise item
+    return item
+
+
+def _roundest(low: float, high: float) -> float:
+    """The number between two that has the fewest digits.
+
+    >>> _roundest(6.9987, 7.0003), _roundest(0.2499, 0.2502), _roundest(1.1, 1.1)
+    (7.0, 0.25, 1.1)
+    """
+    for digits in range(6):
+        scale = 10.0**digits
+        number = math.ceil(low * scale - 1e-6) / scale
+        if number <= high:
+            return number
+    return low
+
+
+def _absolute(path: Any) -> str:
+    return posixpath.normpath("/" + os.fsdecode(path).lstrip("/"))
+
+
+def _touch(one: str, other: str) -> bool:
+    """Whether one of two paths is the other or below it."""
+    return posixpath.commonpath([one, other]) in (one, other)
+
+
+def _traceback(error: BaseException) -> str:
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    head = [] if error.__traceback__ else ["Traceback (most recent call last):\n"]
+    return "".join([*head, *lines])
 
 
 def _bytes(text: str | bytes) -> bytes:

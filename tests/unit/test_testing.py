@@ -1,18 +1,46 @@
-"""remoto.testing: run, check and import_module can't tell its connection from a real one."""
+"""remoto.testing: all of remoto can't tell its connections from real ones, and nothing is ever opened."""
 
 import logging
+import os
 import posixpath
+import subprocess
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from remoto.exc import CommandError, ConnectionLost, FunctionError
+import remoto
+from remoto import connection, process
+from remoto.exc import CommandError, ConnectError, ConnectionLost, FileTransferError, FunctionError
+from remoto.file_sync import get, put, rsync, rsync_conn
 from remoto.process import check, run
-from remoto.testing import Ran, ScriptedConnection, Unexpected
+from remoto.testing import Called, Hosts, Ran, ScriptedConnection, Unexpected
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch):
+    def refuse(*args, **kw):
+        raise AssertionError(f"a process was started: {args}")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(os, "fork", refuse)
 
 
 @pytest.fixture
 def conn():
     return ScriptedConnection("node1")
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    hosts = Hosts()
+    monkeypatch.setattr("remoto.Connection", hosts)
+    monkeypatch.setattr("remoto.connection.get", hosts.get)
+    monkeypatch.setattr("remoto.file_sync.Connection", hosts)
+    return hosts
+
+
+# commands
 
 
 def test_run_logs_as_ever(conn, caplog):
@@ -35,8 +63,25 @@ def test_what_was_run(conn):
     check(conn, ["env"], env={"B": "2"})
     assert conn.ran == [
         Ran("ls | wc", b"text", None, {"A": "1"}, {"shell": True, "cwd": "/tmp"}),
-        Ran(["env"], None, {"B": "2"}, {}, {}),
+        Ran(["env"], env={"B": "2"}),
     ]
+
+
+@pytest.mark.parametrize("function", [run, check])
+def test_how_it_was_run(conn, function):
+    conn.on(["service", "start"])
+    function(conn, ["service", "start"], timeout=7)
+    conn.sudo, conn.global_timeout, conn.kill_on_timeout = True, 0.25, True
+    function(conn, ["service", "start"])
+    assert [(ran.timeout, ran.kill_on_timeout, ran.sudo) for ran in conn.ran] == [(7, False, False), (0.25, True, True)]
+
+
+def test_words_that_are_paths_or_bytes(conn):
+    conn.on([Path("/bin/ls"), b"a\xff"], stdout="found\n")
+    conn.on(("echo", "b"), stdout="b\n")
+    assert check(conn, ["/bin/ls", b"a\xff"]).stdout == ["found"]
+    assert check(conn, [b"echo", Path("b")]).stdout == ["b"]
+    assert conn.ran[0].command == ["/bin/ls", "a\udcff"]
 
 
 def test_answers_in_turn(conn):
@@ -46,20 +91,28 @@ def test_answers_in_turn(conn):
 
 
 def test_failures(conn):
-    conn.on(["missing"], is_missing=True)
     conn.on(["slow"], stdout="begun\n", times_out=True)
     conn.on(["fatal"], is_lost=True)
-    with pytest.raises(CommandError):
-        run(conn, ["missing"])
     assert run(conn, ["slow"], timeout=1) == -1
-    assert check(conn, ["slow"], timeout=1) == ([], [], -1)
+    assert check(conn, ["slow"], timeout=1, kill_on_timeout=True) == ([], [], -1)
     with pytest.raises(Unexpected, match="without a timeout"):
         check(conn, ["slow"])
     with pytest.raises(ConnectionLost, match="node1"):
         check(conn, ["fatal"])
     assert not conn.has_connection()
     with pytest.raises(ConnectionLost):
-        check(conn, ["missing"])
+        check(conn, ["slow"])
+
+
+def test_a_program_that_is_not_there(conn):
+    conn.on(["nope", "x"], is_missing=True)
+    conn.on("nope x", is_missing=True)
+    with pytest.raises(CommandError, match="Failed to execute command: nope x") as raised:
+        run(conn, ["nope", "x"])
+    assert raised.value.traceback.startswith("Traceback (most recent call last):\n")
+    line = "FileNotFoundError: [Errno 2] No such file or directory: 'nope'"
+    assert check(conn, ["nope", "x"], stop_on_error=False) == ([], [line], -1)
+    assert check(conn, "nope x", shell=True) == ([], ["/bin/sh: 1: nope: not found"], 127)
 
 
 def test_what_the_script_does_not_know(conn):
@@ -67,19 +120,209 @@ def test_what_the_script_does_not_know(conn):
         run(conn, ["rm", "-rf"])
     with pytest.raises(Unexpected, match=r"exists\(\)"):
         conn.import_module(posixpath).exists("/")
+    with pytest.raises(Unexpected, match="source that is sent: 'channel"):
+        conn.execute("channel.send(1)")
+    with pytest.raises(Unexpected, match="nothing is opened"):
+        conn._open("ssh=node1//python=python3")
+
+
+def test_what_was_not_asked_for(conn):
+    conn.on(["one"])
+    conn.on(["two"])
+    conn.on(["two"])
+    conn.on_call("exists", True)
+    conn.on_call("isdir", True)
+    check(conn, ["two"])
+    conn.import_module(posixpath).isdir("/")
+    assert conn.unused() == [["one"], ["two"], "exists"]
+    check(conn, ["two"])
+    assert conn.unused() == [["one"], "exists"]
+
+
+# functions
 
 
 def test_functions(conn):
     remote = conn.import_module(posixpath)
     conn.on_call("exists", lambda path: path == "/there")
-    conn.on_call("getsize", OSError("no such file"))
-    assert remote.exists("/there") and not remote.exists("/elsewhere")
-    with pytest.raises(FunctionError, match="OSError: no such file"):
-        remote.getsize("/x")
+    assert remote.exists("/there") and not remote.exists(path="/elsewhere")
     with pytest.raises(AttributeError, match="module posixpath does not have attribute nothing"):
         remote.nothing()
-    assert conn.calls == [("exists", ("/there",), {}), ("exists", ("/elsewhere",), {}), ("getsize", ("/x",), {})]
+    assert conn.calls == [
+        Called("posixpath", "exists", ("/there",), {}),
+        Called("posixpath", "exists", (), {"path": "/elsewhere"}),
+    ]
     with conn:
         pass
     with pytest.raises(ConnectionLost):
         remote.exists("/there")
+
+
+def test_answers_of_functions_in_turn(conn):
+    remote = conn.import_module(posixpath)
+    conn.on_call("exists", False)
+    conn.on_call("exists", True)
+    conn.on_call("posixpath.isdir", "the module's own")
+    conn.on_call("isdir", "any module's")
+    assert [remote.exists("/x") for _ in range(3)] == [False, True, True]
+    assert remote.isdir("/x") == "the module's own"
+
+
+def test_the_docstring_is_logged(conn, caplog):
+    caplog.set_level(logging.DEBUG)
+    conn.on_call("exists", True)
+    conn.import_module(posixpath).exists("/x")
+    assert caplog.messages == [posixpath.exists.__doc__.split("\n")[0]]
+
+
+def raising(path):
+    raise KeyError(path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "message"),
+    [
+        (RuntimeError("no such disk"), "RuntimeError", "no such disk"),
+        (OSError, "OSError", ""),
+        (subprocess.SubprocessError("x"), "subprocess.SubprocessError", "x"),
+        (raising, "KeyError", "'/x'"),
+    ],
+)
+def test_functions_that_raise(conn, answer, name, message):
+    conn.on_call("getsize", answer)
+    with pytest.raises(FunctionError) as raised:
+        conn.import_module(posixpath).getsize("/x")
+    error = raised.value
+    assert (error.host, error.function, error.exception_name, error.message) == ("node1", "getsize", name, message)
+    assert error.traceback.startswith("Traceback (most recent call last):\n") and name in str(error)
+
+
+def test_what_is_raised_as_it_is(conn):
+    remote = conn.import_module(posixpath)
+    conn.on_call("exists", ConnectionLost("node1", "exists()", "gone"))
+    conn.on_call("exists", mock.Mock(side_effect=AssertionError("the test's own")))
+    conn.on_call("exists", ModuleNotFoundError("No module named 'yaml'"))
+    for kind in (ConnectionLost, AssertionError, ImportError):
+        with pytest.raises(kind):
+            remote.exists("/x")
+
+
+def test_arguments_that_cant_be_sent(conn):
+    conn.on_call("exists", True)
+    with pytest.raises(TypeError, match=r"argument 1 of exists\(\): object can't be sent"):
+        conn.import_module(posixpath).exists(object())
+    conn.remote_import_system = "json"
+    with pytest.raises(TypeError, match="JSON can't carry bytes"):
+        conn.import_module(posixpath).exists(b"/x")
+    assert conn.calls == []
+
+
+# files
+
+
+def test_put_and_get(conn, tmp_path):
+    put(conn, b"hello\n", "/etc/motd")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<h1>hello</h1>")
+    put(conn, tmp_path / "site", "/srv/")
+    assert conn.files == {"/etc/motd": b"hello\n", "/srv/site/index.html": b"<h1>hello</h1>"}
+    conn.files["/var/log/syslog"] = "one\n"
+    get(conn, "/var/log/syslog", tmp_path)
+    assert (tmp_path / "syslog").read_bytes() == b"one\n"
+    del conn.files["/etc/motd"]
+    assert "/etc/motd" not in conn.files and len(conn.files) == 2
+
+
+def test_rsync_conn(conn, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "index.html").write_text("hello")
+    rsync_conn(conn, tmp_path, "/srv/www")
+    rsync_conn(conn, tmp_path, "/srv/www")
+    assert caplog.messages == ["syncing file: index.html"]
+    (tmp_path / "index.html").rename(tmp_path / "other.html")
+    rsync_conn(conn, tmp_path, "/srv/www", delete=True)
+    assert conn.files == {"/srv/www/other.html": b"hello"}
+
+
+def test_files_that_fail(conn, tmp_path):
+    conn.files["/etc/motd"] = PermissionError(13, "Permission denied")
+    for transfer in (lambda: put(conn, b"x", "/etc/motd"), lambda: get(conn, "/etc/motd", tmp_path)):
+        with pytest.raises(FileTransferError, match="node1: .*/etc/motd: Permission denied") as raised:
+            transfer()
+        assert (raised.value.path, raised.value.errno) == ("/etc/motd", 13)
+    with pytest.raises(FileTransferError) as raised:
+        get(conn, "/nope", tmp_path)
+    assert (raised.value.path, raised.value.reason) == ("/nope", "No such file or directory")
+    conn.files["/etc/motd"] = ConnectionError()
+    with pytest.raises(ConnectionLost):
+        put(conn, b"x", "/etc/motd")
+    assert not conn.has_connection()
+
+
+def test_no_path_leads_out(conn):
+    conn.files["/../../etc/motd"] = b"x"
+    assert list(conn.files) == ["/etc/motd"]
+
+
+# connections
+
+
+def test_what_programs_ask_of_a_connection(conn):
+    assert conn.gateway.hasreceiver() and conn.has_connection()
+    assert process.extend_env(conn, {})["env"]["PATH"].split(":")[0] == "/usr/local/bin"
+    lazy = ScriptedConnection("node1", eager=False)
+    assert not lazy.has_connection()
+    lazy.on(["true"])
+    assert check(lazy, ["true"]).returncode == 0 and lazy.has_connection()
+
+
+def test_hosts(hosts):
+    hosts["node1"].on(["uname"], stdout="Linux\n")
+    for _ in range(2):
+        with remoto.Connection("node1", sudo=True) as conn:
+            assert check(conn, ["uname"]).stdout == ["Linux"]
+            assert not conn.remote_module
+    assert [ran.sudo for ran in hosts["node1"].ran] == [True, True]
+    with pytest.raises(ConnectionLost):
+        check(conn, ["uname"])
+    with pytest.raises(ValueError, match="a hostname can't begin with a dash"):
+        remoto.Connection("-oProxyCommand=x")
+
+
+def test_hosts_that_are_unreachable(hosts):
+    hosts["node1"].unreachable()
+    hosts["node2"].unreachable(ConnectError("nothing listens there", host="node2", kind="refused"))
+    with pytest.raises(OSError, match="cannot connect to node1: the network does not lead there"):
+        remoto.Connection("node1")
+    lazy = remoto.Connection("node2", eager=False)
+    with pytest.raises(ConnectError) as raised:
+        check(lazy, ["true"])
+    assert raised.value.kind == "refused"
+
+
+def test_containers(hosts, caplog):
+    caplog.set_level(logging.INFO)
+    hosts["web"].on(["cat", "/etc/hostname"], stdout="web\n")
+    web = connection.get("docker")("node1", container_name="web", user="app")
+    assert check(web, ["cat", "/etc/hostname"], cwd="/tmp").stdout == ["web"]
+    assert caplog.messages == ["Running command: docker exec -i -u app web /bin/sh -c cat /etc/hostname"]
+    assert hosts["web"].ran == [Ran(["cat", "/etc/hostname"], popen={"cwd": "/tmp"})]
+    assert isinstance(web, connection.docker.DockerConnection) and web.hostname == "node1"
+    with pytest.raises(TypeError, match="umask"):
+        check(web, ["cat", "/etc/hostname"], umask=0)
+    put(web, b"x", "/etc/x")
+    hosts["web"].on_call("exists", True)
+    assert web.import_module(posixpath).exists("/etc/x")
+    assert hosts["web"].files == {"/etc/x": b"x"}
+    pod = connection.get("k8s")("web-0", namespace="shop")
+    assert pod.namespace == "shop" and hosts["web-0"].ran == []
+    assert connection.get("local")().hostname == "localhost"
+    assert connection.get("baremetal", fallback=None) is None
+
+
+def test_rsync(hosts, tmp_path):
+    (tmp_path / "index.html").write_text("hello")
+    hosts["node3"].unreachable()
+    with pytest.raises(OSError, match="1 of 3 hosts"):
+        rsync(["node1", "node2", "node3"], tmp_path, "/srv/www")
+    assert hosts["node1"].files == hosts["node2"].files == {"/srv/www/index.html": b"hello"}
