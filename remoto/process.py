@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import time
@@ -318,10 +319,10 @@ class Call:
 
     def answer(self, text: bool) -> tuple[Any, Any, int]:
         """The one answer of a check; blocks come before it where the output is long."""
-        deadline = self._deadline()
+        left = self._time_left()
         outputs = {STDOUT: _Output(text), STDERR: _Output(text)}
         while True:
-            answer = self._receive(self.timeout, deadline)
+            answer = self._receive(next(left))
             if len(answer) != 2:
                 break
             name, data = answer
@@ -337,10 +338,10 @@ class Call:
 
         :param until_result: the timeout is for all of it, not for a silence.
         """
-        deadline = self._deadline() if until_result else None
+        left = self._time_left() if until_result else itertools.repeat(self.timeout)
         while True:
             try:
-                name, data = self._receive(self.timeout, deadline)
+                name, data = self._receive(next(left))
             except (execnet.TimeoutError, ConnectionLost):
                 for name, receiver in receivers.items():
                     receiver(parts[name].end())
@@ -417,8 +418,12 @@ class Call:
             raise ConnectionLost(self.host, self.text, what, "\n".join(lines[-LAST_WORDS:]))
         raise self.conn.client_failure(self.argv, client_status, lines)
 
-    def _deadline(self) -> float | None:
-        return time.monotonic() + self.timeout if self.timeout else None
+    def _time_left(self) -> Iterator[float | None]:
+        """The whole timeout, and from then on what is left of it."""
+        begun = time.monotonic()
+        yield self.timeout
+        while True:
+            yield None if self.timeout is None else max(0.0, begun + self.timeout - time.monotonic())
 
     def _acknowledge(self, size: int) -> None:
         self._unacknowledged += size
@@ -426,9 +431,7 @@ class Call:
             self._send(self._unacknowledged)
             self._unacknowledged = 0
 
-    def _receive(self, timeout: float | None, deadline: float | None = None) -> Any:
-        if deadline is not None:
-            timeout = max(0.0, deadline - time.monotonic())
+    def _receive(self, timeout: float | None) -> Any:
         try:
             return self.channel.receive(timeout)
         except execnet.TimeoutError:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
-import posixpath
-import queue
-import shutil
-import tempfile
 import threading
-import time
-import traceback
-import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Callable, NamedTuple, Union
@@ -26,7 +18,7 @@ from .backends import BaseConnection
 from .backends.modules import _ModuleExecute, _plain, _raised
 from .exc import ConnectError, RemotoError
 from .process import _SEND_ENVIRONMENT, CHECK, RUN, STATUS, STDERR, STDOUT, _argv
-from .remote import files as far_files
+from .testing_files import Files, Transfer, as_bytes, traceback_of
 
 __all__ = ["Called", "Hosts", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
@@ -82,7 +74,7 @@ class Script:
     def __init__(self, hostname: str = "node1") -> None:
         self.ran: list[Ran] = []
         self.calls: list[Called] = []
-        self.files: MutableMapping[str, Any] = _Files()
+        self.files: MutableMapping[str, Any] = Files()
         self._script_host = hostname
         self._commands: list[tuple[Any, _Turns]] = []
         self._functions: dict[str, _Turns] = {}
@@ -109,7 +101,7 @@ class Script:
         :param is_lost: it writes that, and then the connection ends.
         :param is_missing: there is no such program.
         """
-        answer = _Answer(_bytes(stdout), _bytes(stderr), exit_code, times_out, is_lost, is_missing)
+        answer = _Answer(as_bytes(stdout), as_bytes(stderr), exit_code, times_out, is_lost, is_missing)
         matcher = command if callable(command) else _argv(command)
         for known, turns in self._commands:
             if known == matcher:
@@ -316,14 +308,14 @@ class _Command:
         program = ran.command if isinstance(ran.command, str) else (ran.command or [""])[0]
         if answer.is_missing and ran.popen.get("shell"):
             said = f"/bin/sh: 1: {program.split(' ')[0]}: not found\n"
-            answer = answer._replace(is_missing=False, stdout=b"", stderr=_bytes(said), exit_code=127)
+            answer = answer._replace(is_missing=False, stdout=b"", stderr=as_bytes(said), exit_code=127)
         ending: Any = (STATUS, answer.exit_code)
         items: list[Any] = [(STDOUT, answer.stdout), (STDERR, answer.stderr)]
         if whole:
             items, ending = [], (answer.stdout, answer.stderr, answer.exit_code)
         if answer.is_missing:
             error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
-            items, ending = [], execnet.RemoteError(_traceback(error))
+            items, ending = [], execnet.RemoteError(traceback_of(error))
         elif answer.times_out:
             ending = execnet.TimeoutError("no item")
         elif answer.is_lost:
@@ -331,12 +323,10 @@ class _Command:
         self._items = deque([*items, ending, EOFError()])
         self._ran = ran
         self._is_first = True
-        self._begun = time.monotonic()
 
     def receive(self, timeout: float | None = None) -> Any:
-        if self._is_first and timeout is not None:
-            # a check's is what is left of it by now
-            self._ran.timeout = _roundest(timeout, timeout + time.monotonic() - self._begun)
+        if self._is_first:
+            self._ran.timeout = timeout
         self._is_first = False
         if isinstance(self._items[0], execnet.TimeoutError) and timeout is None:
             raise Unexpected(f"a command that never ends was run without a timeout: {self._ran.command!r}")
@@ -383,7 +373,7 @@ class _Functions(_ModuleExecute):
         problem = {
             "name": kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}",
             "message": str(error),
-            "traceback": _traceback(error),
+            "traceback": traceback_of(error),
             "missing": isinstance(error, ImportError),
         }
         return _raised(self._conn.hostname, name, problem, self._is_json, self.logger)
@@ -408,7 +398,7 @@ class _Gateway:
             return _Environment(self._conn.env)
         if kw.get("module") == "files":
             files: Any = self._conn._script.files
-            return _Transfer(self, files, kw["function"], kw["request"])
+            return Transfer(self, files, kw["function"], kw["request"])
         raise Unexpected(f"{self.remoteaddress}: no answer in the script for source that is sent: {source!r:.200}")
 
 
@@ -417,185 +407,6 @@ class _Environment(NamedTuple):
 
     def receive(self, timeout: float | None = None) -> dict[str, str]:
         return self.variables
-
-
-class _Files(MutableMapping[str, Any]):
-    """Files in a folder of this machine that stands for the ``/`` of another one."""
-
-    def __init__(self) -> None:
-        self.errors: dict[str, BaseException] = {}
-        self._folder = ""
-
-    @property
-    def folder(self) -> str:
-        if not self._folder:
-            self._folder = os.path.realpath(tempfile.mkdtemp(prefix="remoto-testing-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
-
-    def place(self, path: Any) -> str:
-        """Where it is here. No ``..`` leads out."""
-        text = os.fsdecode(path)
-        return self.folder + _absolute(text) + ("/" if text.endswith("/") else "")
-
-    def __getitem__(self, path: Any) -> Any:
-        if _absolute(path) in self.errors:
-            return self.errors[_absolute(path)]
-        try:
-            with open(self.place(path), "rb") as file:
-                return file.read()
-        except OSError:
-            raise KeyError(path) from None
-
-    def __setitem__(self, path: Any, content: Any) -> None:
-        self.errors.pop(_absolute(path), None)
-        if isinstance(content, BaseException):
-            self.errors[_absolute(path)] = content
-            return
-        os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
-        with open(self.place(path), "wb") as file:
-            file.write(_bytes(content))
-
-    def __delitem__(self, path: Any) -> None:
-        if self.errors.pop(_absolute(path), None) is None:
-            self[path]
-            os.unlink(self.place(path))
-
-    def __iter__(self) -> Iterator[str]:
-        found = [os.path.join(top, name) for top, _, names in os.walk(self.folder) for name in names]
-        return iter(sorted({*self.errors, *(path[len(self.folder) :] for path in found)}))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-class _Transfer:
-    """The channel of a transfer. The other end of it is the real one, in a thread, over the folder of ``files``."""
-
-    def __init__(self, gateway: _Gateway, files: _Files, function: str, request: Mapping[str, Any]) -> None:
-        self._gateway = gateway
-        self._inbox: queue.Queue[Any] = queue.Queue()
-        self._outbox: queue.Queue[Any] = queue.Queue()
-        name = "destination" if function == "put" else "source"
-        path = request[name]
-        self._root = os.fsencode(files.folder)
-        here = os.fsencode(files.place(path))
-        if function == "put":
-            # a machine has its folders
-            os.makedirs(os.path.dirname(here), exist_ok=True)
-        error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
-        work = _Fails(path, error).run if error else getattr(far_files, function)
-        self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
-        self._thread.start()
-
-    def _serve(self, work: Callable[..., Any], request: Mapping[str, Any]) -> None:
-        try:
-            work(_End(self._outbox, self._inbox, self._root), **request)
-        except ConnectionError:
-            self._gateway.exit()
-        except Exception as error:
-            self._inbox.put(execnet.RemoteError(_traceback(error)))
-        self._inbox.put(EOFError())
-
-    def receive(self, timeout: float | None = None) -> Any:
-        return _taken(self._inbox, timeout)
-
-    def send(self, item: Any) -> None:
-        self._outbox.put(item)
-
-    def waitclose(self, timeout: float | None = None) -> None:
-        self._thread.join(timeout)
-
-    def close(self) -> None:
-        self._outbox.put(EOFError())
-        self._thread.join()
-
-
-class _End:
-    """The far end of a transfer's channel."""
-
-    def __init__(self, inbox: queue.Queue[Any], outbox: queue.Queue[Any], root: bytes) -> None:
-        self._inbox = inbox
-        self._outbox = outbox
-        self._root = root
-
-    def receive(self, timeout: float | None = None) -> Any:
-        return _taken(self._inbox, timeout)
-
-    def send(self, message: bytes) -> None:
-        kind, length = far_files.HEAD.unpack_from(message)
-        if kind == far_files.FAILED:
-            # where this machine keeps it is not the program's business
-            failure = far_files.Failure.unpack(message[far_files.HEAD.size :][:length])
-            failure.path = failure.path.replace(self._root, b"", 1)
-            message = far_files.HEAD.pack(kind, len(failure.pack())) + failure.pack()
-        self._outbox.put(message)
-
-
-class _Fails:
-    """The far end of a transfer that the script lets fail."""
-
-    def __init__(self, path: bytes, error: BaseException) -> None:
-        self._path = path
-        self._error = error
-        self.records: Any = None
-
-    def run(self, channel: Any, **request: Any) -> None:
-        error = self._error
-        if not isinstance(error, OSError) or isinstance(error, (ConnectionError, RemotoError)):
-            raise error
-        failure = far_files.Failure.of(self._path, error)
-        records = far_files.Records(channel)
-        records.write(far_files.FAILED, failure.pack())
-        records.flush()
-
-
-def _taken(inbox: queue.Queue[Any], timeout: float | None) -> Any:
-    try:
-        item = inbox.get(timeout=timeout)
-    except queue.Empty:
-        raise execnet.TimeoutError(f"no item after {timeout} seconds") from None
-    if isinstance(item, EOFError):
-        inbox.put(item)
-    if isinstance(item, BaseException):
-        raise item
-    return item
-
-
-def _roundest(low: float, high: float) -> float:
-    """The number between two that has the fewest digits.
-
-    >>> _roundest(6.9987, 7.0003), _roundest(0.2499, 0.2502), _roundest(1.1, 1.1)
-    (7.0, 0.25, 1.1)
-    """
-    for digits in range(6):
-        scale = 10.0**digits
-        number = math.ceil(low * scale - 1e-6) / scale
-        if number <= high:
-            return number
-    return low
-
-
-def _absolute(path: Any) -> str:
-    return posixpath.normpath("/" + os.fsdecode(path).lstrip("/"))
-
-
-def _touch(one: str, other: str) -> bool:
-    """Whether one of two paths is the other or below it."""
-    return posixpath.commonpath([one, other]) in (one, other)
-
-
-def _traceback(error: BaseException) -> str:
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    head = [] if error.__traceback__ else ["Traceback (most recent call last):\n"]
-    return "".join([*head, *lines])
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
 def _text(value: Any) -> Any:

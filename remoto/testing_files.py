@@ -1,0 +1,184 @@
+"""The files of :mod:`remoto.testing`: put, get and rsync over a folder of this machine that stands for another machine."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import queue
+import shutil
+import tempfile
+import threading
+import traceback
+import weakref
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Callable
+
+import execnet
+
+from .exc import RemotoError
+from .remote import files as far_files
+
+
+class Files(MutableMapping[str, Any]):
+    """Files in a folder of this machine that stands for the ``/`` of another one."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, BaseException] = {}
+        self._folder = ""
+
+    @property
+    def folder(self) -> str:
+        if not self._folder:
+            self._folder = os.path.realpath(tempfile.mkdtemp(prefix="remoto-testing-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
+
+    def place(self, path: Any) -> str:
+        """Where it is here. No ``..`` leads out."""
+        text = os.fsdecode(path)
+        return self.folder + _absolute(text) + ("/" if text.endswith("/") else "")
+
+    def __getitem__(self, path: Any) -> Any:
+        if _absolute(path) in self.errors:
+            return self.errors[_absolute(path)]
+        try:
+            with open(self.place(path), "rb") as file:
+                return file.read()
+        except OSError:
+            raise KeyError(path) from None
+
+    def __setitem__(self, path: Any, content: Any) -> None:
+        self.errors.pop(_absolute(path), None)
+        if isinstance(content, BaseException):
+            self.errors[_absolute(path)] = content
+            return
+        os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
+        with open(self.place(path), "wb") as file:
+            file.write(as_bytes(content))
+
+    def __delitem__(self, path: Any) -> None:
+        if self.errors.pop(_absolute(path), None) is None:
+            self[path]
+            os.unlink(self.place(path))
+
+    def __iter__(self) -> Iterator[str]:
+        found = [os.path.join(top, name) for top, _, names in os.walk(self.folder) for name in names]
+        return iter(sorted({*self.errors, *(path[len(self.folder) :] for path in found)}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Transfer:
+    """The channel of a transfer. The other end of it is the real one, in a thread, over the folder of ``files``."""
+
+    def __init__(self, gateway: Any, files: Files, function: str, request: Mapping[str, Any]) -> None:
+        self._gateway = gateway
+        self._inbox: queue.Queue[Any] = queue.Queue()
+        self._outbox: queue.Queue[Any] = queue.Queue()
+        name = "destination" if function == "put" else "source"
+        path = request[name]
+        self._root = os.fsencode(files.folder)
+        here = os.fsencode(files.place(path))
+        if function == "put":
+            # a machine has its folders
+            os.makedirs(os.path.dirname(here), exist_ok=True)
+        error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
+        work = _Fails(path, error).run if error else getattr(far_files, function)
+        self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
+        self._thread.start()
+
+    def _serve(self, work: Callable[..., Any], request: Mapping[str, Any]) -> None:
+        try:
+            work(_FarEnd(self._outbox, self._inbox, self._root), **request)
+        except ConnectionError:
+            self._gateway.exit()
+        except Exception as error:
+            self._inbox.put(execnet.RemoteError(traceback_of(error)))
+        self._inbox.put(EOFError())
+
+    def receive(self, timeout: float | None = None) -> Any:
+        return _taken(self._inbox, timeout)
+
+    def send(self, item: Any) -> None:
+        self._outbox.put(item)
+
+    def waitclose(self, timeout: float | None = None) -> None:
+        self._thread.join(timeout)
+
+    def close(self) -> None:
+        self._outbox.put(EOFError())
+        self._thread.join()
+
+
+class _FarEnd:
+    """The far end of a transfer's channel."""
+
+    def __init__(self, inbox: queue.Queue[Any], outbox: queue.Queue[Any], root: bytes) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+        self._root = root
+
+    def receive(self, timeout: float | None = None) -> Any:
+        return _taken(self._inbox, timeout)
+
+    def send(self, message: bytes) -> None:
+        kind, length = far_files.HEAD.unpack_from(message)
+        if kind == far_files.FAILED:
+            # where this machine keeps it is not the program's business
+            failure = far_files.Failure.unpack(message[far_files.HEAD.size :][:length])
+            failure.path = failure.path.replace(self._root, b"", 1)
+            message = far_files.HEAD.pack(kind, len(failure.pack())) + failure.pack()
+        self._outbox.put(message)
+
+
+class _Fails:
+    """The far end of a transfer that the script lets fail."""
+
+    def __init__(self, path: bytes, error: BaseException) -> None:
+        self._path = path
+        self._error = error
+        self.records: Any = None
+
+    def run(self, channel: Any, **request: Any) -> None:
+        error = self._error
+        if not isinstance(error, OSError) or isinstance(error, (ConnectionError, RemotoError)):
+            raise error
+        failure = far_files.Failure.of(self._path, error)
+        records = far_files.Records(channel)
+        records.write(far_files.FAILED, failure.pack())
+        records.flush()
+
+
+def _taken(inbox: queue.Queue[Any], timeout: float | None) -> Any:
+    try:
+        item = inbox.get(timeout=timeout)
+    except queue.Empty:
+        raise execnet.TimeoutError(f"no item after {timeout} seconds") from None
+    if isinstance(item, EOFError):
+        inbox.put(item)
+    if isinstance(item, BaseException):
+        raise item
+    return item
+
+
+def _absolute(path: Any) -> str:
+    return posixpath.normpath("/" + os.fsdecode(path).lstrip("/"))
+
+
+def _touch(one: str, other: str) -> bool:
+    """Whether one of two paths is the other or below it."""
+    return posixpath.commonpath([one, other]) in (one, other)
+
+
+def traceback_of(error: BaseException) -> str:
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    head = [] if error.__traceback__ else ["Traceback (most recent call last):\n"]
+    return "".join([*head, *lines])
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
