@@ -31,3 +31,7 @@ def __getattr__(name: str) -> typing.Any:
         module = importlib.import_module(f"{__name__}.file_sync")
         return module if name == "file_sync" else module.rsync
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

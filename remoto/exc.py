@@ -111,7 +111,7 @@ class InvalidHostname(ConnectError, ValueError):
 class ContainerError(ConnectError, RuntimeError):
     """The client of a container failed: no such container, stopped, no permission, no engine, ...
 
-    Its ``kind`` may also be ``container``, ``stopped`` or ``shell``; ``host`` names the container.
+    Its ``kind`` may also be ``container``, ``stopped``, ``user`` or ``shell``; ``host`` names the container.
     """
 
 

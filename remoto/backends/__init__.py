@@ -297,7 +297,11 @@ class BaseConnection:
     _has_python_inside = False
 
     def inside(self, python: str | None = None) -> Any:
-        """The gateway whose Python runs where commands run; connects first where that has not been done."""
+        """The gateway whose Python runs where commands run; connects first where that has not been done.
+
+        :param python: in a container, its Python; by default the one that :func:`get_python_executable` finds.
+        :raises ConnectError: also an OSError: it could not be opened, for instance because a container has no Python.
+        """
         return self._live_gateway()
 
 

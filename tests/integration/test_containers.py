@@ -210,6 +210,43 @@ def test_a_client_that_is_not_installed(backend, container):
                 conn.import_module(functions).same(1)
 
 
+def test_a_python_that_is_not_in_the_container(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn:
+        for system in ("json", "legacy"):
+            conn.remote_import_system = system
+            with pytest.raises(RuntimeError) as caught:
+                conn.import_module(functions, "/opt/python9").same(1)
+        assert isinstance(caught.value, ContainerError) and caught.value.kind == "interpreter"
+        assert "/opt/python9" in caught.value.stderr and container in str(caught.value)
+
+
+def test_a_user_that_is_not_in_the_container(backend, container):
+    error = failure(backend(container_name=container, user="nobody-there", logger=LOGGER))
+    assert error.kind == "user" and "nobody-there" in error.stderr
+
+
+def test_exit_gives_up_what_is_being_opened_inside(backend, container, tmp_path):
+    client = tmp_path / "stalls"
+    client.write_text("#!/bin/sh\nexec sleep 100\n")
+    client.chmod(0o755)
+    conn = backend(container_name=container, executable=str(client), logger=LOGGER)
+    conn.remote_import_system = "legacy"
+    caught = []
+
+    def work():
+        try:
+            conn.import_module(functions, "/usr/bin/python3").same(1)
+        except ConnectionLost as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: conn._opening)
+    conn.exit()
+    thread.join(20)
+    assert caught and not thread.is_alive()
+
+
 def test_a_container_without_a_shell(backend, engine, tmp_path):
     """The image has a shell, so it is taken away."""
     name = engine.run("shell")

@@ -59,6 +59,7 @@ def test_what_import_remoto_gives():
 @pytest.mark.parametrize("module", [remoto, backends, connection, exc, process], ids=lambda module: module.__name__)
 def test_every_exported_name_is_there(module):
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    assert set(module.__all__) <= set(dir(module))
 
 
 def test_execnets_own_errors():

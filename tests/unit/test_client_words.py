@@ -1,0 +1,45 @@
+"""What the words of docker, podman, kubectl and oc mean; the real ones are in tests/integration/test_containers.py."""
+
+import pytest
+
+from remoto.backends.containers import diagnosed
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("container", "Error response from daemon: No such container: x"),
+        ("container", 'Error: no container with name or ID "x" found: no such container'),
+        ("container", 'Error from server (NotFound): pods "x" not found'),
+        ("container", 'Error from server (NotFound): namespaces "x" not found'),
+        ("container", "Error from server (BadRequest): container third is not valid for pod two"),
+        ("stopped", "Error response from daemon: container 0123 is not running"),
+        ("stopped", "Error response from daemon: Container 0123 is restarting, wait until the container is running"),
+        ("stopped", "Error response from daemon: Container 0123 is paused, unpause the container before exec"),
+        ("stopped", "Error: can only create exec sessions on running containers: container state improper"),
+        ("stopped", "error: cannot exec into a container in a completed pod; current phase is Succeeded"),
+        ("stopped", 'error: Internal error occurred: unable to upgrade connection: container not found ("main")'),
+        ("stopped", "Error from server (BadRequest): pod web-0 does not have a host assigned"),
+        ("user", "unable to find user nobody-there: no matching entries in passwd file"),
+        ("permission", "permission denied while trying to connect to the Docker daemon socket at unix:///x.sock: ..."),
+        ("permission", 'Error from server (Forbidden): pods "x" is forbidden: User "a" cannot create resource'),
+        ("permission", "error: You must be logged in to the server (Unauthorized)"),
+        ("unreachable", "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?"),
+        ("unreachable", "failed to connect to the docker API at unix:///x.sock: no such file or directory"),
+        ("unreachable", "Cannot connect to Podman.\nError: unable to connect to Podman socket: no such file or directory"),
+        ("unreachable", "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?"),
+        ("unreachable", "Unable to connect to the server: dial tcp: lookup nope: no such host"),
+        ("unreachable", "Error from server: error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused"),
+        ("client", 'error: context "x" does not exist'),
+        ("client", "error: stat /no/such/file: no such file or directory"),
+        ("client", "unable to resolve docker endpoint: open /root/.docker/ca.pem: no such file or directory"),
+        ("client", "error: unable to read client-cert /x.crt for y due to open /x.crt: no such file or directory"),
+        ("shell", 'OCI runtime exec failed: exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown'),
+        ("shell", "Error: crun: executable file `/bin/sh` not found in $PATH: No such file or directory"),
+        ("interpreter", 'OCI runtime exec failed: exec: "python9": executable file not found in $PATH: unknown'),
+        ("other", 'OCI runtime exec failed: chdir to cwd ("/gone") set in config.json failed: no such file or directory'),
+        ("other", "something that nobody has seen yet: no such file or directory"),
+    ],
+)
+def test_kinds(kind, words):
+    assert diagnosed(words)[0] == kind
