@@ -79,6 +79,13 @@ def test_extend_env_adds(conn):
     assert "/usr/bin" in lines[2].split(":")
 
 
+def test_path_keeps_all_it_has(connect):
+    path = check(connect(env={"PATH": "/first:/usr/bin:/last"}), ["/bin/sh", "-c", "echo $PATH"]).stdout[0].split(":")
+    assert path[:3] == ["/first", "/usr/bin", "/last"]
+    if not connect.in_container:
+        assert path[3:] == ["/usr/local/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
+
+
 def test_env_replaces(connect):
     conn = connect(env={"OF_CONNECTION": "1"})
     lines = check(conn, ["env"], env={"ONLY": "this", "PATH": "/usr/bin:/bin"}).stdout
@@ -127,6 +134,11 @@ def test_output_written_right_before_the_end(connect):
         lines = []
         run(conn, sh(f"echo out {number}; echo err {number} >&2"), on_stdout=lines.append, on_stderr=lines.append)
         assert sorted(lines) == [f"err {number}", f"out {number}"]
+
+
+def test_output_of_a_process_that_outlives_its_shell_for_a_moment(connect):
+    if not connect.in_container:
+        assert check(connect(), ["bash", "-c", "echo hi > >(sleep 0.02; cat)"]).stdout == ["hi"]
 
 
 def test_output_that_is_not_utf8(conn, logged):

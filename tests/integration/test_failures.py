@@ -112,6 +112,14 @@ def test_something_else_that_writes_where_python_does():
             assert not conn.has_connection()
 
 
+def test_what_the_carrier_says_later_is_a_warning(tmp_path, logged):
+    os.mkfifo(tmp_path / "pipe")
+    script = f'(read -r line < {tmp_path}/pipe; echo "$line" >&2) & exec python3 "$@"'
+    with remoto.Connection("localhost", interpreter=shell(script), logger=LOGGER):
+        (tmp_path / "pipe").write_text("the line is bad\n")
+        wait_until(lambda: "the line is bad" in logged.texts("WARNING"))
+
+
 def test_exit_gives_up_what_is_being_opened(sshd):
     conn = remoto.Connection("stall", eager=False, connect_timeout=50)
     end = in_thread(check, conn, ["true"])
@@ -285,7 +293,8 @@ def stopped():
                 os.kill(pid, signal.SIGCONT)
 
         yield Stopped()
-        os.kill(pid, signal.SIGCONT)
+        if conn.gateway._io.popen.returncode is None:
+            os.kill(pid, signal.SIGCONT)
 
 
 MUCH = b"x" * 20_000_000
@@ -300,6 +309,15 @@ def test_a_timeout_holds_for_sending(stopped):
     stopped.go_on()
     # the rest of that message goes out before this one
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_exit_does_not_wait_for_it(stopped):
+    conn = stopped.connection
+    stopped.stop()
+    check(conn, ["wc", "-c"], stdin=MUCH, timeout=0.2)  # now there is no room for another message
+    process = conn.gateway._io.popen
+    conn.exit()
+    assert process.returncode is not None and not conn.has_connection()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
