@@ -56,7 +56,7 @@ COUNTED = "node1"
 HOST, SLOW, NAME = ("connection", "node0"), ("connection", "slow"), ("name", "node0")
 ROUND_TRIP = "an execnet round trip of the same"
 MEMORY = "  memory, with the largest child"
-FRESH_INSIDE = "a function in a fresh Python in it"
+FRESH_INSIDE = "a function in a container, in a fresh Python"
 
 
 def works(sizes, container):
@@ -157,7 +157,7 @@ def works(sizes, container):
         Work(
             "call_inside",
             inside,
-            [Figure("a function in it", "seconds", ROUND_TRIP, lambda of: 0.01 * of[FRESH_INSIDE])],
+            [Figure("a function in a container", "seconds", ROUND_TRIP, lambda of: 0.01 * of[FRESH_INSIDE])],
             times=10,
             rounds=9,
         ),
