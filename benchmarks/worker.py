@@ -79,7 +79,10 @@ class LargestChild:
         self._thread.join()
 
     def _watch(self):
-        while not self._over.wait(self.INTERVAL):
+        over = False
+        while not over:
+            # once more at the end: one that is kept counts however short the work is
+            over = self._over.wait(self.INTERVAL)
             for pid in children():
                 with contextlib.suppress(OSError):
                     self.bytes = max(self.bytes, memory("VmHWM", pid))

@@ -1,5 +1,6 @@
 """The benchmarks count what they say, and their table says where something is wrong."""
 
+import subprocess
 import sys
 import types
 
@@ -8,6 +9,7 @@ import pytest
 from benchmarks import race
 from benchmarks.figures import LIMIT, REMOTO, Figure, Work, full_name
 from benchmarks.table import table
+from benchmarks.worker import LargestChild
 
 VERSIONS = {"with_remoto": "2.0.0", "without": "2.1.2", "with_old_remoto": "1.2.1", "with_fabric": "3.2.3"}
 
@@ -173,3 +175,11 @@ def test_what_takes_too_long(tmp_path, monkeypatch, contestant, kind):
 )
 def test_a_figure_has_a_name_of_its_own(figure, name):
     assert full_name(figure, "a function") == name
+
+
+def test_the_memory_of_a_child_counts():
+    hold = "import sys; held = b'x' * 50_000_000; print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with child, LargestChild() as largest:
+        child.stdout.readline()
+    assert 50_000_000 < largest.bytes < 100_000_000
