@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import setuptools
 from setuptools import find_packages, setup
 
 here = Path(__file__).parent
@@ -12,13 +13,19 @@ test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "hypothesis>=6", "websocket
 docs = ["sphinx>=7", "furo", "matplotlib"]
 lint = ["ruff==0.14.5", "mypy==1.18.2", "build>=1", "twine>=5"]
 
+# the newer field is an error to a setuptools that does not know it
+licensed = "license_expression" if int(setuptools.__version__.split(".")[0]) >= 77 else "license"
+
 setup(
     name="remoto",
     version=version,
     description="Run commands and Python functions on other machines and in containers, over execnet.",
     long_description=(here / "README.rst").read_text("utf-8"),
     long_description_content_type="text/x-rst",
-    license="MIT",
+    author="The remoto authors",
+    maintainer="The remoto authors",
+    url="http://github.com/alfredodeza/remoto",
+    **{licensed: "MIT"},
     keywords="remote ssh commands execnet containers docker podman kubernetes openshift",
     packages=find_packages(include=["remoto", "remoto.*"]),
     package_data={"remoto": ["py.typed", "remote/*.sh"]},

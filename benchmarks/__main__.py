@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,16 +29,26 @@ def main():
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="write benchmarks.txt and benchmarks.json there")
     options = parser.parse_args()
     sizes = SHORT if options.short else Sizes()
-    with servers() as sshd, settings(sshd, sizes) as told:
-        versions, figures = run(works(sizes, CONTAINER), told, sshd.slow_link, options.short)
+    with servers() as (sshd, link), settings(sshd, link, sizes) as told:
+        versions, figures = run(works(sizes, CONTAINER), told, (sshd.slow_link, link), options.short)
+    if options.output:
+        found = {"machine": machine(), "versions": versions, "figures": figures}
+        (options.output / "benchmarks.json").write_text(json.dumps(found, indent=1) + "\n")
     text = table(versions, figures)
     print(text)
     if options.output:
-        machine = {"python": platform.python_version(), "processors": os.cpu_count(), "system": platform.platform()}
-        found = {"machine": machine, "versions": versions, "figures": figures}
         (options.output / "benchmarks.txt").write_text(text + "\n")
-        (options.output / "benchmarks.json").write_text(json.dumps(found, indent=1) + "\n")
     return int(any("failed" in reason for figure in figures for reason in figure["reasons"].values()))
+
+
+def machine():
+    return {
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "system": platform.platform(),
+        # it says so on stderr
+        "openssh": subprocess.run(["ssh", "-V"], stderr=subprocess.PIPE, text=True, check=True).stderr.strip(),
+    }
 
 
 if __name__ == "__main__":

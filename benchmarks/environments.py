@@ -13,10 +13,10 @@ CONTESTANTS = {
     "with_remoto": None,
     "without": None,
     "with_old_remoto": "remoto==1.2.1",
-    "with_fabric": "fabric",
-    "with_parallel_ssh": "parallel-ssh",
-    "with_asyncssh": "asyncssh",
-    "with_mitogen": "mitogen",
+    "with_fabric": "fabric==3.2.3",
+    "with_parallel_ssh": "parallel-ssh==2.16.0.post1",
+    "with_asyncssh": "asyncssh==2.24.1",
+    "with_mitogen": "mitogen==0.3.54",
 }
 
 

@@ -23,7 +23,7 @@ class Figure(NamedTuple):
     quantity: str = "seconds"
     #: what the limit is
     limit: str = ""
-    #: the most that it may be, from the values of the contestants
+    #: the most that it may be, from the values of the contestants, and from remoto's own earlier ones by their full names
     at_most: Optional[Callable[[dict], float]] = None
 
 
@@ -43,8 +43,20 @@ def limited(factor):
     return lambda values: factor * values[LIMIT]
 
 
+def full_name(figure, parent):
+    """The name of a figure where it stands alone: one that is indented belongs to the one above it."""
+    if not figure.name.startswith("  "):
+        return figure.name
+    own = figure.name.strip()
+    return f"{parent} {own}" if figure.quantity == "seconds" else f"{parent}: {own}"
+
+
+#: reached as ``node0`` is, through a link that counts, as the slow one does
+COUNTED = "node1"
 HOST, SLOW, NAME = ("connection", "node0"), ("connection", "slow"), ("name", "node0")
 ROUND_TRIP = "an execnet round trip of the same"
+MEMORY = "  memory, with the largest child"
+FRESH_INSIDE = "a function in a container, in a fresh Python"
 
 
 def works(sizes, container):
@@ -113,10 +125,11 @@ def works(sizes, container):
                     lambda of: of[OLD] / 8,
                 ),
                 Figure("  processor time here", "cpu"),
-                Figure("  memory here", "memory", "", lambda of: 4 * sizes.output),
+                Figure(MEMORY, "memory", "", lambda of: 4 * sizes.output),
             ],
             rounds=3,
         ),
+        Work("output", ("connection", COUNTED), [Figure("  bytes on the wire", "bytes")], rounds=1),
         Work("call", HOST, [Figure("a function", "seconds", ROUND_TRIP, limited(1.2))], times=100, rounds=9),
         Work("large_call", HOST, [Figure("  of 1 MB", "seconds", ROUND_TRIP, limited(1.2))], times=5, rounds=9),
         Work("call", SLOW, [Figure("  over 100 ms", "seconds", "the same", lambda of: 0.125)], times=5, rounds=3),
@@ -137,14 +150,14 @@ def works(sizes, container):
         Work(
             "json_call_inside",
             inside,
-            [Figure("a function in a fresh Python in it", "seconds", "docker exec NAME python3 -c pass", limited(1.3))],
+            [Figure(FRESH_INSIDE, "seconds", "docker exec NAME python3 -c pass", limited(1.3))],
             times=3,
             rounds=9,
         ),
         Work(
             "call_inside",
             inside,
-            [Figure("a function in it", "seconds", "one in a fresh Python, by remoto", limited(0.01))],
+            [Figure("a function in a container", "seconds", ROUND_TRIP, lambda of: 0.01 * of[FRESH_INSIDE])],
             times=10,
             rounds=9,
         ),
@@ -154,7 +167,7 @@ def works(sizes, container):
             [
                 Figure(f"connect and put {sizes.file / 1e6:.0f} MB", "seconds", "scp", limited(2)),
                 Figure("  processor time here", "cpu"),
-                Figure("  memory here", "memory", "", lambda of: 64e6),
+                Figure(MEMORY, "memory", "", lambda of: 64e6),
             ],
         ),
         Work(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.environments import CONTESTANTS, python_for
+from benchmarks.figures import COUNTED, LIMIT, REMOTO, full_name
 from benchmarks.servers import empty
 from benchmarks.worker import BOUND
 
@@ -47,7 +48,8 @@ class Worker:
             return json.loads(answer)
         status = self.close()
         if status == -signal.SIGALRM:
-            return {"missing": f"{request['do']} takes longer than {BOUND} s"}
+            kind = "failed" if self.contestant in (REMOTO, LIMIT) else "missing"
+            return {kind: f"it takes longer than {BOUND} s"}
         return {"failed": f"the worker ended with status {status}"}
 
     def close(self):
@@ -64,71 +66,116 @@ class Worker:
             process.stdout.close()
 
 
-def measure(work, workers, settings, link, short=False):
-    """The quantities of each contestant, each a median, or the reason why there are none."""
-    times, rounds = (1, 1) if short else (work.times, work.rounds)
-    needs_memory = any(figure.quantity == "memory" for figure in work.figures)
-    answers = {contestant: [] for contestant in workers}
-    reasons = {}
+class Race:
+    """One work, done by all contestants that can."""
 
-    def ask(contestant, times):
-        bytes_before = link.bytes
-        answer = workers[contestant].ask(do=work.do, on=work.on, times=times)
-        empty(settings["new"])
+    def __init__(self, work, workers, settings, links):
+        self.work = work
+        self.workers = workers
+        self.settings = settings
+        #: a slow one, and one that is not
+        self.links = links
+        wanted = {figure.quantity for figure in work.figures}
+        self.wants_memory = "memory" in wanted
+        self.wants_trips = "trips" in wanted
+        #: of each contestant
+        self.answers = {contestant: [] for contestant in workers}
+        self.reasons = {}
+
+    def run(self, times, rounds):
+        for contestant in self.workers:
+            self.turn(contestant, 1)
+        for answers in self.answers.values():
+            answers.clear()
+        contestants = list(self.workers)
+        for number in range(rounds):
+            # whoever comes first, or behind a heavy one, is another one in each round
+            first = number % len(contestants)
+            for contestant in contestants[first:] + contestants[:first]:
+                if contestant in self.reasons:
+                    continue
+                if self.wants_memory:
+                    # memory that was in use before would not count
+                    self.workers[contestant].close()
+                    self.ask(contestant, do="command", on=("connection", "node0"), times=1)
+                self.turn(contestant, times)
+
+    def turn(self, contestant, times):
+        request = {"do": self.work.do, "times": times, "with_memory": self.wants_memory}
+        bytes_before = self.bytes()
+        answer = self.ask(contestant, on=self.work.on, **request)
+        counts = {"bytes": (self.bytes() - bytes_before) / times}
+        if self.wants_trips:
+            kind, _ = self.work.on
+            near = self.ask(contestant, on=(kind, COUNTED), **request)
+            # all that is not the way there and back takes as long over the other link
+            waited = answer.get("seconds", 0) - near.get("seconds", 0)
+            counts["trips"] = max(0, round(waited / (2 * self.links[0].delay)))
+        self.answers[contestant].append({**answer, **counts})
+
+    def ask(self, contestant, **request):
+        answer = self.workers[contestant].ask(**request)
+        empty(self.settings["new"])
         if "seconds" not in answer:
-            reasons[contestant] = answer
-            return None
-        answer["bytes"] = (link.bytes - bytes_before) / times
-        # one round trip takes 0.1 seconds, and all else far less
-        answer["trips"] = int(answer["seconds"] / 0.1)
+            self.reasons.setdefault(contestant, answer)
         return answer
 
-    for contestant in workers:
-        ask(contestant, 1)
-    for _ in range(rounds):
-        for contestant, worker in workers.items():
-            if contestant in reasons:
-                continue
-            if needs_memory:
-                # memory that was in use before would not count
-                worker.close()
-                worker.ask(do="command", on=("connection", "node0"), times=1)
-            answers[contestant].append(ask(contestant, times))
-    medians = {
-        contestant: {quantity: statistics.median(answer[quantity] for answer in given) for quantity in given[0]}
-        for contestant, given in answers.items()
-        if contestant not in reasons
-    }
-    return medians, reasons
+    def bytes(self):
+        return sum(link.bytes for link in self.links)
+
+    def values(self, quantity):
+        """All of each contestant."""
+        return {
+            contestant: [answer[quantity] for answer in answers]
+            for contestant, answers in self.answers.items()
+            if contestant not in self.reasons
+        }
 
 
-def at_most(figure, values):
+def at_most(figure, values, earlier):
     try:
-        return figure.at_most and figure.at_most(values)
+        return figure.at_most and figure.at_most({**earlier, **values})
     except KeyError:
         # what it is compared with has failed; the reasons tell why
         return None
 
 
-def run(works, settings, link, short=False):
-    """The versions of the contestants, and a result for each figure, ready for JSON."""
+def result(figure, name, race, earlier):
+    """A figure as it goes into JSON."""
+    all_values = race.values(figure.quantity)
+    medians = {contestant: statistics.median(values) for contestant, values in all_values.items()}
+    return {
+        "name": figure.name,
+        "full_name": name,
+        "quantity": figure.quantity,
+        "values": medians,
+        "rounds": max(map(len, all_values.values()), default=0),
+        "least": {contestant: min(values) for contestant, values in all_values.items()},
+        "most": {contestant: max(values) for contestant, values in all_values.items()},
+        "limit": figure.limit,
+        "at_most": at_most(figure, medians, earlier),
+        "reasons": race.reasons,
+    }
+
+
+def run(works, settings, links, short=False):
+    """The versions of the contestants, and a result for each figure, ready for JSON.
+
+    :param links: to the host ``slow``, and to the same one without a delay.
+    """
     workers = {contestant: Worker(contestant, settings) for contestant in CONTESTANTS}
-    results = []
+    results, earlier, parent = [], {}, ""
     try:
         for work in works:
-            medians, reasons = measure(work, workers, settings, link, short)
+            race = Race(work, workers, settings, links)
+            race.run(*((1, 1) if short else (work.times, work.rounds)))
             for figure in work.figures:
-                values = {contestant: medians[contestant][figure.quantity] for contestant in medians}
-                results.append(
-                    {
-                        "name": figure.name,
-                        "quantity": figure.quantity,
-                        "values": values,
-                        "limit": figure.limit,
-                        "at_most": at_most(figure, values),
-                        "reasons": reasons,
-                    }
-                )
+                name = full_name(figure, parent)
+                if not figure.name.startswith("  "):
+                    parent = name
+                results.append(result(figure, name, race, earlier))
+                if REMOTO in results[-1]["values"]:
+                    earlier[name] = results[-1]["values"][REMOTO]
             print(f"{work.do} {work.on[-1]} ...", file=sys.stderr)
     finally:
         for worker in workers.values():

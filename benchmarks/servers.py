@@ -1,13 +1,16 @@
-"""What is measured against: an sshd with a slow way to it, a container, and files."""
+"""What is measured against: an sshd with ways to it that count, one of them slow, a container, and files."""
 
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import tempfile
 from pathlib import Path
 
+from benchmarks.figures import COUNTED
 from tests.servers.engines import Docker
+from tests.servers.link import Link
 from tests.servers.sshd import Sshd
 
 CONTAINER = "remoto-benchmark"
@@ -15,26 +18,49 @@ CONTAINER = "remoto-benchmark"
 
 @contextlib.contextmanager
 def servers():
-    """Yields the sshd; its aliases and the engine are the environment's while it runs."""
+    """Yields the sshd and a link to it without delay; its aliases and the engine are the environment's while it runs."""
     before = dict(os.environ)
-    with Sshd() as sshd, Docker() as docker:
+    with Sshd() as sshd, Docker() as docker, Link(sshd.port, delay=0) as link:
+        # ssh takes the first value that it finds
+        host = f"Host {COUNTED}\n  Port {link.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
+        sshd.config.write_text(host + sshd.config.read_text())
         os.environ["PATH"] = f"{sshd.wrapper_folder}{os.pathsep}{os.environ['PATH']}"
         os.environ.update(docker.environment)
         docker.run("python", name=CONTAINER)
         try:
-            yield sshd
+            yield sshd, link
         finally:
             os.environ.clear()
             os.environ.update(before)
 
 
+def log_line(number, identity):
+    return f"{number:08} INFO request {identity:032x} answered\n"
+
+
+def write_log(path, lines):
+    """A log, the same each time, that can be compressed no more than a real one."""
+    source = random.Random(0)
+    with open(path, "w") as file:
+        file.writelines(log_line(number, source.getrandbits(128)) for number in range(lines))
+
+
+def write_uncompressed_ssh(path):
+    path.write_text(
+        "#!/bin/sh\n"
+        'for word; do shift; [ "$word" = -C ] || set -- "$@" "$word"; done\n'
+        f'exec {shutil.which("ssh")} "$@"\n'
+    )
+    path.chmod(0o755)
+
+
 @contextlib.contextmanager
-def settings(sshd, sizes):
+def settings(sshd, link, sizes):
     """What the contestants are told; the files are there while it lasts."""
     folder = Path(tempfile.mkdtemp(prefix="remoto-benchmark-"))
     try:
-        line = "0123456789" * 6
-        (folder / "output").write_text(f"{line}\n" * (sizes.output // (len(line) + 1)))
+        output_lines = sizes.output // len(log_line(0, 0))
+        write_log(folder / "output", output_lines)
         (folder / "lines").write_text("".join(f"line {number} of a long output\n" for number in range(sizes.lines)))
         (folder / "file").mkdir()
         (folder / "file" / "file").write_bytes(os.urandom(1_000_000) * (sizes.file // 1_000_000))
@@ -42,27 +68,30 @@ def settings(sshd, sizes):
             path = folder / "tree" / str(number % 20) / str(number)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(os.urandom(1024))
-        for name in ("new", "kept"):
+        for name in ("new", "kept", "uncompressed"):
             (folder / name).mkdir()
+        write_uncompressed_ssh(folder / "uncompressed" / "ssh")
         # for those that read no configuration of ssh's
         target = {
             "address": "127.0.0.1",
             "user": pwd.getpwuid(os.getuid()).pw_name,
             "key": str(sshd.folder / "user"),
         }
+        ports = {"node0": sshd.port, COUNTED: link.port, "slow": sshd.slow_link.port}
         yield {
-            "hosts": {"node0": {**target, "port": sshd.port}, "slow": {**target, "port": sshd.slow_link.port}},
+            "hosts": {name: {**target, "port": port} for name, port in ports.items()},
             "container": CONTAINER,
             "value": "x" * 100,
             "large": "x" * 1_000_000,
             "lines": str(folder / "lines"),
             "lines_count": sizes.lines,
             "output": str(folder / "output"),
-            "output_lines": sizes.output // (len(line) + 1),
+            "output_lines": output_lines,
             "file": str(folder / "file" / "file"),
             "tree": str(folder / "tree"),
             "new": str(folder / "new"),
             "kept": str(folder / "kept"),
+            "uncompressed": str(folder / "uncompressed"),
         }
     finally:
         shutil.rmtree(folder)

@@ -21,7 +21,7 @@ def cell(figure, contestant):
     if value is None:
         return "failed" if "failed" in figure["reasons"].get(contestant, ()) else "-"
     text = amount(value, figure["quantity"])
-    mine = figure["values"]["with_remoto"]
+    mine = figure["values"].get("with_remoto")
     if contestant == "with_remoto" or not mine:
         return text
     ahead = ", ahead" if is_ahead(figure, contestant) else ""
@@ -29,16 +29,12 @@ def cell(figure, contestant):
 
 
 def is_ahead(figure, contestant):
-    """A peer that needs less than remoto, and not just by noise."""
+    """A peer that needs over 5 % less than remoto: not just by noise."""
     return contestant != "without" and figure["values"][contestant] < 0.95 * figure["values"]["with_remoto"]
 
 
-def misses(figures):
-    return [figure for figure in figures if figure["at_most"] is not None and exceeds(figure)]
-
-
 def exceeds(figure):
-    return figure["values"]["with_remoto"] > figure["at_most"]
+    return figure["values"].get("with_remoto", 0) > figure["at_most"]
 
 
 def bound(figure):
@@ -63,15 +59,18 @@ def limits(figures):
     yield "The limit:"
     for figure in figures:
         if figure["limit"] and figure["limit"] != "the same":
-            yield f"  {figure['name'].strip()}: {figure['limit']}"
+            yield f"  {figure['full_name']}: {figure['limit']}"
 
 
 def reasons(versions, figures):
     yield "Not there, or failed:"
-    said = set()
+    lacking = {}
     for figure in figures:
+        work = figure["full_name"].partition(": ")[0]
         for contestant, reason in figure["reasons"].items():
             line = f"  {title(contestant, versions)}: {reason.get('missing') or 'failed: ' + reason['failed']}"
-            if line not in said:
-                said.add(line)
-                yield line
+            works = lacking.setdefault(line, [])
+            if work not in works:
+                works.append(work)
+    for line, works in lacking.items():
+        yield f"{line} ({'; '.join(works)})"

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 
 # Sphinx runs this in its folder
 found = json.loads(Path("benchmarks.json").read_text("utf-8"))
-figures = [figure for figure in found["figures"] if figure["quantity"] == "seconds"]
+figures = [f for f in found["figures"] if f["quantity"] == "seconds" and "with_remoto" in f["values"]]
 names = {"without": "the limit", "with_old_remoto": "remoto 1.2.1"}
 markers = dict(zip((c for c in found["versions"] if c != "with_remoto"), "|sovD^"))
 
@@ -24,7 +24,7 @@ for contestant, marker in markers.items():
     axes.scatter(*zip(*points), marker=marker, label=name, **style)
 axes.set_xscale("log")
 axes.set_xlabel("times as long as remoto (logarithmic)")
-axes.set_yticks([-row for row in range(len(figures))], [figure["name"].strip() for figure in figures])
+axes.set_yticks([-row for row in range(len(figures))], [figure["full_name"] for figure in figures])
 axes.grid(axis="y", linewidth=0.3)
 axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncol=4, frameon=False)
 plt.tight_layout()

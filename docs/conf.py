@@ -13,3 +13,5 @@ html_theme = "furo"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 exclude_patterns = ["_build"]
+# a reference that leads nowhere is a warning, and so an error where -W is given
+nitpicky = True

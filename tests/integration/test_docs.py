@@ -1,34 +1,87 @@
 """What README and docs show is run: sessions, modules, and the programs called at a ``$``."""
 
 import doctest
+import importlib
+import itertools
 import logging
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import pytest
 
+from remoto.backends import BaseConnection
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 FILE = re.compile(r"# (\w+)\.(py|conf)\n")
-BLOCK = re.compile(r"(?:^\.\. code-block:: *(?P<language>\w+)|^.*::)\n\n(?P<code>(?:(?: {4}.*)?\n)+)", re.MULTILINE)
+#: the line before a block: a paragraph's last one, perhaps in a list, or a directive with its language
+OPENING = re.compile(
+    r"(?P<indent> *(?:(?:[-*+]|\w+\.) +)*)(?:\.\. (?:code-block|code|sourcecode|parsed-literal)::.*|(?!\.\. ).*::)"
+)
 
 
-def blocks(page):
-    """(language or None, code) of the literal blocks of a page."""
+def blocks(text):
+    """The literal blocks of a page: what is indented more than the line that opens them."""
+    found, lines = [], iter(text.splitlines())
+    for line in lines:
+        opening = OPENING.fullmatch(line.rstrip())
+        while opening:
+            indent, block, line = len(opening["indent"]), [], ""
+            for line in lines:
+                if line.strip() and len(line) - len(line.lstrip()) <= indent:
+                    break
+                block.append(line)
+            # a directive's options come before the first empty line
+            options = list(itertools.takewhile(str.strip, block))
+            found.append(textwrap.dedent("\n".join(block[len(options) :])).strip("\n"))
+            assert found[-1], f"no block after {opening[0]!r}"
+            # the line that ends a block may open the next one
+            opening = OPENING.fullmatch(line.rstrip())
+    return found
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "Text::\n\n    >>> 1\n\n    >>> 2\n\nText.",
+        "Text::\n\n  >>> 1\n\n  >>> 2",
+        "- Text::\n\n   >>> 1\n\n   >>> 2\n\n  Text.",
+        "1. Text::\n\n      >>> 1\n\n      >>> 2\n2. Text.",
+        "::\n\n\t>>> 1\n\n\t>>> 2",
+        ".. note::\n   Text::\n\n     >>> 1\n\n     >>> 2\n\n   Text.",
+        ".. code-block:: python-console\n   :caption: A\n\n   >>> 1\n\n   >>> 2\n",
+        ".. code::\n\n   >>> 1\n\n   >>> 2\n\n.. autofunction:: remoto.rsync\n   :no-index:",
+    ],
+)
+def test_a_block_is_found(page):
+    assert blocks(page) == [">>> 1\n\n>>> 2"]
+
+
+def test_a_block_right_after_another_one_is_found():
+    assert blocks("::\n\n  1\n::\n\n  2") == ["1", "2"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_example_is_in_a_block(page):
     text = page.read_text("utf-8")
-    found = [(match["language"], textwrap.dedent(match["code"]).strip("\n")) for match in BLOCK.finditer(text + "\n")]
-    return [(language, code) for language, code in found if not code.startswith(":")]
+    example = re.compile(r"^\s*(?:>>>|\$) .*", re.MULTILINE)
+    assert len(example.findall(text)) == sum(len(example.findall(code)) for code in blocks(text))
+
+
+#: programs there quote in the way of their locale
+PLAIN_QUOTES = str.maketrans("‘’", "''")
 
 
 class ToStdout(logging.Handler):
     def emit(self, record):
         # the tests' own API server logs as well; and doctest puts another stdout in its place all the time
         if not record.name.startswith("websockets"):
-            print(self.format(record), file=sys.stdout)
+            print(self.format(record).translate(PLAIN_QUOTES), file=sys.stdout)
 
 
 @pytest.fixture
@@ -63,7 +116,7 @@ def everything(sshd, users, docker, podman, kube):
 def files(request, sshd, tmp_path, monkeypatch):
     """The modules and settings that a page shows, as files."""
     names = []
-    for _, code in blocks(request.getfixturevalue("page")):
+    for code in blocks(request.getfixturevalue("page").read_text("utf-8")):
         match = FILE.match(code)
         if match:
             text = code.partition("\n")[2] + "\n"
@@ -81,43 +134,112 @@ def files(request, sshd, tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_sessions(page, everything, files, log_to_stdout):
-    sessions = "\n\n".join(code for _, code in blocks(page) if code.startswith(">>>"))
-    test = doctest.DocTestParser().get_doctest(sessions + "\n", {}, page.name, str(page), 0)
-    for example in test.examples:
-        output, traceback, error = example.want.partition("Traceback (most recent call last):\n")
-        if output and traceback:
-            # doctest knows no output before an exception
-            example.exc_msg = re.sub(r"^( .*\n)+", "", error)
+def caught(example):
+    """An example that raises, made one that prints what it raises: doctest leaves out what was printed before that."""
+    output, traceback, error = example.want.partition("Traceback (most recent call last):\n")
+    if not traceback:
+        return example
+    source = (
+        f"try:\n{textwrap.indent(example.source, '    ')}"
+        "except BaseException as error:\n"
+        "    import traceback\n"
+        "    print(*traceback.format_exception_only(type(error), error), sep='', end='')\n"
+    )
+    message = re.sub(r"^( .*\n)+", "", error)
+    return doctest.Example(source, output + message, lineno=example.lineno, options=example.options)
+
+
+def run_sessions(text, name, path):
+    """What doctest has to say of a page."""
+    sessions = "\n\n".join(code for code in blocks(text) if code.startswith(">>>"))
+    test = doctest.DocTestParser().get_doctest(sessions + "\n", {}, name, path, 0)
+    test.examples = [caught(example) for example in test.examples]
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False)
     report = []
     try:
-        runner.run(test, out=report.append)
+        runner.run(test, out=report.append, clear_globs=False)
     finally:
         for value in test.globs.values():
-            if hasattr(value, "has_connection"):
+            if isinstance(value, BaseConnection):
                 value.exit()
-    assert not runner.failures, "".join(report)
+    return "".join(report)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_programs(page, everything, files):
-    for _, code in blocks(page):
-        for program, words, output in re.findall(r"^\$ (\w+) (.*)\n((?:[^$\n].*\n?)*)", code, re.MULTILINE):
-            if words.startswith("-m pip"):
-                continue  # .ci/run does
-            line = {"python": sys.executable, "remoto": f"{sys.executable} -m remoto"}.get(program, program)
-            done = subprocess.run(["sh", "-c", f"{line} {words}"], capture_output=True, text=True, timeout=50)
-            found, wanted = done.stdout + done.stderr, textwrap.dedent(output)
+def test_sessions(page, everything, files, log_to_stdout):
+    report = run_sessions(page.read_text("utf-8"), page.name, str(page))
+    assert not report, report
+
+
+def test_what_is_printed_before_an_exception_is_compared():
+    session = "::\n\n  >>> print('seen'); 1 / 0\n  {}\n  Traceback (most recent call last):\n    ...\n  ZeroDivisionError: division by zero\n"
+    assert not run_sessions(session.format("seen"), "page", None)
+    assert "Expected:\n    not seen" in run_sessions(session.format("not seen"), "page", None)
+
+
+def commands(code):
+    """(line, what it prints) of what is called at a ``$``."""
+    before, *parts = re.split(r"^\$ ", code, flags=re.MULTILINE)
+    assert not before, code
+    return [part.partition("\n")[::2] for part in parts]
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """``python`` and ``remoto`` are these ones."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, words in (("python", ""), ("remoto", "-m remoto")):
+        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_programs(page, everything, files, programs):
+    for code in blocks(page.read_text("utf-8")):
+        if not code.startswith("$ "):
+            continue
+        for line, wanted in commands(code):
+            if line.startswith(PIP):
+                continue
+            done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=50)
+            found = done.stdout + done.stderr
             assert doctest.OutputChecker().check_output(wanted.strip(), found.strip(), doctest.ELLIPSIS), found
 
 
-#: the README's two commands, which .ci/run runs
-NOT_RUN = ("python -m pip install",)
+#: .ci/run does what the README says of it
+PIP = "python -m pip install "
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_is_run(page):
-    for _, code in blocks(page):
-        assert code.startswith((">>>", "$ ", *NOT_RUN)) or FILE.match(code), code
+    for code in blocks(page.read_text("utf-8")):
+        is_run = code.startswith((">>>", "$ ")) or FILE.match(code)
+        assert is_run or (page.name == "README.rst" and code.startswith(PIP)), code
+
+
+def documented():
+    """The objects that the reference describes."""
+    text = (ROOT / "docs" / "reference.rst").read_text("utf-8")
+    names = re.findall(r"^ *\.\. auto(?:class|function|exception|data|method):: ([\w.]+)", text, re.MULTILINE)
+    for module, members in re.findall(r"^\.\. automodule:: ([\w.]+)\n   :members: (.*)", text, re.MULTILINE):
+        names += [f"{module}.{member}" for member in members.split(", ")]
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        yield getattr(importlib.import_module(module), attribute)
+
+
+@pytest.mark.parametrize("name", ["remoto", "remoto.exc", "remoto.process", "remoto.file_sync"])
+def test_every_public_name_is_in_the_reference(name):
+    module = importlib.import_module(name)
+    described = list(documented())
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, types.ModuleType):
+            continue
+        if value.__module__.startswith("execnet"):
+            # the reference has the module's docstring
+            assert name in module.__doc__
+        else:
+            assert any(value is found for found in described), f"{name} is not in the reference"

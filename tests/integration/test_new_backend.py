@@ -1,17 +1,20 @@
 """The backend that CONTRIBUTING.rst shows works as it stands there, with a client of that name."""
 
+import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from remoto import connection
-from remoto.exc import ContainerError
-from remoto.process import check
-from tests.integration.shipped import functions
+import remoto
 
-CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.rst"
+ROOT = Path(__file__).parents[2]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.rst").read_text("utf-8")
 CLIENT = """\
 #!/bin/sh
 [ "$1 $2 $3" = "-n web --" ] || { echo "lxc-attach: $2 is not running" >&2; exit 1; }
@@ -20,29 +23,70 @@ exec "$@"
 """
 
 
-@pytest.fixture
-def backend(tmp_path, monkeypatch):
-    recipe = re.search(r"ContainerConnection``::\n\n((?: {4}.*\n|\n)+)", CONTRIBUTING.read_text("utf-8"))[1]
-    assert len(recipe.strip().splitlines()) < 40
-    names = {}
-    exec(compile(textwrap.dedent(recipe), "lxc.py", "exec"), names)
-    monkeypatch.setitem(connection._BACKENDS, "lxc", names["LxcConnection"])
-    (tmp_path / "lxc-attach").write_text(CLIENT)
-    (tmp_path / "lxc-attach").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    return connection.get("lxc")
+def block(begin):
+    """The code of CONTRIBUTING.rst that begins with this line."""
+    code = re.search(rf"^    {re.escape(begin)}\n(?:(?:    .*)?\n)*", CONTRIBUTING, re.MULTILINE)[0]
+    return textwrap.dedent(code).strip() + "\n"
 
 
-def test_commands_and_functions(backend):
-    with backend("web", env={"FLAVOUR": "sweet"}) as conn:
-        assert check(conn, ["printf", "<%s>", "a b", "$HOME"]).stdout == ["<a b><$HOME>"]
-        assert check(conn, "echo $FLAVOUR; exit 3") == (["sweet"], [], 3)
-        for system in ("json", "legacy"):
-            conn.remote_import_system = system
-            assert conn.import_module(functions).same(["ä"]) == ["ä"]
+def insert(path, after, text):
+    old = path.read_text("utf-8")
+    assert old.count(after) == 1
+    path.write_text(old.replace(after, after + text), "utf-8")
 
 
-def test_its_failures(backend):
-    with backend("gone") as conn, pytest.raises(ContainerError, match="LXC container gone") as caught:
-        check(conn, ["true"])
-    assert caught.value.kind == "stopped"
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of this one, with the backend in it as told."""
+    tree = tmp_path_factory.mktemp("tree")
+    shutil.copytree(Path(remoto.__file__).parent, tree / "remoto", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", tree / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tox.ini", "pyproject.toml"):
+        shutil.copy(ROOT / name, tree)
+    recipe = block("# remoto/backends/lxc.py")
+    assert len(recipe.splitlines()) < 40
+    (tree / "remoto/backends/lxc.py").write_text(recipe)
+    insert(tree / "remoto/connection.py", "from .backends import BaseConnection, ", "lxc, ")
+    insert(tree / "remoto/connection.py", "_BACKENDS: dict[str, Any] = {\n", '    "lxc": lxc.LxcConnection,\n')
+    factory = block("def lxc(request):")
+    insert(tree / "tests/integration/backends.py", "from remoto import connection\n", f"\n\n{factory}")
+    insert(tree / "tests/integration/backends.py", "\nBACKENDS = {", '"lxc": lxc, ')
+    (tree / "bin").mkdir()
+    (tree / "bin/lxc-attach").write_text(CLIENT)
+    (tree / "bin/lxc-attach").chmod(0o755)
+    return tree
+
+
+def run(tree, *argv):
+    environment = {**os.environ, "PATH": f"{tree}/bin{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(tree)}
+    done = subprocess.run([sys.executable, *argv], cwd=tree, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_the_contract(tree):
+    # those of functions and files pass as well, and take their time
+    tests = "tests/integration/test_commands.py"
+    said = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "lxc")
+    assert int(re.search(r"(\d+) passed", said)[1]) > 30
+
+
+def test_a_container_that_is_not_there(tree):
+    run(
+        tree,
+        "-c",
+        "import remoto.connection, remoto.process\n"
+        "try:\n"
+        "    remoto.process.check(remoto.connection.get('lxc')('gone'), ['true'])\n"
+        "except remoto.exc.ContainerError as error:\n"
+        "    assert error.kind == 'stopped' and error.host == 'LXC container gone on localhost', error\n"
+        "else:\n"
+        "    raise AssertionError\n",
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="no mypy")
+@pytest.mark.timeout(300)
+def test_its_types(tree):
+    run(tree, "-m", "mypy")

@@ -1,8 +1,15 @@
-"""The benchmarks' table says where something is wrong."""
+"""The benchmarks count what they say, and their table says where something is wrong."""
+
+import subprocess
+import sys
+import types
 
 import pytest
 
+from benchmarks import race
+from benchmarks.figures import LIMIT, REMOTO, Figure, Work, full_name
 from benchmarks.table import table
+from benchmarks.worker import LargestChild
 
 VERSIONS = {"with_remoto": "2.0.0", "without": "2.1.2", "with_old_remoto": "1.2.1", "with_fabric": "3.2.3"}
 
@@ -12,6 +19,7 @@ def figure(remoto, limit, fabric, at_most=None, quantity="seconds"):
     reasons = {"with_old_remoto": {"missing": "it has no such thing"}}
     return {
         "name": "some work",
+        "full_name": "some work",
         "quantity": quantity,
         "values": values,
         "limit": "work without a library",
@@ -40,7 +48,22 @@ def test_a_bound_that_is_missed_is_said_to_be():
 
 def test_what_is_not_there_has_its_reason():
     text = table(VERSIONS, [figure(2, 1, 3)] * 2)
-    assert text.count("  remoto 1.2.1: it has no such thing") == 1
+    assert text.count("  remoto 1.2.1: it has no such thing (some work)") == 1
+
+
+def test_a_reason_names_all_that_it_is_for():
+    call, large = figure(2, 1, 3), {**figure(2, 1, 3), "full_name": "some work of 1 MB"}
+    processor = {**figure(2, 1, 3), "full_name": "some work: processor time here"}
+    assert "it has no such thing (some work; some work of 1 MB)" in table(VERSIONS, [call, processor, large])
+
+
+def test_remoto_that_failed_is_no_crash():
+    failing = figure(2, 1, 3, at_most=1)
+    del failing["values"]["with_remoto"]
+    failing["reasons"]["with_remoto"] = {"failed": "OSError: no"}
+    text = table(VERSIONS, [failing])
+    assert "failed" in text.splitlines()[1] and "MISSED" not in text
+    assert "  remoto: failed: OSError: no (some work)" in text
 
 
 def test_what_failed_has_its_error():
@@ -57,3 +80,106 @@ def test_what_failed_has_its_error():
 )
 def test_quantities_have_their_units(value, quantity, words):
     assert words in table(VERSIONS, [figure(value, value, value, quantity=quantity)]).splitlines()[1]
+
+
+class Fake:
+    """A worker: ``answer`` makes its answer of a request."""
+
+    def __init__(self, name, answer, asked):
+        self.name, self.answer, self.asked = name, answer, asked
+
+    def ask(self, **request):
+        self.asked.append((self.name, request))
+        return self.answer(request)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def raced(tmp_path):
+    """A function that has fakes do a work: what ran, and what they were asked."""
+
+    def raced(work, answers, rounds):
+        asked = []
+        workers = {name: Fake(name, answer, asked) for name, answer in answers.items()}
+        links = [types.SimpleNamespace(bytes=0, delay=delay) for delay in (0.05, 0)]
+        (tmp_path / "new").mkdir()
+        ran = race.Race(work, workers, {"new": str(tmp_path / "new")}, links)
+        ran.run(1, rounds)
+        return ran, asked
+
+    return raced
+
+
+TRIPS = Figure("round trips", "trips")
+SLOW_WORK = Work("command", ("connection", "slow"), [TRIPS])
+
+
+def test_round_trips_are_what_the_delay_adds(raced):
+    def answer(request):
+        # its own work takes as long as three round trips would
+        return {"seconds": 0.33 + 0.205 * (request["on"][1] == "slow")}
+
+    ran, _ = raced(SLOW_WORK, {REMOTO: answer}, 1)
+    assert ran.values("trips") == {REMOTO: [2]}
+
+
+def test_the_order_is_another_one_in_each_round(raced):
+    work = Work("command", ("connection", "node0"), [Figure("a command")])
+    _, asked = raced(work, dict.fromkeys("abc", lambda request: {"seconds": 1}), 3)
+    assert "".join(name for name, _ in asked) == "abc" + "abc" + "bca" + "cab"
+
+
+def test_a_result_has_its_rounds_and_their_ends(raced):
+    seconds = iter([9, 3, 1, 2])
+    work = Work("command", ("connection", "node0"), [Figure("a command")])
+    ran, _ = raced(work, {REMOTO: lambda request: {"seconds": next(seconds)}}, 3)
+    found = race.result(work.figures[0], "a command", ran, {})
+    assert [found[key] for key in ("rounds", "values", "least", "most")] == [3, {REMOTO: 2}, {REMOTO: 1}, {REMOTO: 3}]
+
+
+def test_one_that_fails_is_asked_no_more(raced):
+    work = Work("command", ("connection", "node0"), [Figure("a command", at_most=lambda of: of[LIMIT])])
+    answers = {REMOTO: lambda request: {"seconds": 1}, LIMIT: lambda request: {"failed": "OSError: no"}}
+    ran, asked = raced(work, answers, 2)
+    assert [name for name, _ in asked].count(LIMIT) == 1
+    found = race.result(work.figures[0], "a command", ran, {})
+    assert found["reasons"] == {LIMIT: {"failed": "OSError: no"}} and found["at_most"] is None
+
+
+def test_a_bound_may_come_from_an_earlier_figure(raced):
+    work = Work("call", ("connection", "node0"), [Figure("a call", at_most=lambda of: of["a slow call"] / 100)])
+    ran, _ = raced(work, {REMOTO: lambda request: {"seconds": 1}}, 1)
+    assert race.result(work.figures[0], "a call", ran, {"a slow call": 50})["at_most"] == 0.5
+
+
+@pytest.mark.parametrize(("contestant", "kind"), [(REMOTO, "failed"), (LIMIT, "failed"), ("with_fabric", "missing")])
+def test_what_takes_too_long(tmp_path, monkeypatch, contestant, kind):
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        'import os, signal\ninput()\nprint(\'{"version": "1"}\', flush=True)\ninput()\nos.kill(os.getpid(), signal.SIGALRM)\n'
+    )
+    monkeypatch.setattr(race, "WORKER", worker)
+    monkeypatch.setattr(race, "python_for", lambda contestant: sys.executable)
+    assert list(race.Worker(contestant, {}).ask(do="output")) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("figure", "name"),
+    [
+        (Figure("a tree"), "a tree"),
+        (Figure("  over 100 ms"), "a function over 100 ms"),
+        (Figure("  round trips", "trips"), "a function: round trips"),
+    ],
+)
+def test_a_figure_has_a_name_of_its_own(figure, name):
+    assert full_name(figure, "a function") == name
+
+
+def test_the_memory_of_a_child_counts():
+    hold = "import sys; held = b'x' * 50_000_000; print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with child, LargestChild() as largest:
+        child.stdout.readline()
+    assert 50_000_000 < largest.bytes < 100_000_000
