@@ -210,7 +210,7 @@ def rsync_conn(
     delete: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """As :func:`rsync`, through a connection that is open already, of any backend.
+    """As :func:`~remoto.file_sync.rsync`, through a connection that is open already, of any backend.
 
     :param conn: a connection; it stays open.
     :param source: a folder, or a file.

@@ -215,7 +215,7 @@ class ScriptedConnection(Script, _Scripted):
     """A connection to nowhere, and its script. All of remoto works with it as with a real one; nothing is ever opened.
 
     :param hostname: what it is called; nothing is looked up.
-    :param kw: what :class:`remoto.Connection` takes. ``detect_sudo`` finds that the user there is root.
+    :param kw: what ``remoto.Connection`` takes. ``detect_sudo`` finds that the user there is root.
 
     >>> from remoto.process import check
     >>> conn = ScriptedConnection('node1')
@@ -258,7 +258,7 @@ class Hosts:
         return self._scripts.setdefault(host, Script(host))
 
     def __call__(self, hostname: str, *args: Any, **kw: Any) -> Any:
-        """What :class:`remoto.Connection` takes."""
+        """What ``remoto.Connection`` takes."""
         return self._connect(BaseConnection, hostname, *args, **kw)
 
     def get(self, name: str | None, fallback: str | None = "ssh") -> Any:

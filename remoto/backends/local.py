@@ -8,7 +8,7 @@ from . import BaseConnection
 
 
 class LocalConnection(BaseConnection):
-    """A connection to a Python on this machine. Takes what :class:`BaseConnection` takes; the hostname is ``localhost``.
+    """A connection to a Python on this machine. Takes what :class:`remoto.backends.BaseConnection` takes; the hostname is ``localhost``.
 
     >>> from remoto.process import check
     >>> with LocalConnection() as conn:

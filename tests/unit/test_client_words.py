@@ -26,10 +26,19 @@ from remoto.backends.containers import diagnosed
         ("permission", "error: You must be logged in to the server (Unauthorized)"),
         ("unreachable", "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?"),
         ("unreachable", "failed to connect to the docker API at unix:///x.sock: no such file or directory"),
-        ("unreachable", "Cannot connect to Podman.\nError: unable to connect to Podman socket: no such file or directory"),
-        ("unreachable", "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?"),
+        (
+            "unreachable",
+            "Cannot connect to Podman.\nError: unable to connect to Podman socket: no such file or directory",
+        ),
+        (
+            "unreachable",
+            "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?",
+        ),
         ("unreachable", "Unable to connect to the server: dial tcp: lookup nope: no such host"),
-        ("unreachable", "Error from server: error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused"),
+        (
+            "unreachable",
+            "Error from server: error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused",
+        ),
         ("client", 'error: context "x" does not exist'),
         ("client", "error: stat /no/such/file: no such file or directory"),
         ("client", "unable to resolve docker endpoint: open /root/.docker/ca.pem: no such file or directory"),
@@ -37,7 +46,10 @@ from remoto.backends.containers import diagnosed
         ("shell", 'OCI runtime exec failed: exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown'),
         ("shell", "Error: crun: executable file `/bin/sh` not found in $PATH: No such file or directory"),
         ("interpreter", 'OCI runtime exec failed: exec: "python9": executable file not found in $PATH: unknown'),
-        ("other", 'OCI runtime exec failed: chdir to cwd ("/gone") set in config.json failed: no such file or directory'),
+        (
+            "other",
+            'OCI runtime exec failed: chdir to cwd ("/gone") set in config.json failed: no such file or directory',
+        ),
         ("other", "something that nobody has seen yet: no such file or directory"),
     ],
 )
