@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 FILE = re.compile(r"# (\w+)\.(py|conf)\n")
 #: the line before a block: a paragraph's last one, perhaps in a list, or a directive with its language
 OPENING = re.compile(
-    r"(?P<indent> *(?:(?:[-*+]|\w+\.) +)*)(?:\.\. (?:code-block|code|sourcecode|parsed-literal)::.*|(?!\.\. ).*::)"
+    r"(?P<indent> *(?:(?:[-*+]|\d+\.|\#\.) +)*)(?:\.\. (?:code-block|code|sourcecode|parsed-literal)::.*|(?!\.\. ).*::)"
 )
 
 
