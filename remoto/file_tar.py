@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Callable
 import execnet
 
 from .exc import FileTransferError
+from .pipes import ProcessIO
 from .process import RUN, STATUS, STDERR, STDOUT, Call
 from .remote import files
 
@@ -24,6 +25,8 @@ BLOCK = 256 * 1024
 #: blocks between the thread that makes a tar and the one that sends it
 AHEAD = 8
 NO_TAR = 69
+# seconds that a far side may take to remove what it has begun, after this side has given up
+ABANDON_TIMEOUT = 5.0
 
 # $1 the destination, $2 the name in it where it is a folder, $3 file or folder. What arrives is beside its place, and is
 # moved there at the end; into a folder that is there already, each file by itself.
@@ -140,6 +143,25 @@ def _start(conn: Any, what: str, command: list[bytes], timeout: float | None, st
     call = Call(conn, command, timeout, True, what)
     call.start(RUN, None, None, stdin, {})
     return call
+
+
+def bounded(gateway: Any, seconds: float | None) -> contextlib.AbstractContextManager[None]:
+    """In this, what is sent must go on within so many seconds."""
+    io = getattr(gateway, "_io", None)
+    return io.bounded(seconds) if isinstance(io, ProcessIO) else contextlib.nullcontext()
+
+
+def give_up(channel: Any) -> None:
+    """Close a channel; its connection too where that takes nothing any more, half a message being on its way."""
+    io = getattr(channel.gateway, "_io", None)
+    try:
+        with bounded(channel.gateway, ABANDON_TIMEOUT):
+            if not getattr(io, "stalled", False):
+                channel.close()
+    except OSError:
+        pass
+    if isinstance(io, ProcessIO) and io.stalled:
+        io.kill()
 
 
 @contextlib.contextmanager

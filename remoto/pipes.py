@@ -5,6 +5,7 @@ execnet has a class for it; this one puts a bound on every wait and keeps what t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from execnet import gateway_base
@@ -37,6 +38,9 @@ class ProcessIO:
         self._lock = threading.Lock()
         self._writer: int | None = None
         self.deadline: float | None = None
+        self._bound = threading.local()
+        #: a write has met its thread's bound: half a message is on its way, so this is of no use any more
+        self.stalled = False
         # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
         self._own_session = not _has_terminal()
         self.popen = subprocess.Popen(
@@ -82,6 +86,8 @@ class ProcessIO:
     def _send(self, view: memoryview) -> None:
         if self.outfile.closed:
             raise OSError(f"the connection to {self.remoteaddress} is closed")
+        if self.stalled:
+            raise OSError(f"{self.remoteaddress} has not taken what was sent before")
         try:
             while view:
                 try:
@@ -91,6 +97,7 @@ class ProcessIO:
                     poller.register(self._out_fd, select.POLLOUT)
                     patience = self._patience()
                     if not poller.poll(None if patience < 0 else patience * 1000):
+                        self.stalled = True
                         raise OSError(f"{self.remoteaddress} does not take what is sent") from None
         except KeyboardInterrupt:
             # half a message would make nonsense of all that follow
@@ -98,8 +105,20 @@ class ProcessIO:
             raise
 
     def _patience(self) -> float:
-        """Seconds until the deadline; -1 for no bound: ssh's keepalive ends a peer that is gone."""
-        return -1 if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        """Seconds until the deadline, or this thread's bound; -1 for none: ssh's keepalive ends a peer that is gone."""
+        bounds = [] if self.deadline is None else [max(0.0, self.deadline - time.monotonic())]
+        own: float | None = getattr(self._bound, "seconds", None)
+        return min([*bounds, own]) if own else min(bounds, default=-1)
+
+    @contextlib.contextmanager
+    def bounded(self, seconds: float | None) -> Iterator[None]:
+        """In this, what the calling thread writes must go on within so many seconds; else it fails, and ``stalled`` is set."""
+        before = getattr(self._bound, "seconds", None)
+        self._bound.seconds = seconds
+        try:
+            yield
+        finally:
+            self._bound.seconds = before
 
     def close_read(self) -> None:
         self.infile.close()
