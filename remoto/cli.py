@@ -169,7 +169,7 @@ def _popen(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def connect(host: str, options: argparse.Namespace) -> Any:
+def connect(host: str, options: argparse.Namespace, **more: Any) -> Any:
     backend = connection.get(options.backend)
     if issubclass(backend, connection.docker.DockerConnection):
         backend = functools.partial(backend, None, None)  # the container's name comes third
@@ -183,6 +183,7 @@ def connect(host: str, options: argparse.Namespace) -> Any:
         connect_timeout=options.connect_timeout,
         keepalive=options.keepalive,
         kill_on_timeout=getattr(options, "kill_on_timeout", False),
+        **more,
     )
 
 

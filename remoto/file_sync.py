@@ -14,10 +14,11 @@ from typing import Any, BinaryIO, Callable, Union
 import execnet
 
 from . import file_tar
+from .backends import BaseConnection
 from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
 from .file_tar import ABANDON_TIMEOUT, bounded, give_up
-from .gateway import RemoteFunction, lost
+from .gateway import RemoteFunction, lost, stop_opening
 from .remote import files
 from .util import RemoteError
 
@@ -185,6 +186,8 @@ def rsync(
         _require_source(source, names)
     shares = _Shares(progress) if progress else None
     more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
+    if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
+        more["eager"] = False  # a program's own function in its place need not know that
     connections: list[Any] = []
     stopped = threading.Event()
     failures: dict[str, Exception] = {}
@@ -192,6 +195,7 @@ def rsync(
     def serve(host: str) -> None:
         try:
             conn = Connection(host, logger, sudo, **more)
+            # before it is open: only what is here can be stopped
             connections.append(conn)
             try:
                 if not stopped.is_set():
@@ -210,6 +214,7 @@ def rsync(
             pool.shutdown(wait=False, cancel_futures=True)
             # what the others wait for will not come any more
             for conn in list(connections):
+                stop_opening(conn.group)
                 conn.exit()
             raise
     if failures and len(names) == 1:

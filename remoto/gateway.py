@@ -129,6 +129,7 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
 
 
 _open_gateways: set[Gateway] = set()
+_opening: set[tuple[execnet.Group, ProcessIO]] = set()
 _program_ends = threading.Event()
 _worker_numbers = itertools.count()
 
@@ -174,13 +175,19 @@ def open_gateway(
     :param group: where execnet is to list it; a new one by default.
     :raises ConnectError: it could not be opened; nothing is left of it.
     """
+    if group is None:  # an empty one is false
+        group = new_group()
     worker = f"remoto{next(_worker_numbers)}"
     marker = f"remoto-ready-{os.urandom(8).hex()}"
     try:
         io = ProcessIO(argv, host, logger)
     except OSError as error:
         raise not_started(argv, host, interpreter, error) from error
+    opening = (group, io)
+    _opening.add(opening)
     try:
+        if getattr(group, "stopped", False):
+            io.kill()
         noise = io.shake_hands(_first_line(env or {}, marker, worker), marker.encode("ascii"), timeout)
     except (EOFError, TimeoutError) as error:
         # ssh that has closed its output is about to say why; one that says nothing has nothing to say
@@ -190,13 +197,23 @@ def open_gateway(
     except BaseException:
         io.give_up(timeout=0)
         raise
+    finally:
+        _opening.discard(opening)
     io.stderr.connected()
     for line in noise.decode("utf-8", "backslashreplace").splitlines():
         logger.debug("%s printed before Python started: %s", host, line)
     spec = execnet.XSpec(f"popen//id={worker}")
     gateway = Gateway(io, spec)
-    _register(gateway, group or new_group())
+    _register(gateway, group)
     return gateway
+
+
+def stop_opening(group: Any) -> None:
+    """What is being opened for this group fails now, and so does whatever is begun later."""
+    group.stopped = True
+    for its_group, io in list(_opening):
+        if its_group is group:
+            io.kill()
 
 
 def new_group() -> execnet.Group:
