@@ -156,7 +156,8 @@ class _Bars(_Lines):
 
     def done(self, host: str) -> None:
         # where nothing had to be sent there was no total either
-        self._bars.update(self._tasks[host], completed=1, total=1)
+        if host in self._tasks:
+            self._bars.update(self._tasks[host], completed=1, total=1)
 
     def problem(self, host: str, text: str, status: int) -> int:
         if host in self._tasks:

@@ -124,10 +124,10 @@ def test_help():
         assert status == 0 and stdout.startswith(f"usage: remoto {action} [options] HOST... -- SOURCE DESTINATION")
 
 
-def test_a_bar_at_a_terminal(source, tmp_path):
-    pytest.importorskip("rich")
+def at_a_terminal(*words):
+    """Exit status, stdout, and what is shown where stderr is a terminal."""
     controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", "remoto", "put", "localhost", "--", str(source), str(tmp_path / "copy")]
+    command = [*REMOTO, *words]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=terminal, timeout=50, env={**os.environ, "COLUMNS": "250"}
     )
@@ -138,4 +138,19 @@ def test_a_bar_at_a_terminal(source, tmp_path):
             shown += os.read(controller, 65536)
     except OSError:
         os.close(controller)
-    assert (done.returncode, done.stdout) == (0, b"") and b"100%" in shown
+    return done.returncode, done.stdout, shown
+
+
+def test_a_bar_at_a_terminal(source, tmp_path):
+    pytest.importorskip("rich")
+    odd = source.rename(tmp_path / "[bold]")
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / "copy"))
+    assert (status, stdout) == (0, b"") and b"100%" in shown and b"/[bold]" in shown
+
+
+def test_a_failure_at_a_terminal(source):
+    pytest.importorskip("rich")
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(source), "/proc/no-such-folder/x")
+    assert (status, stdout) == (1, b"") and b"remoto: localhost: put " in shown
+    # the bar has gone: nothing more is shown of it
+    assert b"put" not in shown.split(b"No such file or directory")[-1]

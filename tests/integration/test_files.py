@@ -651,7 +651,7 @@ def test_a_source_that_fails_halfway_leaves_nothing_at_once(local, tmp_path):
             return block
 
     with pytest.raises(OSError, match="Input/output error"):
-        put(local, Broken(b"x" * 3_000_000), tmp_path / "file")
+        put(local, Broken(b"x" * 30_000_000), tmp_path / "file")
     assert os.listdir(tmp_path) == []
 
 
