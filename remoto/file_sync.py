@@ -161,12 +161,13 @@ def rsync(
     :param logger: for the connections and the files' names; by default one for each host, named after it.
     :param sudo: write as root, by sudo.
     :param delete: remove what is there in the folder and not here.
-    :param progress: called with the number of bytes sent so far, and of those to be sent, to all hosts together; the
-        second number grows while hosts are still being asked what they need.
+    :param progress: called as that of :func:`put`, with the sums for all hosts; the second number grows while hosts are
+        still being asked what they need.
     :param ssh_options: further options for ssh, one string.
     :raises RsyncError: also an OSError and an execnet.HostNotFound: some of several hosts failed; it names each.
     :raises ConnectError: there is one host, and it can't be reached.
-    :raises FileTransferError: there is one host, and something could not be sent or written.
+    :raises FileTransferError: there is one host, and something could not be sent or written; or the source is not there,
+        before anything is connected.
 
     >>> import os, tempfile
     >>> source, destination = tempfile.mkdtemp(), tempfile.mkdtemp()
