@@ -162,6 +162,7 @@ class _Bars(_Lines):
     def problem(self, host: str, text: str, status: int) -> int:
         if host in self._tasks:
             self._bars.remove_task(self._tasks.pop(host))
+            self._bars.refresh()
         if not self._output._closed:
             self._bars.console.print(cli.in_one_line(host, text), markup=False, highlight=False, soft_wrap=True)
         return status

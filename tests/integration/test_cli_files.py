@@ -68,7 +68,7 @@ def test_a_timeout(source, tmp_path):
     (tmp_path / "python").write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
     (tmp_path / "python").chmod(0o755)
     with open(tmp_path / "large", "wb") as file:
-        file.truncate(50_000_000_000)
+        file.truncate(4_000_000_000)
     words = ["put", "--timeout", "0.3", "--interpreter", str(tmp_path / "python"), "localhost", "--"]
     status, _, stderr = outcome(*words, str(tmp_path / "large"), str(tmp_path / "copy"))
     assert status == 1 and stderr.endswith("no answer for 0.3 seconds\n")
@@ -83,15 +83,19 @@ def test_the_reader_that_leaves_early(source, tmp_path):
 @pytest.mark.parametrize("action", ["put", "get"])
 def test_ctrl_c(sshd, tmp_path, action):
     with open(tmp_path / "source", "wb") as file:
-        file.truncate(50_000_000_000)
+        file.truncate(4_000_000_000)
     (tmp_path / "copy").mkdir()
+    mark = f"ctrl-c-{action}-{os.getpid()}"
     words = [*REMOTO, action, "localhost", "node1", "--", str(tmp_path / "source"), str(tmp_path / "copy")]
-    marked = {**os.environ, leftovers.VARIABLE: f"ctrl-c-{action}"}
+    marked = {**os.environ, leftovers.VARIABLE: mark}
     program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=marked)
     wait_until(lambda: any(tmp_path.glob("copy/**/.remoto-*")))
     program.send_signal(signal.SIGINT)
-    assert program.wait(30) == 130 and program.communicate() == (b"", b"")
-    wait_until(lambda: not leftovers.started_with(f"ctrl-c-{action}"))
+    try:
+        assert program.wait(30) == 130 and program.communicate() == (b"", b"")
+    finally:
+        program.kill()
+    wait_until(lambda: not leftovers.started_with(mark))
     wait_until(lambda: not any(tmp_path.glob("copy/**/.remoto-*")))
     assert not (tmp_path / "copy/source").exists()
 
@@ -107,7 +111,10 @@ def test_ctrl_c_while_connecting(tmp_path):
     program = subprocess.Popen(words, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}, cwd=tmp_path)
     wait_until((tmp_path / "pid").exists)
     program.send_signal(signal.SIGINT)
-    assert program.wait(30) == 130 and program.communicate()[1] == b""
+    try:
+        assert program.wait(30) == 130 and program.communicate()[1] == b""
+    finally:
+        program.kill()
     pid = (tmp_path / "pid").read_text().strip()
     wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
 

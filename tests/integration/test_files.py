@@ -535,12 +535,15 @@ def test_ctrl_c_while_rsync_connects(tmp_path):
         [sys.executable, "-c", "import remoto; remoto.rsync(['node1', 'node2'], '/etc/passwd', '/tmp')"],
         stderr=subprocess.PIPE,
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", leftovers.VARIABLE: "connecting"},
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", leftovers.VARIABLE: f"connecting-{os.getpid()}"},
     )
     wait_until(lambda: len(list(tmp_path.glob("connecting-*"))) == 2)
     program.send_signal(signal.SIGINT)
-    assert program.wait(30) == -signal.SIGINT and b"KeyboardInterrupt" in program.communicate()[1]
-    wait_until(lambda: not leftovers.started_with("connecting"))
+    try:
+        assert program.wait(30) == -signal.SIGINT and b"KeyboardInterrupt" in program.communicate()[1]
+    finally:
+        program.kill()
+    wait_until(lambda: not leftovers.started_with(f"connecting-{os.getpid()}"))
 
 
 def test_rsync_logs_where_it_is_told(tree, tmp_path, caplog):
