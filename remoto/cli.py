@@ -283,6 +283,11 @@ class _Output:
 
         return write
 
+    def write_line(self, line: str) -> None:
+        with self._lock:
+            if not self.closed:
+                print(line, flush=True)
+
     def problem(self, host: str, text: str, status: int) -> int:
         with self._lock:
             if not self.closed:
@@ -319,7 +324,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cwd", metavar="FOLDER", help="the folder to run it in")
     add(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="give up after so many seconds without output; it runs on there",
     )
@@ -345,10 +350,10 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     add("--sudo", action="store_true", help="as root, by sudo")
     add("--detect-sudo", action="store_true", help="as root, by sudo where the user there is not root")
     add("--interpreter", metavar="PYTHON", help="the Python to use there (python3)")
-    add("--connect-timeout", type=_seconds, default=CONNECT_TIMEOUT, metavar="SECONDS", help="default: %(default)g")
+    add("--connect-timeout", type=seconds, default=CONNECT_TIMEOUT, metavar="SECONDS", help="default: %(default)g")
     add(
         "--keepalive",
-        type=_seconds,
+        type=seconds,
         default=KEEPALIVE,
         metavar="SECONDS",
         help="between probes of a silent host (%(default)g)",
@@ -389,7 +394,7 @@ def _host(text: str) -> str:
     return text
 
 
-def _seconds(text: str) -> float | None:
+def seconds(text: str) -> float | None:
     try:
         return bound("it", float(text))
     except ValueError:

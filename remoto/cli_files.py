@@ -6,9 +6,8 @@ import argparse
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, Callable
 
 from . import cli, file_sync
@@ -22,13 +21,13 @@ Where DESTINATION is a folder, the copy goes into it; a SOURCE that ends with / 
 written beside its place and renamed; what is the same there already is not sent.
 """,
     "get": """\
-Copy a file or a folder from a host to here. From several hosts each copy goes to DESTINATION/HOST.
+Copy a file or a folder from a host to here. From several hosts each copy goes to DESTINATION/HOST: a folder's contents
+there, again and again.
 """,
 }
 EPILOG = """\
-A host of the name put or get is reached with an option before it: remoto --no-prefix put -- COMMAND...
-
-exit status: 1 when something could not be copied; 255 when there was no connection to a host; 2 for a wrong call.
+exit status: 1 when something could not be copied; 255 when there was no connection to a host; 130 after Ctrl-C; 141 when
+nobody reads the output any more; 2 for a wrong call.
 """
 FAILED = 1
 
@@ -49,44 +48,74 @@ def main(action: str, words: Sequence[str]) -> int:
         parser.error("two paths belong behind --: SOURCE DESTINATION")
     cli.start_logging(options)
     source, destination = paths
-    try:
-        with _progress(f"{action} {source}") as progress, ThreadPoolExecutor(options.parallel) as pool:
-            return max(
-                pool.map(lambda host: _copy(action, host, source, destination, options, progress), options.hosts)
-            )
-    except KeyboardInterrupt:
-        return cli.INTERRUPTED
+    return _Copies(action, source, destination, options).do()
 
 
-def _copy(action: str, host: str, source: str, destination: str, options: argparse.Namespace, progress: _Lines) -> int:
-    """The exit status for one host."""
-    try:
-        with cli.connect(host, options) as conn:
-            show = progress.of(host)
-            if action == "put":
-                file_sync.put(conn, source, destination, progress=show)
-            else:
-                if len(options.hosts) > 1:
-                    destination = os.path.join(destination, host)
-                    os.makedirs(os.path.dirname(destination) or ".", exist_ok=True)
-                file_sync.get(conn, source, destination, progress=show)
-            progress.done(host)
-            return 0
-    except FileTransferError as error:
-        progress.problem(cli.in_one_line(host, str(error)))
-        return FAILED
-    except (RemotoError, ValueError, OSError) as error:
-        progress.problem(cli.in_one_line(host, str(error)))
-        return cli.NO_CONNECTION
+class _Copies:
+    """The copies to or from all hosts."""
+
+    def __init__(self, action: str, source: str, destination: str, options: argparse.Namespace) -> None:
+        self._action = action
+        self._source = source
+        self._destination = destination
+        self._options = options
+        self._output = cli._Output(prefix=False)
+        self._connections: list[Any] = []
+
+    def do(self) -> int:
+        """The highest exit status. What stops one of the hosts' threads or this one stops them all."""
+        what = f"{self._action} {self._source}"
+        with _progress(what, self._output) as progress, ThreadPoolExecutor(self._options.parallel) as pool:
+            try:
+                statuses = [pool.submit(self._copy, host, progress) for host in self._options.hosts]
+                ended, _ = wait(statuses, return_when=FIRST_EXCEPTION)
+                return max(status.result() for status in ended)
+            except BaseException:
+                self._output.close()
+                pool.shutdown(wait=False, cancel_futures=True)
+                for conn in list(self._connections):
+                    conn.exit()
+                raise
+
+    def _copy(self, host: str, progress: _Lines) -> int:
+        """The exit status for one host."""
+        try:
+            conn = cli.connect(host, self._options)
+            self._connections.append(conn)
+            if self._output.closed:
+                return cli.INTERRUPTED
+            with conn:
+                show = progress.of(host)
+                if self._action == "put":
+                    file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
+                else:
+                    self._get(conn, host, show)
+                progress.done(host)
+                return 0
+        except FileTransferError as error:
+            return progress.problem(host, str(error).removeprefix(f"{error.host}: "), FAILED)
+        except (RemotoError, ValueError) as error:
+            return progress.problem(host, str(error), cli.NO_CONNECTION)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return progress.problem(host, str(error), FAILED)
+
+    def _get(self, conn: Any, host: str, show: Show) -> None:
+        get, destination = file_sync.get, self._destination
+        if len(self._options.hosts) > 1:
+            os.makedirs(destination, exist_ok=True)
+            get, destination = file_sync.get_as, os.path.join(destination, host)
+        get(conn, self._source, destination, progress=show, timeout=self._options.timeout)
 
 
 class _Lines:
     """A line for each host when it is done."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, output: cli._Output) -> None:
         self._what = what
+        self._output = output
         self._sizes: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     def of(self, host: str) -> Show:
         def show(number: int, total: int) -> None:
@@ -95,46 +124,52 @@ class _Lines:
         return show
 
     def done(self, host: str) -> None:
-        with self._lock:
-            print(f"{host}: {self._what}: {self._sizes.get(host, 0):,} bytes")
+        self._output.write_line(f"{host}: {self._what}: {self._sizes.get(host, 0):,} bytes")
 
-    def problem(self, line: str) -> None:
-        with self._lock:
-            print(line, file=sys.stderr)
+    def problem(self, host: str, text: str, status: int) -> int:
+        return self._output.problem(host, text, status)
 
 
 class _Bars(_Lines):
     """A bar for each host, by rich."""
 
-    def __init__(self, what: str, bars: Any) -> None:
-        super().__init__(what)
+    def __init__(self, what: str, output: cli._Output, bars: Any) -> None:
+        super().__init__(what, output)
         self._bars = bars
         self._tasks: dict[str, Any] = {}
 
     def of(self, host: str) -> Show:
-        task = self._tasks[host] = self._bars.add_task(f"{host}: {self._what}", total=None)
+        from rich.markup import escape
+
+        task = self._tasks[host] = self._bars.add_task(escape(f"{host}: {self._what}"), total=None)
         return lambda number, total: self._bars.update(task, completed=number, total=total)
 
     def done(self, host: str) -> None:
         # where nothing had to be sent there was no total either
-        self._bars.update(self._tasks[host], completed=1, total=1)
+        if host in self._tasks:
+            self._bars.update(self._tasks[host], completed=1, total=1)
 
-    def problem(self, line: str) -> None:
-        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def problem(self, host: str, text: str, status: int) -> int:
+        if host in self._tasks:
+            self._bars.remove_task(self._tasks.pop(host))
+            self._bars.refresh()
+        if not self._output.closed:
+            self._bars.console.print(cli.in_one_line(host, text), markup=False, highlight=False, soft_wrap=True)
+        return status
 
 
 @contextlib.contextmanager
-def _progress(what: str) -> Iterator[_Lines]:
+def _progress(what: str, output: cli._Output) -> Iterator[_Lines]:
     try:
         from rich.console import Console
         from rich.progress import Progress
     except ImportError:
         Progress = None  # type: ignore[assignment,misc]
     if Progress is None or not sys.stderr.isatty():
-        yield _Lines(what)
+        yield _Lines(what, output)
         return
     with Progress(console=Console(stderr=True)) as bars:
-        yield _Bars(what, bars)
+        yield _Bars(what, output, bars)
 
 
 def _parser(action: str) -> argparse.ArgumentParser:
@@ -146,6 +181,8 @@ def _parser(action: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_connection(parser)
+    help = "give up after so many seconds without an answer"
+    parser.add_argument("--timeout", type=cli.seconds, metavar="SECONDS", help=help)
     cli.add_program(parser)
-    parser.add_argument("hosts", nargs="+", metavar="HOST", help="HOST or USER@HOST")
+    cli.add_hosts(parser)
     return parser

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
-import struct
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Callable, Union
@@ -14,11 +14,14 @@ from typing import Any, BinaryIO, Callable, Union
 import execnet
 
 from . import file_tar
+from .backends import BaseConnection
 from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
+from .file_tar import ABANDON_TIMEOUT
 from .gateway import RemoteFunction, lost
+from .pipes import bounded_sending
 from .remote import files
-from .util import RemoteError
+from .util import RemoteError, bound
 
 __all__ = ["get", "put", "rsync", "rsync_conn"]
 
@@ -27,9 +30,6 @@ Progress = Callable[[int, int], Any]
 
 #: hosts at a time
 PARALLEL = 32
-# seconds that a far side may take to remove what it has begun, after this side has given up
-ABANDON_TIMEOUT = 5.0
-
 _PUT = RemoteFunction("files", "put")
 _GET = RemoteFunction("files", "get")
 
@@ -52,8 +52,9 @@ def put(
         ends with ``/`` stands for its contents.
     :param destination: a path there. Where it is a folder, the copy goes into it, unless it is that of a folder's
         contents. A folder is made where it is missing; a file's is not.
-    :param progress: called with the number of bytes sent so far, and of those to be sent.
-    :param timeout: seconds without an answer after which this gives up; None for no bound.
+    :param progress: called with the number of bytes sent so far, and of those to be sent; not where there are none.
+    :param timeout: seconds without an answer after which this gives up; None or 0 for no bound, or else the connection's
+        ``global_timeout``.
     :raises FileTransferError: also an OSError: something could not be sent or written; it names the host and the path.
         What can't be read here does not keep the rest from being sent.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
@@ -69,15 +70,15 @@ def put(
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = io.BytesIO(source)
     if isinstance(source, (str, os.PathLike)):
-        contents: bytes | BinaryIO = os.fsencode(source)
-        what, name = f"put {_shown(os.fsencode(source))}", _name(os.fsencode(source))
+        contents: bytes | BinaryIO = _near_path(source)
+        what, name = f"put {_shown(_near_path(source))}", _name(_near_path(source))
     else:
         contents, what, name = source, "put data", b""
     gateway = _inside(conn)
     if gateway is None:
         file_tar.put(conn, what, contents, _far_path(destination), name, progress, timeout)
     else:
-        _put(gateway, what, contents, destination, name, progress=progress, timeout=timeout)
+        _put(gateway, what, contents, destination, name, progress=progress, timeout=_bound(conn, timeout))
 
 
 def get(
@@ -91,14 +92,15 @@ def get(
     """Copy a file, or a folder with all that is in it, from where the connection's commands run to here.
 
     As :func:`put` in the other direction. The far side is not trusted: whatever it sends, nothing is written outside of
-    ``destination``. A link that points out of the folder, or has ``..`` behind a name, is refused, and the setuid and
-    setgid bits are not taken over.
+    ``destination``. A link that points out of the folder, or has ``..`` behind a name, is left out and told of at the end;
+    the setuid and setgid bits are not taken over.
 
     :param conn: a connection, of any backend.
     :param source: a path there. A folder that ends with ``/`` stands for its contents.
     :param destination: a path here, which may be a folder.
-    :param progress: called with the number of bytes received so far, and of those to be received.
-    :param timeout: seconds without an answer after which this gives up; None for no bound.
+    :param progress: called with the number of bytes received so far, and of those to be received; not where there are
+        none.
+    :param timeout: as that of :func:`put`.
     :raises FileTransferError: also an OSError: something could not be read or written, or was refused.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
 
@@ -111,14 +113,28 @@ def get(
     >>> open(os.path.join(folder, 'here')).read()
     'hello'
     """
-    path, here = _far_path(source), os.fsencode(destination)
+    path = _far_path(source)
+    _get(conn, path, destination, _name(path), progress, timeout)
+
+
+def get_as(
+    conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
+) -> None:
+    """As :func:`get`, but ``destination`` is always the copy itself, also where it is a folder that is there already."""
+    _get(conn, _far_path(source), destination, b"", progress, timeout)
+
+
+def _get(
+    conn: Any, source: bytes, destination: Path, name: bytes, progress: Progress | None, timeout: float | None
+) -> None:
+    here = _near_path(destination)
     gateway = _inside(conn)
-    what = f"get {_shown(path)}"
+    what = f"get {_shown(source)}"
     if gateway is None:
-        file_tar.get(conn, what, path, here, _name(path), progress, timeout)
+        file_tar.get(conn, what, source, here, name, progress, timeout)
         return
-    with _transfer(gateway, what, _GET, {"source": path}, timeout) as records:
-        receiver = files.Receiver(records, here, _name(path), confine=True, progress=progress)
+    with _transfer(gateway, what, _GET, {"source": source}, _bound(conn, timeout)) as records:
+        receiver = files.Receiver(records, here, name, confine=True, progress=progress)
         receiver.run()
     if receiver.failures:
         raise _error(gateway, what, receiver.failures)
@@ -146,12 +162,13 @@ def rsync(
     :param logger: for the connections and the files' names; by default one for each host, named after it.
     :param sudo: write as root, by sudo.
     :param delete: remove what is there in the folder and not here.
-    :param progress: called with the number of bytes sent so far, and of those to be sent, to all hosts together; the
-        second number grows while hosts are still being asked what they need.
+    :param progress: called as that of :func:`put`, with the sums for all hosts; the second number grows while hosts are
+        still being asked what they need.
     :param ssh_options: further options for ssh, one string.
     :raises RsyncError: also an OSError and an execnet.HostNotFound: some of several hosts failed; it names each.
     :raises ConnectError: there is one host, and it can't be reached.
-    :raises FileTransferError: there is one host, and something could not be sent or written.
+    :raises FileTransferError: there is one host, and something could not be sent or written; or the source is not there,
+        before anything is connected.
 
     >>> import os, tempfile
     >>> source, destination = tempfile.mkdtemp(), tempfile.mkdtemp()
@@ -164,9 +181,15 @@ def rsync(
     # it takes longer to import than most of remoto
     from concurrent.futures import ThreadPoolExecutor
 
+    if isinstance(hosts, (bytes, bytearray)):
+        raise TypeError(f"hosts: expected a name or several, not bytes: {hosts!r}")
     names = [hosts] if isinstance(hosts, str) else list(dict.fromkeys(hosts))
+    if len(names):
+        _require_source(source, names)
     shares = _Shares(progress) if progress else None
     more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
+    if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
+        more["eager"] = False  # a program's own function in its place need not know that
     connections: list[Any] = []
     stopped = threading.Event()
     failures: dict[str, Exception] = {}
@@ -174,6 +197,7 @@ def rsync(
     def serve(host: str) -> None:
         try:
             conn = Connection(host, logger, sudo, **more)
+            # before it is open: only what is here can be stopped
             connections.append(conn)
             try:
                 if not stopped.is_set():
@@ -227,7 +251,7 @@ def rsync_conn(
 def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None) -> None:
     gateway = _inside(conn)
     if gateway is None:
-        path = os.fsencode(source)
+        path = _near_path(source)
         what = f"rsync {_shown(path)}"
         if delete:
             raise FileTransferError(what, conn.where(), [("", "delete=True needs a Python there")])
@@ -235,9 +259,21 @@ def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool,
         report = (logger or conn.logger).info
         file_tar.put(conn, what, path, _far_path(destination), name, progress, None, report)
         return
-    sync = _RSync(source, logger=logger or conn.logger, progress=progress)
-    sync.add_target(gateway, destination, delete=delete)
+    # programs put a class of their own in this one's place, which takes what remoto 1.2 passed and no more
+    of_sync: dict[str, Any] = {"progress": progress} if progress else {}
+    of_target = {"delete": True} if delete else {}
+    sync = _RSync(source, logger=logger or conn.logger, **of_sync)
+    sync.timeout = _bound(conn, None)
+    sync.add_target(gateway, destination, **of_target)
     sync.send()
+
+
+def _require_source(source: Path, names: list[str]) -> None:
+    """Before anything is connected: a source that isn't there is one failure, not one for each host."""
+    if getattr(_RSync, "reads_source", False) is True and not os.path.exists(_near_path(source)):
+        path = _shown(_near_path(source))
+        host = names[0] if len(names) == 1 else f"{len(names)} hosts"
+        raise FileTransferError(f"rsync {path}", host, [(path, os.strerror(errno.ENOENT))], errno.ENOENT)
 
 
 class _RSync(execnet.RSync):
@@ -246,6 +282,9 @@ class _RSync(execnet.RSync):
     execnet's own leaves out what it can't read without a word, refuses names that are not UTF-8, holds whole files in memory,
     writes over the old file, and, in its version 2.1, makes every file executable whose mode has changed.
     """
+
+    #: a class that a program puts in the place of this one may have no use for the source
+    reads_source = True
 
     def __init__(
         self,
@@ -256,7 +295,8 @@ class _RSync(execnet.RSync):
         progress: Progress | None = None,
     ) -> None:
         super().__init__(os.fsdecode(sourcedir), callback, verbose)
-        self._logger = logger
+        self.logger = logger
+        self.timeout: float | None = None
         self._progress = progress
         self._targets: list[tuple[Any, Path, Any, bool]] = []
 
@@ -268,7 +308,7 @@ class _RSync(execnet.RSync):
             raise OSError("no targets: add_target has not been called since the last send")
         while self._targets:
             gateway, destination, finished, delete = self._targets.pop(0)
-            path = os.fsencode(self._sourcedir)
+            path = _near_path(self._sourcedir)
             _put(
                 gateway,
                 f"rsync {_shown(path)}",
@@ -279,6 +319,7 @@ class _RSync(execnet.RSync):
                 accept=lambda below: self.filter(os.fsdecode(below)),
                 report=functools.partial(self._report, gateway),
                 progress=self._progress,
+                timeout=self.timeout,
             )
             if finished is not None:
                 finished()
@@ -289,7 +330,7 @@ class _RSync(execnet.RSync):
 
     def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
         if self._verbose:
-            self._logger.info("syncing file: %s", modified_rel_path)
+            self.logger.info("syncing file: %s", modified_rel_path)
 
 
 class _Shares:
@@ -342,11 +383,12 @@ def _transfer(
     """The records of a transfer; its errors become remoto's own, and its channel is closed at the end."""
     host = _host(gateway)
     try:
-        channel = function.start(gateway, request)
+        with bounded_sending(timeout):
+            channel = function.start(gateway, request)
     except OSError:
         raise _lost(gateway, host, what) from None
     try:
-        yield files.Records(channel, timeout)
+        yield _Records(channel, timeout)
     except files.Failure as failure:
         raise _error(gateway, what, [failure]) from None
     except files.Gone:
@@ -355,16 +397,30 @@ def _transfer(
         raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")]) from None
     except execnet.RemoteError as error:
         raise FileTransferError(what, host, [("", RemoteError(str(error)).exception_line)]) from error
-    except struct.error as error:
-        raise FileTransferError(what, host, [("", f"the answer is not what a transfer sends: {error}")]) from None
     finally:
-        channel.close()
+        with contextlib.suppress(OSError):
+            channel.close()
+
+
+class _Records(files.Records):  # type: ignore[misc]
+    """On this side, what is sent has the same bound as what is received."""
+
+    def flush(self) -> None:
+        try:
+            with bounded_sending(self.timeout):
+                super().flush()
+        except files.Gone as gone:
+            # execnet's own error of sending, and what it was made of
+            if isinstance(getattr(gone.__context__, "__cause__", None), TimeoutError):
+                raise execnet.TimeoutError(str(gone.__context__)) from None
+            raise
 
 
 def _abandon(records: Any) -> None:
     """Let the receiver there remove what it has begun, and wait for that."""
     records.parts = []
     records.write(files.FINISH)
+    records.timeout = ABANDON_TIMEOUT
     try:
         records.flush()
         records.channel.waitclose(ABANDON_TIMEOUT)
@@ -401,6 +457,19 @@ def _inside(conn: Any) -> Any:
         if error.kind != "interpreter":
             raise
         return None
+
+
+def _bound(conn: Any, timeout: float | None) -> float | None:
+    """Seconds, as process.Call has them."""
+    general = getattr(conn, "global_timeout", None)
+    return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
+
+
+def _near_path(path: Any) -> bytes:
+    data = os.fsencode(path)
+    if b"\0" in data:
+        raise ValueError(f"not a path: {path!r}")
+    return data
 
 
 def _far_path(path: Any) -> bytes:

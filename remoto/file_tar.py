@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, Callable
 import execnet
 
 from .exc import FileTransferError
+from .pipes import bounded_sending
 from .process import RUN, STATUS, STDERR, STDOUT, Call
 from .remote import files
 
@@ -24,55 +26,106 @@ BLOCK = 256 * 1024
 #: blocks between the thread that makes a tar and the one that sends it
 AHEAD = 8
 NO_TAR = 69
+#: bytes: a path has 4096 at most
+LONGEST_HEADER = 64 * 1024
+#: of the year 9999, the last that touch knows
+LAST_SECOND = 253402300799
+NEITHER = "neither a file nor a folder nor a link"
+# seconds that a far side may take to remove what it has begun, after this side has given up
+ABANDON_TIMEOUT = 5.0
 
-# $1 the destination, $2 the name in it where it is a folder, $3 file or folder. What arrives is beside its place, and is
-# moved there at the end; into a folder that is there already, each file by itself.
+# $1 the destination, $2 the name in it where it is a folder, $3 file, data or folder. What arrives is beside its place, and is
+# moved there at the end; into a folder that is there already, each thing by itself, as the lines of the file merge say.
 _PUT = r"""
 command -v tar > /dev/null || exit 69
+fail() { echo "$1: $2" >&2; exit 1; }
 place=${1%/}
 [ -n "$place" ] || place=/
-if [ -d "$place" ]; then
-  if [ -n "$2" ]; then place=${place%/}/$2
-  elif [ "$3" = file ]; then echo "$1: Is a directory" >&2; exit 1; fi
+case $place in /*) ;; *) place=./$place ;; esac
+if [ "$3" = folder ]; then
+  if [ -d "$place" ] && [ -n "$2" ]; then place=${place%/}/$2; fi
+elif [ -d "$place" ]; then
+  [ -n "$2" ] || fail "$1" "Is a directory"
+  place=${place%/}/$2
+else
+  case $1 in */) if [ -e "$place" ]; then fail "$1" "Not a directory"; else fail "$1" "No such file or directory"; fi ;; esac
+  # the file that a link stands for is replaced, not the link
+  if [ -L "$place" ]; then target=$(readlink -f "$place" 2> /dev/null && echo x) && place=${target%?x}; fi
 fi
-case $place in */*) above=${place%/*}/ ;; *) above=./ ;; esac
+replaceable() {
+  [ -L "$1" ] || [ ! -e "$1" ] || [ -f "$1" ] || [ -d "$1" ] || fail "$1" "a device, FIFO or socket is there: it is not replaced"
+}
+replaceable "$place"
+above=${place%/*}/
 if [ "$3" = folder ]; then mkdir -p "$above" || exit; fi
-[ -d "$above" ] || { echo "$above: No such file or directory" >&2; exit 1; }
+[ -d "$above" ] || fail "$above" "No such file or directory"
 work=$above.remoto-$$
 mkdir -m 700 "$work" || exit
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 (cd "$work" && tar -xpf -) || exit
 content=$work/content
-if [ "$3" = file ]; then
-  if [ -d "$place" ]; then echo "$place: Is a directory" >&2; exit 1; fi
+# the owner of the file that is replaced
+keep() {
+  if [ -L "$1" ] || [ -L "$2" ] || [ ! -f "$2" ]; then return; fi
+  owner=$(stat -c %u:%g "$2" 2> /dev/null) || return 0
+  [ "$owner" = "$(stat -c %u:%g "$1")" ] && return
+  mode=$(stat -c %a "$1")
+  chown "$owner" "$1" 2> /dev/null && chmod "$mode" "$1"
+}
+d() {
+  replaceable "$place/$1"
+  if [ -L "$place/$1" ] || [ -f "$place/$1" ]; then rm -f "$place/$1" || exit; fi
+  [ -d "$place/$1" ] || mkdir "$place/$1" || exit
+}
+m() {
+  replaceable "$place/$1"
+  if [ -L "$place/$1" ]; then rm -f "$place/$1" || exit; fi
+  if [ -d "$place/$1" ]; then rmdir "$place/$1" || exit; fi
+  keep "$content/$1" "$place/$1"
+  mv -f "$content/$1" "$place/$1" || exit
+}
+t() {
+  if [ -n "$merging" ] && [ "$3" = . ]; then return; fi
+  chmod "$1" "$place/$3" || exit
+  TZ=UTC0 touch -t "$2" "$place/$3" 2> /dev/null || :
+}
+if [ "$3" != folder ]; then
+  if [ -L "$place" ]; then rm -f "$place" || exit; fi
+  [ ! -d "$place" ] || fail "$place" "Is a directory"
+  if [ "$3" = data ]; then
+    mode=$(stat -c %a "$place" 2> /dev/null) || mode=$(printf %o $((0666 & ~$(umask))))
+    chmod "$mode" "$content" || exit
+  fi
+  keep "$content" "$place"
   mv -f "$content" "$place"
-elif [ ! -e "$place" ]; then mv "$content" "$place"
-elif [ ! -d "$place" ]; then echo "$place: Not a directory" >&2; exit 1
-else
-  case $place in /*) ;; *) place=$PWD/$place ;; esac
-  cd "$content" || exit
-  find . -type d -exec sh -c 'for path; do [ -d "$0/$path" ] || mkdir "$0/$path" || exit; done' "$place" {} + || exit
-  find . ! -type d -exec sh -c 'for path; do
-    if [ -d "$0/$path" ] && [ ! -L "$0/$path" ]; then rmdir "$0/$path" || exit; fi
-    if [ -L "$0/$path" ]; then rm -f "$0/$path"; fi
-    mv -f "$path" "$0/$path" || exit
-  done' "$place" {} +
+  exit
 fi
+merging=
+if [ -d "$place" ]; then
+  merging=yes
+  . "$work/merge"
+elif [ -e "$place" ]; then fail "$place" "Not a directory"
+else mv "$content" "$place" || exit
+fi
+. "$work/folders"
 """
 
 _GET = r"""
 command -v tar > /dev/null || exit 69
-if [ -d "$1" ]; then cd "$1" && exec tar -cf - .; fi
-case $1 in
-  */) echo "$1: Not a directory" >&2; exit 1 ;;
-  */*) cd "${1%/*}/" || exit ;;
-esac
-[ -e "${1##*/}" ] || { echo "$1: No such file or directory" >&2; exit 1; }
-exec tar -chf - "./${1##*/}"
+fail() { echo "$1: $2" >&2; exit 1; }
+case $1 in /*) place=$1 ;; *) place=./$1 ;; esac
+if [ -d "$place" ]; then cd "$place" || exit; exec tar -cf - .; fi
+[ -e "${place%/}" ] || fail "$1" "No such file or directory"
+case $1 in */) fail "$1" "Not a directory" ;; esac
+[ -f "$place" ] || fail "$1" "neither a file nor a folder nor a link"
+cd "${place%/*}/" || exit
+exec tar -chf - "./${place##*/}"
 """
 
 Progress = Callable[[int, int], Any]
+
+_MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
 
 
 def put(
@@ -93,18 +146,20 @@ def put(
     host = conn.where()
     archive = _Archive(source, progress, report)
     try:
-        kind = archive.kind()
+        kind = archive.prepare()
     except OSError as error:
-        raise FileTransferError(what, host, [(_shown(source), error.strerror or str(error))], error.errno) from None
+        failed = [(_shown(source) if isinstance(source, bytes) else "", error.strerror or str(error))]
+        raise FileTransferError(what, host, failed, error.errno) from None
     what = f"{what} to {_shown(destination)}"
-    command = [b"/bin/sh", b"-c", _PUT.encode(), b"sh", destination, name, kind]
-    call = _start(conn, what, command, timeout, stdin=True)
+    call = _start(conn, what, [b"/bin/sh", b"-c", _PUT.encode(), b"sh", destination, name, kind], timeout, stdin=True)
     try:
-        with _explained(what, host, timeout):
+        with _explained(what, host, call):
             _finish(what, host, destination, call, call.exchange(archive.blocks()))
-    except BaseException:
+    except BaseException as error:
         archive.stop()
-        call.abandon()
+        _abandon(call)
+        if isinstance(error, _MALFORMED) and error is not archive.error:
+            raise _explanation(what, host, files.malformed(error)) from None
         raise
     if archive.failures:
         raise FileTransferError(what, host, archive.failures)
@@ -124,12 +179,12 @@ def get(
     call = _start(conn, what, [b"/bin/sh", b"-c", _GET.encode(), b"sh", source], timeout, stdin=None)
     stream = _Stream(call.exchange(()), lambda status, words: _failed(what, host, source, status, words))
     try:
-        with _explained(what, host, timeout):
+        with _explained(what, host, call):
             receiver = files.Receiver(_Records(stream), destination, name, confine=True, progress=progress)
             receiver.records.receiver = receiver
             receiver.run()
     except BaseException:
-        call.abandon()
+        _abandon(call)
         raise
     if receiver.failures:
         failures = [(_shown(failure.path), failure.text) for failure in receiver.failures]
@@ -143,15 +198,30 @@ def _start(conn: Any, what: str, command: list[bytes], timeout: float | None, st
 
 
 @contextlib.contextmanager
-def _explained(what: str, host: str, timeout: float | None) -> Iterator[None]:
+def _explained(what: str, host: str, call: Call) -> Iterator[None]:
     try:
         yield
     except files.Failure as failure:
-        raise FileTransferError(what, host, [(_shown(failure.path), failure.text)], failure.code) from None
+        raise _explanation(what, host, failure) from None
     except execnet.TimeoutError:
-        raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")]) from None
-    except tarfile.TarError as error:
-        raise FileTransferError(what, host, [("", f"the answer is not a whole tar: {error}")]) from None
+        raise FileTransferError(what, host, [("", f"no answer for {call.timeout:g} seconds")]) from None
+
+
+def _explanation(what: str, host: str, failure: files.Failure) -> FileTransferError:
+    return FileTransferError(what, host, [(_shown(failure.path), failure.text)], failure.code)
+
+
+def _abandon(call: Call) -> None:
+    """End the command there, wait until it has removed what it has begun, and close."""
+    channel, deadline = call.channel, time.monotonic() + ABANDON_TIMEOUT
+    try:
+        with bounded_sending(ABANDON_TIMEOUT):
+            channel.send("kill")
+            while True:
+                channel.receive(max(0.0, deadline - time.monotonic()))
+    except (EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
+        pass
+    call.abandon()
 
 
 def _finish(what: str, host: str, path: bytes, call: Call, answers: Iterator[tuple[int, Any]]) -> None:
@@ -170,12 +240,16 @@ def _failed(what: str, host: str, path: bytes, status: int, words: bytes) -> Non
             what, host, [("", "there is neither a Python nor a tar there, and files need one of them")]
         )
     if status:
-        reason = _shown(words.strip()).replace("\n", "; ") or f"tar ended with exit status {status}"
-        raise FileTransferError(what, host, [(_shown(path), reason)])
+        said = _shown(words.strip()).replace("\n", "; ").removeprefix(f"{_shown(path)}: ")
+        raise FileTransferError(what, host, [(_shown(path), said or f"tar ended with exit status {status}")])
 
 
-def _shown(path: Any) -> str:
-    return path.decode("utf-8", "backslashreplace") if isinstance(path, bytes) else "data"
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _quoted(path: str) -> bytes:
+    return b"'" + os.fsencode(path).replace(b"'", b"'\\''") + b"'"
 
 
 class _Archive:
@@ -188,14 +262,24 @@ class _Archive:
         self._queue: Queue[bytes | BaseException | None] = Queue(AHEAD)
         self._stopped = threading.Event()
         self._sent = self._total = 0
+        self._moves: list[bytes] = []
+        self._folders: list[bytes] = []
         self.failures: list[tuple[str, str]] = []
+        self.error: BaseException | None = None
 
-    def kind(self) -> bytes:
-        """``file`` or ``folder``; OSError where it is not there."""
+    def prepare(self) -> bytes:
+        """``file``, ``data`` or ``folder``; OSError where it can't be read, before anything is begun there."""
         if not isinstance(self._source, bytes):
-            return b"file"
-        is_folder = stat.S_ISDIR(os.stat(self._source).st_mode)
-        return b"folder" if is_folder else b"file"
+            self._source = _whole(self._source)
+            return b"data"
+        mode = os.stat(self._source).st_mode
+        if stat.S_ISDIR(mode):
+            return b"folder"
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, NEITHER)
+        if self._source.endswith(b"/"):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return b"file"
 
     def blocks(self) -> Iterator[bytes]:
         thread = threading.Thread(target=self._make, daemon=True)
@@ -203,6 +287,7 @@ class _Archive:
         while True:
             item = self._queue.get()
             if isinstance(item, BaseException):
+                self.error = item
                 raise item
             if item is None:
                 thread.join()
@@ -233,9 +318,9 @@ class _Archive:
                 errors="surrogateescape",  # type: ignore[call-overload]
             ) as tar:
                 if isinstance(self._source, bytes):
-                    self._add(tar, os.path.realpath(os.fsdecode(self._source)), "content", "")
+                    self._add_tree(tar, os.path.realpath(os.fsdecode(self._source)))
                 else:
-                    self._add_stream(tar, self._source)
+                    self._add_data(tar, self._source)
         except _Stopped:
             return
         except BaseException as error:
@@ -243,51 +328,88 @@ class _Archive:
             return
         self._queue.put(None)
 
-    def _add(self, tar: tarfile.TarFile, path: str, name: str, below: str) -> None:
-        try:
-            info = tar.gettarinfo(path, name)
-            if info is None:
-                raise OSError("neither a file nor a folder nor a link")
-            if info.islnk():
-                # another name of a file that has been sent: a copy will do
-                info.type, info.linkname, info.size = tarfile.REGTYPE, "", os.lstat(path).st_size
-            content = open(path, "rb") if info.isreg() else None
-            names = sorted(os.listdir(path)) if info.isdir() else []
-        except OSError as error:
-            if not below:
-                raise
-            self.failures.append((os.fsencode(path).decode("utf-8", "backslashreplace"), error.strerror or str(error)))
-            return
+    def _add_tree(self, tar: tarfile.TarFile, root: str) -> None:
+        pending = [(root, "")]
+        while pending:
+            path, below = pending.pop()
+            try:
+                info = self._info(tar, path, below)
+                names = sorted(os.listdir(path), reverse=True) if info.isdir() else []
+                content = _opened(path) if info.isreg() else None
+            except OSError as error:
+                if not below:
+                    raise
+                self.failures.append((_shown(os.fsencode(path)), error.strerror or str(error)))
+                continue
+            # from here on it can't be left out any more
+            if content is None:
+                self._add_other(tar, info, below)
+            else:
+                with content:
+                    self._add_file(tar, info, content, path, below)
+            pending += [(os.path.join(path, name), os.path.join(below, name)) for name in names]
+        for name, lines in (("merge", self._moves), ("folders", self._folders[::-1])):
+            _add_text(tar, name, b"".join(lines))
+
+    def _info(self, tar: tarfile.TarFile, path: str, below: str) -> tarfile.TarInfo:
+        info = tar.gettarinfo(path, f"content/{below}" if below else "content")
+        if info is None or not (info.isreg() or info.islnk() or info.isdir() or info.issym()):
+            raise OSError(errno.EINVAL, NEITHER)
         info.uid = info.gid = 0
         info.uname = info.gname = ""
-        if content is None:
-            tar.addfile(info)
-        else:
-            with content:
-                if self._report is not None:
-                    shown = os.fsencode(below or os.path.basename(path)).decode("utf-8", "backslashreplace")
-                    self._report(f"syncing file: {shown}")
-                tar.addfile(info, _Counting(content, self._count))
-        for inner in names:
-            self._add(tar, os.path.join(path, inner), f"{name}/{inner}", os.path.join(below, inner))
+        if info.islnk():
+            # another name of a file that has been sent: a copy will do
+            info.type, info.linkname = tarfile.REGTYPE, ""
+        return info
 
-    def _add_stream(self, tar: tarfile.TarFile, source: BinaryIO) -> None:
+    def _add_other(self, tar: tarfile.TarFile, info: tarfile.TarInfo, below: str) -> None:
+        """A folder or a link."""
+        if info.isdir():
+            seconds = max(0, min(int(info.mtime), LAST_SECOND))
+            when = time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds)).encode()
+            self._folders.append(b"t %o %s %s\n" % (stat.S_IMODE(info.mode), when, _quoted(below or ".")))
+            # until the end, it must take files
+            info.mode |= stat.S_IRWXU
+        if below:
+            self._moves.append(b"%s %s\n" % (b"d" if info.isdir() else b"m", _quoted(below)))
+        tar.addfile(info)
+
+    def _add_file(self, tar: tarfile.TarFile, info: tarfile.TarInfo, content: Any, path: str, below: str) -> None:
+        before = os.fstat(content.fileno())
+        start = content.read(BLOCK)
+        info.size = before.st_size
+        source = content
+        if len(start) != min(before.st_size, BLOCK):
+            # a file of /proc or /sys, of which stat does not tell the size; one that has changed is noticed below
+            start += content.readall()
+            info.size = len(start)
+            source = io.BytesIO(start)
+        source.seek(0)
+        if self._report is not None:
+            self._report(f"syncing file: {_shown(os.fsencode(below or os.path.basename(path)))}")
+        if below:
+            self._moves.append(b"m %s\n" % _quoted(below))
+        # what has been sent can't be taken back: unlike with a Python there, this is the end of the transfer
+        changed = files.Failure(os.fsencode(path), errno.EBUSY, "changed while it was sent")
+        tar.addfile(info, _Counting(source, self._count, changed))
+        after = os.fstat(content.fileno())
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise changed
+
+    def _add_data(self, tar: tarfile.TarFile, whole: BinaryIO) -> None:
         # a tar tells the size before the contents
-        import shutil
-        import tempfile
-
-        with tempfile.TemporaryFile() as whole:
-            shutil.copyfileobj(source, whole, BLOCK)
+        with whole:
             info = tarfile.TarInfo("content")
-            info.size = self._total = whole.tell()
+            info.size = self._total = whole.seek(0, io.SEEK_END)
             info.mtime = int(time.time())
             whole.seek(0)
-            tar.addfile(info, _Counting(whole, self._count))
+            tar.addfile(info, _Counting(whole, self._count, EOFError()))
 
     def _count(self, size: int) -> None:
         self._sent += size
-        if self._progress is not None:
-            self._progress(self._sent, max(self._total, self._sent))
+        total = max(self._total, self._sent)
+        if self._progress is not None and total:
+            self._progress(self._sent, total)
 
 
 class _Stopped(Exception):
@@ -295,24 +417,63 @@ class _Stopped(Exception):
 
 
 class _Counting(io.RawIOBase):
-    def __init__(self, source: Any, count: Callable[[int], None]) -> None:
+    """What tarfile reads a file from. It asks for no more than there is to be."""
+
+    def __init__(self, source: Any, count: Callable[[int], None], short: Exception) -> None:
         self._source = source
         self._count = count
+        self._short = short
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._source.read(size)
+        if len(data) < size:
+            raise self._short
         self._count(len(data))
         return data
 
 
+def _opened(path: str) -> Any:
+    content = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+        content.close()
+        raise OSError(errno.EINVAL, NEITHER)
+    return content
+
+
+def _whole(source: BinaryIO) -> BinaryIO:
+    """A copy of all that a stream gives."""
+    import tempfile
+
+    whole: Any = tempfile.TemporaryFile()
+    try:
+        while block := source.read(BLOCK):
+            if not isinstance(block, bytes):
+                raise TypeError(f"not an open binary file: it gives {type(block).__name__}")
+            whole.write(block)
+    except BaseException:
+        whole.close()
+        raise
+    return whole  # type: ignore[no-any-return]
+
+
+def _add_text(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
 def _size(path: bytes) -> int:
-    if not os.path.isdir(path):
-        return os.path.getsize(path)
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            status = os.lstat(os.path.join(folder, name))
-            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    total, pending = 0, [path]
+    while pending:
+        path = pending.pop()
+        try:
+            status = os.stat(path) if not total and not pending else os.lstat(path)
+            if stat.S_ISREG(status.st_mode):
+                total += status.st_size
+            elif stat.S_ISDIR(status.st_mode):
+                pending += [os.path.join(path, name) for name in os.listdir(path)]
+        except OSError:
+            continue  # it has just gone, or will be told of when it is its turn
     return total
 
 
@@ -355,6 +516,16 @@ class _Stream:
             self._next()
 
 
+class _Info(tarfile.TarInfo):
+    """A member of a tar, of which no more is held in memory than names can need."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # tarfile reads the data of a long name, or of a pax header, in one
+        if self.size > LONGEST_HEADER and self.type not in tarfile.REGULAR_TYPES:
+            raise ValueError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+
+
 class _Records:
     """A tar as the records that the far side's own sender would send; so a receiver's care is for both."""
 
@@ -363,7 +534,12 @@ class _Records:
         self._records = self._read(stream)
 
     def read(self) -> tuple[int, bytes]:
-        return next(self._records)
+        try:
+            return next(self._records)
+        except tarfile.TarError as error:
+            raise files.Failure(b"", 0, f"the answer is not a whole tar: {error}") from None
+        except (*_MALFORMED, StopIteration) as error:
+            raise files.malformed(error) from None
 
     def write(self, kind: int, data: bytes = b"") -> None:
         """There is nobody to tell."""
@@ -373,15 +549,20 @@ class _Records:
 
     def _read(self, stream: _Stream) -> Iterator[tuple[int, bytes]]:
         folders: dict[bytes, int] = {}
-        count = 0
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK, errors="surrogateescape") as tar:  # type: ignore[call-overload]
+        count, complete = 0, b"complete"
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK, errors="surrogateescape", tarinfo=_Info) as tar:  # type: ignore[call-overload]
             for info in tar:
                 name = os.fsencode(info.name)
                 parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+                left_out = self._left_out(info)
+                if left_out:
+                    complete = b""
+                    yield files.SKIP, files.Failure(b"/".join(parts), 0, left_out).pack()
+                    continue
                 is_root = count == 0
                 parent = files.NO_PARENT if is_root else folders.get(b"/".join(parts[:-1]), files.NO_PARENT - 1)
-                kind, size, target = self._kind(info, name)
-                time = int(info.mtime * 1_000_000_000)
+                kind, size, target = self._kind(info)
+                time = max(-files.LAST_TIME, min(int(info.mtime * 1_000_000_000), files.LAST_TIME))
                 base = b"" if is_root else (parts[-1] if parts else b"")
                 head = files.ENTRY_HEAD.pack(parent, kind, info.mode & 0o7777, time, size, len(base))
                 yield files.ENTRY, head + base + target
@@ -392,18 +573,20 @@ class _Records:
                 count += 1
         stream.finish()
         yield files.LISTED, b""
-        yield files.FINISH, b"complete"
+        yield files.FINISH, complete
 
-    def _kind(self, info: tarfile.TarInfo, name: bytes) -> tuple[int, int, bytes]:
+    def _left_out(self, info: tarfile.TarInfo) -> str:
+        """Why something can't be received; empty where it can."""
+        if info.islnk():
+            return "is one of several names of a file: without a Python there, only the first can be got"
+        return "" if info.isdir() or info.issym() or info.isreg() else NEITHER
+
+    def _kind(self, info: tarfile.TarInfo) -> tuple[int, int, bytes]:
         if info.isdir():
             return files.FOLDER, 0, b""
         if info.issym():
             return files.LINK, 0, os.fsencode(info.linkname)
-        if info.isreg():
-            return files.FILE, info.size, b""
-        if info.islnk():
-            raise files.Failure(name, 0, "is one of several names of a file: without a Python there, that can't be got")
-        raise files.Failure(name, 0, "neither a file nor a folder nor a link")
+        return files.FILE, info.size, b""
 
     def _contents(
         self, tar: tarfile.TarFile, info: tarfile.TarInfo, index: int, time: int

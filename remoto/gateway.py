@@ -205,7 +205,8 @@ def open_gateway(
         logger.debug("%s printed before Python started: %s", host, line)
     spec = execnet.XSpec(f"popen//id={worker}")
     gateway = Gateway(io, spec)
-    _register(gateway, group or new_group())
+    # an empty group is false
+    _register(gateway, new_group() if group is None else group)
     return gateway
 
 

@@ -2,12 +2,15 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.integration.test_cli import outcome
+from tests.integration import leftovers
+from tests.integration.leftovers import wait_until
+from tests.integration.test_cli import REMOTO, outcome
 
 
 @pytest.fixture
@@ -26,6 +29,13 @@ def test_there_and_back(sshd, source, tmp_path):
         assert (tmp_path / "back" / host).read_bytes() == b"x" * 1234
 
 
+def test_a_folder_from_several_hosts_again_and_again(sshd, source, tmp_path):
+    for _ in range(2):
+        assert outcome("get", "node1", "node2", "--", str(source), str(tmp_path / "back"))[0] == 0
+        for host in ("node1", "node2"):
+            assert os.listdir(tmp_path / "back" / host) == ["file"]
+
+
 def test_into_a_container(docker_shell, source):
     assert outcome("put", "--backend", "docker", docker_shell, "--", f"{source}/file", "/tmp/put by cli")[0] == 0
     assert outcome("--backend", "docker", docker_shell, "--", "wc", "-c", "/tmp/put by cli")[1].split()[0] == "1234"
@@ -35,9 +45,78 @@ def test_failures(sshd, source, tmp_path):
     status, stdout, stderr = outcome("put", "node1", "refused", "--", str(source), "/proc/no-such-folder/x")
     assert status == 255 and stdout == ""
     lines = sorted(stderr.splitlines())
-    assert lines[0].startswith("remoto: node1: node1: put ") and "No such file" in lines[0]
+    assert lines[0].startswith("remoto: node1: put ") and "No such file" in lines[0]
     assert lines[1].startswith("remoto: refused: cannot connect") and len(lines) == 2
     assert outcome("put", "node1", "--", str(tmp_path / "missing"), "/tmp")[0] == 1
+    status, _, stderr = outcome("get", "node1", "node2", "--", str(source), f"{source}/file")
+    assert status == 1 and "File exists" in stderr and len(stderr.splitlines()) == 2
+
+
+def test_names_that_can_not_be_shown(sshd, source):
+    os.rename(os.fsencode(source / "file"), os.fsencode(source) + b"/\xff")
+    status, stdout, stderr = outcome("put", "node1", "--", os.fsencode(source) + b"/\xff", f"{source}/copy")
+    assert (status, stderr) == (0, "") and stdout.endswith("\\udcff: 1,234 bytes\n")
+    status, _, stderr = outcome("put", "node1", "--", os.fsencode(source) + b"/\xff", b"/proc/\xfe")
+    assert status == 1 and "/proc/\\xfe" in stderr
+
+
+def test_a_timeout(source, tmp_path):
+    """A far side that stops when it is about to write."""
+    stop = '".remoto-" in str(args[0]) and os.kill(os.getpid(), signal.SIGSTOP)'
+    script = f"import os, signal, sys; sys.addaudithook(lambda event, args: event == 'open' and {stop})"
+    (tmp_path / "sitecustomize.py").write_text(script)
+    (tmp_path / "python").write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(4_000_000_000)
+    words = ["put", "--timeout", "0.3", "--interpreter", str(tmp_path / "python"), "localhost", "--"]
+    status, _, stderr = outcome(*words, str(tmp_path / "large"), str(tmp_path / "copy"))
+    assert status == 1 and stderr.endswith("no answer for 0.3 seconds\n")
+
+
+def test_the_reader_that_leaves_early(source, tmp_path):
+    script = f'{sys.executable} -m remoto put localhost -- {source} {tmp_path}/copy | true; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+@pytest.mark.parametrize("action", ["put", "get"])
+def test_ctrl_c(sshd, tmp_path, action):
+    with open(tmp_path / "source", "wb") as file:
+        file.truncate(4_000_000_000)
+    (tmp_path / "copy").mkdir()
+    mark = f"ctrl-c-{action}-{os.getpid()}"
+    words = [*REMOTO, action, "localhost", "node1", "--", str(tmp_path / "source"), str(tmp_path / "copy")]
+    marked = {**os.environ, leftovers.VARIABLE: mark}
+    program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=marked)
+    wait_until(lambda: any(tmp_path.glob("copy/**/.remoto-*")))
+    program.send_signal(signal.SIGINT)
+    try:
+        assert program.wait(30) == 130 and program.communicate() == (b"", b"")
+    finally:
+        program.kill()
+    wait_until(lambda: not leftovers.started_with(mark))
+    wait_until(lambda: not any(tmp_path.glob("copy/**/.remoto-*")))
+    assert not (tmp_path / "copy/source").exists()
+
+
+def test_ctrl_c_while_connecting(tmp_path):
+    """An ssh that never answers."""
+    (tmp_path / "ssh").write_text(
+        '#!/bin/sh\n[ "$1" = -G ] && exit 1\necho $$ > pid.new; mv pid.new pid; exec sleep 100\n'
+    )
+    (tmp_path / "ssh").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    words = [*REMOTO, "put", "node1", "--", "/etc/passwd", "/tmp"]
+    program = subprocess.Popen(words, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}, cwd=tmp_path)
+    wait_until((tmp_path / "pid").exists)
+    program.send_signal(signal.SIGINT)
+    try:
+        assert program.wait(30) == 130 and program.communicate()[1] == b""
+    finally:
+        program.kill()
+    pid = (tmp_path / "pid").read_text().strip()
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 @pytest.mark.parametrize("paths", [[], ["one"], ["one", "two", "three"]])
@@ -52,10 +131,10 @@ def test_help():
         assert status == 0 and stdout.startswith(f"usage: remoto {action} [options] HOST... -- SOURCE DESTINATION")
 
 
-def test_a_bar_at_a_terminal(source, tmp_path):
-    pytest.importorskip("rich")
+def at_a_terminal(*words):
+    """Exit status, stdout, and what is shown where stderr is a terminal."""
     controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", "remoto", "put", "localhost", "--", str(source), str(tmp_path / "copy")]
+    command = [*REMOTO, *words]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=terminal, timeout=50, env={**os.environ, "COLUMNS": "250"}
     )
@@ -66,4 +145,19 @@ def test_a_bar_at_a_terminal(source, tmp_path):
             shown += os.read(controller, 65536)
     except OSError:
         os.close(controller)
-    assert (done.returncode, done.stdout) == (0, b"") and b"100%" in shown
+    return done.returncode, done.stdout, shown
+
+
+def test_a_bar_at_a_terminal(source, tmp_path):
+    pytest.importorskip("rich")
+    odd = source.rename(tmp_path / "[bold]")
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / "copy"))
+    assert (status, stdout) == (0, b"") and b"100%" in shown and b"/[bold]" in shown
+
+
+def test_a_failure_at_a_terminal(source):
+    pytest.importorskip("rich")
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(source), "/proc/no-such-folder/x")
+    assert (status, stdout) == (1, b"") and b"remoto: localhost: put " in shown
+    # the bar has gone: nothing more is shown of it
+    assert b"put" not in shown.split(b"No such file or directory")[-1]

@@ -1,10 +1,15 @@
 """put, get and rsync: the same over every backend."""
 
+import errno
 import io
+import logging
 import os
+import select
+import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -12,10 +17,13 @@ from pathlib import Path
 import pytest
 
 import remoto
-from remoto import file_sync
+from remoto import file_sync, file_tar
 from remoto.exc import ConnectionLost, FileTransferError, RsyncError
 from remoto.file_sync import get, put, rsync, rsync_conn
 from remoto.process import check
+from remoto.remote import files
+from tests.integration import leftovers
+from tests.integration.leftovers import wait_until
 
 # modes, sizes, an empty file and folder, names that are no UTF-8 or hold a newline, links
 TREE = {
@@ -41,25 +49,28 @@ def make_tree(root):
             file.write(data)
         os.chmod(path, mode)
         os.utime(path, (1_000_000_000, 1_000_000_000))
-    os.mkdir(os.path.join(root, b"empty folder"))
+    os.mkdir(os.path.join(root, b"empty folder"), 0o750)
     os.symlink(b"a", os.path.join(root, b"link"))
     os.symlink(b"nowhere", os.path.join(root, b"dangling"))
     os.symlink(b"inner/large", os.path.join(root, b"folder/link"))
+    os.chmod(os.path.join(root, b"folder"), 0o555)
+    for folder in (b"empty folder", b"folder/inner", b"folder"):
+        os.utime(os.path.join(root, folder), (1_100_000_000, 1_100_000_000))
 
 
 def listing(root):
     """{relative path: what it is}"""
     root = os.fsencode(root)
     found = {}
-    for folder, folders, files in os.walk(root):
-        for name in folders + files:
+    for folder, folders, others in os.walk(root):
+        for name in folders + others:
             path = os.path.join(folder, name)
             status = os.lstat(path)
             below = os.path.relpath(path, root)
             if stat.S_ISLNK(status.st_mode):
                 found[below] = os.readlink(path)
             elif stat.S_ISDIR(status.st_mode):
-                found[below] = "folder"
+                found[below] = (stat.S_IMODE(status.st_mode), int(status.st_mtime))
             else:
                 with open(path, "rb") as file:
                     found[below] = (stat.S_IMODE(status.st_mode), int(status.st_mtime), file.read())
@@ -113,7 +124,7 @@ def test_a_second_time_nothing_is_sent(conn, tree, there, tmp_path):
 
 def test_one_file(conn, there, tmp_path):
     for source in (b"some bytes", io.BytesIO(b"some bytes")):
-        put(conn, source, f"{there}/file")
+        put(conn, source, f"{there}/file", timeout=0)
         assert check(conn, ["cat", f"{there}/file"]).stdout == ["some bytes"]
     (tmp_path / "here").write_bytes(b"from a file")
     put(conn, str(tmp_path / "here"), there)
@@ -210,7 +221,7 @@ def test_a_large_tree_without_python(docker_shell, tree, tmp_path):
         def shrink(sent, total):
             os.truncate(tree / "large", 1_000_000)
 
-        with pytest.raises(OSError):
+        with pytest.raises(FileTransferError, match="large: changed while it was sent"):
             put(conn, tree / "large", "/tmp/large tree/new", progress=shrink)
         assert check(conn, ["ls", "-A", "/tmp"]).stdout.count("large tree") == 1
         names = check(conn, ["ls", "-A", "/tmp/large tree"]).stdout
@@ -218,7 +229,168 @@ def test_a_large_tree_without_python(docker_shell, tree, tmp_path):
         check(conn, ["rm", "-r", "/tmp/large tree"])
 
 
-# what needs a host
+def test_an_empty_source(conn, there, tmp_path, monkeypatch):
+    """Not the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    check(conn, ["touch", f"{there}/stays"])
+    for transfer in (put, rsync_conn):
+        with pytest.raises(FileTransferError) as caught:
+            transfer(conn, "", there)
+        assert caught.value.errno == 2
+    with pytest.raises(FileTransferError):
+        rsync_conn(conn, "", there, delete=True)
+    assert check(conn, ["ls", there]).stdout == ["stays"]
+
+
+def test_a_device_or_fifo_is_not_replaced(conn, there, tmp_path):
+    check(conn, ["mkfifo", f"{there}/fifo"])
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/fifo").write_bytes(b"x")
+    for source, destination in (
+        (b"x", f"{there}/fifo"),
+        (str(tmp_path / "source"), f"{there}/fifo"),
+        (f"{tmp_path}/source/", there),
+    ):
+        with pytest.raises(FileTransferError, match="a device, FIFO or socket is there: it is not replaced"):
+            put(conn, source, destination)
+    assert check(conn, ["test", "-p", f"{there}/fifo"]).returncode == 0
+    assert check(conn, ["ls", "-A", there]).stdout == ["fifo"]
+    put(conn, b"x", f"{there}/file")
+    os.mknod(tmp_path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with pytest.raises(FileTransferError, match="a device, FIFO or socket is there: it is not replaced") as caught:
+        get(conn, f"{there}/file", tmp_path / "null")
+    assert caught.value.errno == errno.EINVAL and stat.S_ISCHR((tmp_path / "null").stat().st_mode)
+
+
+def test_a_fifo_in_the_source_is_left_out(conn, there, tmp_path):
+    (tmp_path / "source").mkdir()
+    os.mkfifo(tmp_path / "source/fifo")
+    (tmp_path / "source/file").write_bytes(b"x")
+    with pytest.raises(FileTransferError, match="source/fifo: neither a file nor a folder nor a link"):
+        put(conn, tmp_path / "source", f"{there}/copy")
+    assert check(conn, ["ls", f"{there}/copy"]).stdout == ["file"]
+    with pytest.raises(FileTransferError, match="neither a file nor a folder nor a link"):
+        put(conn, tmp_path / "source/fifo", there)
+    check(conn, ["mkfifo", f"{there}/copy/fifo"])
+    with pytest.raises(FileTransferError, match="fifo: neither a file nor a folder nor a link"):
+        get(conn, f"{there}/copy", tmp_path / "back")
+    assert os.listdir(tmp_path / "back") == ["file"]
+    with pytest.raises(FileTransferError, match="fifo: neither a file nor a folder nor a link"):
+        get(conn, f"{there}/copy/fifo", tmp_path / "one")
+
+
+def test_another_name_of_a_file(conn, there, tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a").write_bytes(b"x")
+    os.link(tmp_path / "source/a", tmp_path / "source/b")
+    put(conn, tmp_path / "source", f"{there}/copy")
+    assert check(conn, ["cat", f"{there}/copy/a", f"{there}/copy/b"]).stdout == ["xx"]
+    check(conn, ["ln", f"{there}/copy/a", f"{there}/copy/c"])
+    if is_shell(conn):
+        with pytest.raises(FileTransferError, match="is one of several names of a file"):
+            get(conn, f"{there}/copy", tmp_path / "back")
+        assert len(os.listdir(tmp_path / "back")) == 2
+    else:
+        get(conn, f"{there}/copy", tmp_path / "back")
+        assert sorted(os.listdir(tmp_path / "back")) == ["a", "b", "c"]
+
+
+def test_files_of_which_the_system_tells_no_size(conn, there, tmp_path):
+    put(conn, "/proc/cpuinfo", there)
+    assert check(conn, ["grep", "-c", "^processor", f"{there}/cpuinfo"]).stdout[0] != "0"
+    put(conn, "/sys/kernel/mm/transparent_hugepage/enabled", there)
+    assert check(conn, ["cat", f"{there}/enabled"]).stdout[0].count("never") == 1
+    if not is_shell(conn):
+        get(conn, "/proc/version", tmp_path / "version")
+        assert (tmp_path / "version").read_text() == Path("/proc/version").read_text()
+
+
+def test_a_link_that_points_out_is_left_out_and_the_rest_arrives(conn, tree, there, tmp_path):
+    put(conn, tree, f"{there}/copy")
+    check(conn, ["ln", "-s", "../../etc/passwd", f"{there}/copy/bad"])
+    with pytest.raises(FileTransferError) as caught:
+        get(conn, f"{there}/copy", tmp_path / "back")
+    reason = "refused: a link that points out of the folder, to ../../etc/passwd"
+    assert caught.value.failures == [(f"{tmp_path}/back/bad", reason)]
+    assert listing(tmp_path / "back") == listing(tree)
+
+
+def test_what_is_replaced_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
+    for name in ("data", "file", "folder/file"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"new")
+        (tmp_path / name).chmod(0o604)
+    check(conn, ["mkdir", f"{there}/folder"])
+    names = [f"{there}/{name}" for name in ("data", "file", "folder/file")]
+    check(conn, ["touch", *names])
+    check(conn, ["chmod", "640", *names])
+    check(conn, ["chown", "12:34", *names])
+    put(conn, b"new", names[0])
+    put(conn, str(tmp_path / "file"), there)
+    put(conn, f"{tmp_path}/folder/", f"{there}/folder")
+    rows = [row.split() for row in check(conn, ["ls", "-ldn", *names]).stdout]
+    assert [(row[0], *row[2:5]) for row in rows] == [
+        ("-rw-r-----", "12", "34", "3"),
+        ("-rw----r--", "12", "34", "3"),
+        ("-rw----r--", "12", "34", "3"),
+    ]
+
+
+def test_a_link_as_the_destination_is_written_through(conn, there):
+    check(conn, ["sh", "-c", f"cd {there}; mkdir folder; echo old > folder/file; ln -s folder/file link"])
+    put(conn, b"new", f"{there}/link")
+    assert check(conn, ["sh", "-c", f"cd {there}; readlink link; cat folder/file; ls -A . folder"]).stdout == [
+        *("folder/file", "new.:", "folder", "link", "", "folder:", "file")
+    ]
+
+
+def test_odd_destinations(conn, there, tmp_path):
+    with pytest.raises(FileTransferError, match="missing/: No such file or directory"):
+        put(conn, b"x", f"{there}/missing/")
+    put(conn, b"x", f"{there}/file")
+    with pytest.raises(FileTransferError, match="file/: Not a directory"):
+        put(conn, b"x", f"{there}/file/")
+    with pytest.raises(FileTransferError, match="missing/: No such file or directory"):
+        get(conn, f"{there}/file", f"{tmp_path}/missing/")
+    name = f"-n{os.path.basename(there)}"
+    try:
+        put(conn, b"x", name)
+        (tmp_path / "folder").mkdir()
+        put(conn, tmp_path / "folder", f"{name} folder")
+        put(conn, f"{tmp_path}/folder/", f"{name} folder")
+        get(conn, name, tmp_path / "back")
+        get(conn, f"{name} folder", tmp_path / "back folder")
+        assert (tmp_path / "back").read_bytes() == b"x" and (tmp_path / "back folder").is_dir()
+    finally:
+        check(conn, ["rm", "-r", "--", f"./{name}", f"./{name} folder"])
+
+
+def test_folders_in_the_place_of_other_things(conn, tree, there, tmp_path):
+    """And the folders that are there already get modes and times as well."""
+    check(conn, ["mkdir", "-p", f"{there}/copy/folder/link", f"{there}/copy/a"])
+    check(conn, ["touch", f"{there}/copy/empty folder", f"{there}/copy/empty"])
+    check(conn, ["ln", "-s", "/etc", f"{there}/copy/folder/inner"])
+    put(conn, f"{tree}/", f"{there}/copy")
+    get(conn, f"{there}/copy/", tmp_path / "back")
+    assert listing(tmp_path / "back") == listing(tree)
+
+
+def test_a_file_that_grows_or_is_touched(conn, there, tmp_path):
+    source = tmp_path / "source"
+    for change in (lambda: source.open("ab").write(b"more"), lambda: os.utime(source, (1, 1))):
+        source.write_bytes(b"x" * 3_000_000)
+        with pytest.raises(FileTransferError, match="source: changed while it was sent"):
+            put(conn, source, f"{there}/copy", progress=lambda sent, total, change=change: sent and change())
+        assert check(conn, ["ls", "-A", there]).stdout == []
+
+
+def test_progress_is_not_told_of_nothing(conn, there, tmp_path):
+    put(conn, b"", f"{there}/empty", progress=lambda sent, total: sent / total)
+    get(conn, f"{there}/empty", tmp_path / "empty", progress=lambda sent, total: sent / total)
+
+
+# what needs a host, or is the same for all that have a Python
 
 
 @pytest.fixture
@@ -342,6 +514,44 @@ def test_rsync_closes_what_it_has_opened(sshd, tree, tmp_path, monkeypatch):
     assert len(opened) == 3 and not any(conn.has_connection() for conn in opened)
 
 
+def test_rsync_of_what_is_not_there_connects_to_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(file_sync, "Connection", None)
+    for hosts in ("node1", ["node1", "node2"]):
+        with pytest.raises(FileTransferError, match=f"{tmp_path}/missing: No such file or directory") as caught:
+            rsync(hosts, tmp_path / "missing", tmp_path / "copy")
+        assert caught.value.errno == 2
+    with pytest.raises(TypeError, match="not bytes"):
+        rsync(b"node1", tmp_path, tmp_path / "copy")
+
+
+def test_ctrl_c_while_rsync_connects(tmp_path):
+    """By an ssh that never answers."""
+    script = (
+        '#!/bin/sh\n[ "$1" = -G ] && exit 1\nfor host; do case $host in node*) touch connecting-$host; esac; done\n'
+    )
+    (tmp_path / "ssh").write_text(f"{script}exec sleep 100\n")
+    (tmp_path / "ssh").chmod(0o755)
+    program = subprocess.Popen(
+        [sys.executable, "-c", "import remoto; remoto.rsync(['node1', 'node2'], '/etc/passwd', '/tmp')"],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", leftovers.VARIABLE: f"connecting-{os.getpid()}"},
+    )
+    wait_until(lambda: len(list(tmp_path.glob("connecting-*"))) == 2)
+    program.send_signal(signal.SIGINT)
+    try:
+        assert program.wait(30) == -signal.SIGINT and b"KeyboardInterrupt" in program.communicate()[1]
+    finally:
+        program.kill()
+    wait_until(lambda: not leftovers.started_with(f"connecting-{os.getpid()}"))
+
+
+def test_rsync_logs_where_it_is_told(tree, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    rsync("localhost", tree, tmp_path / "copy", logger=logging.getLogger("mine"))
+    assert ("mine", logging.INFO, "syncing file: a") in caplog.record_tuples
+
+
 def test_rsync_with_sudo(sshd, users, tree, tmp_path):
     target = tmp_path / "made by root"
     rsync("unprivileged", tree, target, sudo=True)
@@ -403,3 +613,194 @@ def test_the_oldest_far_python(pythons, tree, tmp_path):
         sent = []
         put(conn, f"{tree}/", tmp_path / "copy", progress=lambda number, total: sent.append(number))
         assert set(sent) <= {0}
+
+
+@pytest.fixture
+def local():
+    with remoto.Connection("localhost") as conn:
+        yield conn
+
+
+def test_a_mode_that_has_changed(local, tree, tmp_path):
+    put(local, tree, tmp_path / "copy")
+    (tree / "a").chmod(0o711)
+    sent = []
+    put(local, f"{tree}/", tmp_path / "copy", progress=lambda *numbers: sent.append(numbers))
+    assert sent == [] and listing(tmp_path / "copy") == listing(tree)
+
+
+def test_nothing_is_deleted_for_what_could_not_be_read(local, tree, tmp_path):
+    os.mkfifo(tree / "fifo")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/stays").touch()
+    with pytest.raises(FileTransferError, match="fifo"):
+        rsync_conn(local, tree, tmp_path / "copy", delete=True)
+    assert (tmp_path / "copy/stays").exists() and (tmp_path / "copy/a").exists()
+
+
+def test_what_another_transfer_is_writing_is_not_deleted(local, tree, tmp_path):
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/.remoto-0123456789abcdef").touch()
+    rsync_conn(local, tree, tmp_path / "copy", delete=True)
+    assert (tmp_path / "copy/.remoto-0123456789abcdef").exists()
+
+
+def test_what_fails_here_halfway_leaves_nothing_there_at_once(local, tmp_path):
+    def fail(sent, total):
+        if sent > 25_000_000:
+            raise ZeroDivisionError
+
+    (tmp_path / "source").write_bytes(b"x" * 30_000_000)
+    with pytest.raises(ZeroDivisionError):
+        put(local, str(tmp_path / "source"), tmp_path / "copy", progress=fail)
+    assert os.listdir(tmp_path) == ["source"]
+
+
+@pytest.mark.parametrize("setting", ["timeout", "global_timeout"])
+@pytest.mark.parametrize("transfer", [put, get])
+def test_a_far_side_that_stops(monkeypatch, tmp_path, transfer, setting):
+    """Neither reads nor writes; what is sent does not fit into the pipe."""
+    monkeypatch.setattr(file_sync, "ABANDON_TIMEOUT", 0.2)
+    (tmp_path / "source").write_bytes(b"x" * 20_000_000)
+    conn = remoto.Connection("localhost")
+    options = {"timeout": 0.5} if setting == "timeout" else {}
+    conn.global_timeout = 0.5 if setting == "global_timeout" else None
+    far = conn.gateway._io.popen.pid
+
+    def stop(number, total):
+        if number:
+            os.kill(far, signal.SIGSTOP)
+
+    try:
+        with pytest.raises(FileTransferError, match=r"no answer for 0\.5 seconds"):
+            transfer(conn, str(tmp_path / "source"), tmp_path / "copy", progress=stop, **options)
+    finally:
+        os.kill(far, signal.SIGCONT)
+        conn.exit()
+    assert not (tmp_path / "copy").exists()
+
+
+def test_ctrl_c_where_the_far_side_has_stopped(monkeypatch, tmp_path):
+    monkeypatch.setattr(file_sync, "ABANDON_TIMEOUT", 0.2)
+    (tmp_path / "source").write_bytes(b"x" * 20_000_000)
+    conn = remoto.Connection("localhost")
+    far = conn.gateway._io.popen.pid
+    blocked = threading.Event()
+    poll = select.poll
+
+    class Poll:
+        """Tells when somebody waits for a pipe to take more."""
+
+        def __init__(self):
+            self._poll = poll()
+
+        def register(self, fd, events):
+            self._poll.register(fd, events)
+
+        def poll(self, *timeout):
+            blocked.set()
+            return self._poll.poll(*timeout)
+
+    def stop(number, total):
+        if number and not blocked.is_set():
+            os.kill(far, signal.SIGSTOP)
+            monkeypatch.setattr(select, "poll", Poll)
+
+    def interrupt():
+        blocked.wait(20)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+
+    def interrupted(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            put(conn, str(tmp_path / "source"), tmp_path / "copy", progress=stop)
+        wait_until(lambda: not conn.has_connection())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        conn.exit()
+
+
+@pytest.mark.parametrize("seconds", [20_000_000_000, -20_000_000_000])
+def test_a_time_far_away_does_not_fail_the_rest(local, tree, tmp_path, seconds):
+    try:
+        os.utime(tree / "a", (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system does not know it")
+    put(local, tree, tmp_path / "copy")
+    sent = []
+    rsync_conn(local, tree, tmp_path / "copy", progress=lambda *numbers: sent.append(numbers))
+    assert listing(tmp_path / "copy").keys() == listing(tree).keys() and sent == []
+
+
+# a tar that is hostile, or at least odd
+
+
+def archive(*members):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for info, data in members:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return made.getvalue()
+
+
+def member(name, kind=tarfile.REGTYPE, **more):
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    for attribute, value in more.items():
+        setattr(info, attribute, value)
+    return info
+
+
+def long_name(size):
+    info = member("././@LongLink", tarfile.GNUTYPE_LONGNAME, size=size)
+    return info.tobuf(tarfile.GNU_FORMAT) + b"x" * 20_000_000
+
+
+ROOT = (member("./", tarfile.DIRTYPE, mode=0o755), b"")
+ODD = {
+    "empty": (b"", "empty file"),
+    "no members": (archive(), "ended before everything had arrived"),
+    "no tar": (b"rubbish" * 1000, "not a whole tar"),
+    "a time that is no number": (
+        archive(ROOT, (member("./x", pax_headers={"mtime": "nan"}), b"x")),
+        "not what a transfer",
+    ),
+    "a time without end": (archive(ROOT, (member("./x", pax_headers={"mtime": "inf"}), b"x")), "not what a transfer"),
+    "a long header": (long_name(600_000_000), "a header of 600000000 bytes"),
+    "cut short": (archive(ROOT, (member("./x"), b"x" * 100_000))[:50_000], "not a whole tar"),
+    "out of the folder": (archive(ROOT, (member("../x"), b"x")), "refused"),
+}
+
+
+@pytest.mark.parametrize(("answer", "words"), ODD.values(), ids=ODD)
+def test_an_odd_tar(tmp_path, answer, words):
+    class FarSide(file_tar._Stream):
+        def __init__(self):
+            super().__init__(iter([(file_tar.STDOUT, answer), (file_tar.STATUS, 0)]), lambda status, words: None)
+
+    records = file_tar._Records(FarSide())
+    receiver = records.receiver = files.Receiver(records, os.fsencode(tmp_path / "here"), b"", confine=True)
+    with pytest.raises(files.Failure, match=words):
+        receiver.run()
+    assert not (tmp_path / "here").exists() or os.listdir(tmp_path / "here") == []
+
+
+def test_a_deep_folder_as_a_tar(tmp_path):
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1100):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    made = file_tar._Archive(os.fsencode(tmp_path), lambda sent, total: None, None)
+    assert made.prepare() == b"folder"
+    names = tarfile.open(fileobj=io.BytesIO(b"".join(made.blocks()))).getnames()
+    assert names.count("content" + "/d" * 1100) == 1
+    files.remove(os.fsencode(tmp_path / "d"))

@@ -1,12 +1,15 @@
 """Whatever a tree holds: what arrives is what was sent, and a second run sends nothing."""
 
 import os
+import stat
 import tempfile
 
 import pytest
 
 import remoto
+from remoto.exc import FileTransferError
 from remoto.file_sync import get, put, rsync_conn
+from remoto.process import check
 from tests.integration.test_files import listing
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -15,20 +18,34 @@ some = hypothesis.strategies
 NAMES = some.binary(min_size=1, max_size=20).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 )
-FILES = some.tuples(some.sampled_from([0o644, 0o600, 0o755, 0o400, 0o000]), some.binary(max_size=2000))
+# some are larger than the block in which they are read
+DATA = some.binary(max_size=2000) | some.builds(
+    lambda data, size: data * (size // len(data)), some.binary(min_size=1, max_size=50), some.integers(50, 700_000)
+)
+FILES = some.tuples(some.sampled_from([0o644, 0o600, 0o755, 0o400, 0o000]), DATA)
 LINKS = some.lists(NAMES, min_size=1, max_size=2).map(b"/".join)
+TIMES = some.integers(0, 2**33)
+FOLDER_MODES = some.sampled_from([0o755, 0o700, 0o555, 0o1777, 0o000])
+
+
+def folders(inner):
+    """[mode, time, {name: what is in it}]"""
+    return some.tuples(FOLDER_MODES, TIMES, some.dictionaries(NAMES, inner, max_size=4)).map(list)
+
+
 TREES = some.recursive(
-    some.dictionaries(NAMES, FILES | LINKS, max_size=4),
-    lambda inner: some.dictionaries(NAMES, inner | FILES | LINKS, max_size=4),
+    folders(FILES | LINKS),
+    lambda inner: folders(inner | FILES | LINKS),
     max_leaves=12,
 )
 
 
 def build(tree, folder):
+    mode, time, contents = tree
     os.mkdir(folder)
-    for name, content in tree.items():
+    for name, content in contents.items():
         path = os.path.join(folder, name)
-        if isinstance(content, dict):
+        if isinstance(content, list):
             build(content, path)
         elif isinstance(content, tuple):
             with open(path, "wb") as file:
@@ -36,6 +53,13 @@ def build(tree, folder):
             os.chmod(path, content[0])
         else:
             os.symlink(content, path)
+    os.chmod(folder, mode)
+    os.utime(folder, (time, time))
+
+
+def itself(folder):
+    status = os.stat(folder)
+    return stat.S_IMODE(status.st_mode), int(status.st_mtime)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +80,7 @@ def test_any_tree(conn, tree):
         put(conn, os.fsdecode(source), copy)
         get(conn, copy, back)
         assert listing(copy) == listing(back) == wanted
+        assert itself(copy) == itself(back) == itself(source)
         sent = []
         rsync_conn(conn, source, copy, delete=True, progress=lambda number, total: sent.append(total))
         assert set(sent) <= {0} and listing(copy) == wanted
@@ -71,3 +96,25 @@ def test_any_tree_over_another(conn, old, new):
         build(new, source)
         rsync_conn(conn, source, copy, delete=True)
         assert listing(copy) == listing(source)
+
+
+@hypothesis.settings(max_examples=8, deadline=None, phases=[hypothesis.Phase.generate])
+@hypothesis.given(old=TREES, new=TREES)
+def test_any_tree_by_tar(docker_shell, old, new):
+    """There, over what another has left, and back."""
+    with tempfile.TemporaryDirectory() as work, remoto.connection.get("docker")(container_name=docker_shell) as conn:
+        work = os.fsencode(work)
+        before, source, back = (os.path.join(work, name) for name in (b"before", b"source", b"back"))
+        build(old, before)
+        build(new, source)
+        check(conn, ["rm", "-rf", "/tmp/any tree"])
+        put(conn, os.fsdecode(before), "/tmp/any tree")
+        try:
+            put(conn, os.fsdecode(source) + "/", "/tmp/any tree")
+        except FileTransferError as error:
+            # a folder with something in it is not replaced by a file
+            assert "not empty" in str(error)
+            return
+        get(conn, "/tmp/any tree", back)
+        found = listing(back)
+        assert {name: found.get(name) for name in listing(source)} == listing(source)

@@ -132,6 +132,28 @@ def test_get_of_an_unknown_name(caplog):
     assert connection.get("baremetal", fallback="local") is local.LocalConnection
 
 
+# rsync
+
+
+def test_a_class_in_the_place_of_rsyncs_own_gets_what_1_2_passed(monkeypatch):
+    calls = []
+
+    class Fake:
+        def __init__(self, sourcedir, callback=None, verbose=True, logger=None):
+            calls.append((sourcedir, logger))
+            self.add_target = lambda gw, destination: calls.append((gw, destination))
+            self.send = lambda: calls.append("send")
+
+    monkeypatch.setattr(file_sync, "_RSync", Fake)
+    one = mock.Mock()
+    file_sync.rsync_conn(one, "/source", "/destination", "a logger")
+    assert calls == [("/source", "a logger"), (one.inside(), "/destination"), "send"]
+
+
+def test_rsyncs_own_class_has_its_logger():
+    assert file_sync._RSync("/source", logger="a logger").logger == "a logger"
+
+
 # connections that are not opened
 
 

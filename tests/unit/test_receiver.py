@@ -12,8 +12,10 @@ from remoto.remote import files
 class Script:
     """Records that a hostile sender might send."""
 
+    size = unacknowledged = 0
+
     def __init__(self, *records):
-        self.records = [*records, (files.LISTED, b""), (files.FINISH, b"complete")]
+        self.records = [*records]
 
     def read(self):
         return self.records.pop(0)
@@ -42,8 +44,11 @@ def contents(index, data, mode=0o644):
     ]
 
 
-def receive(folder, *records):
-    receiver = files.Receiver(Script(*records), os.fsencode(folder / "here"), b"", confine=True)
+END = [(files.LISTED, b""), (files.FINISH, b"complete")]
+
+
+def receive(folder, *records, end=END):
+    receiver = files.Receiver(Script(*records, *end), os.fsencode(folder / "here"), b"", confine=True)
     receiver.run()
     return receiver
 
@@ -67,9 +72,15 @@ def test_names(folder, name, kind):
     "target", [b"/etc/passwd", b"../outside", b"..", b"a/../../outside", b"./../outside", b"", b"a\0b", b"/"]
 )
 def test_links_that_point_out(folder, target):
-    with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, entry(0, files.LINK, b"link", target))
-    assert not os.path.lexists(folder / "here/link")
+    """They are left out, and told of; the rest is received."""
+    file = entry(0, files.FILE, b"file", size=4)
+    receiver = receive(folder, ROOT, entry(0, files.LINK, b"link", target), file, *contents(2, b"data"))
+    (failure,) = receiver.failures
+    assert failure.path == os.fsencode(folder / "here/link") and failure.text.startswith(
+        "refused: a link that points out"
+    )
+    assert failure.text.endswith(f", to {target.decode()}")
+    assert not os.path.lexists(folder / "here/link") and (folder / "here/file").read_bytes() == b"data"
 
 
 def test_links_that_stay(folder):
@@ -98,6 +109,18 @@ def test_a_link_that_is_there_already_is_not_followed(folder):
     assert not (folder / "here/inner").is_symlink() and (folder / "here/inner/x").read_bytes() == b"data"
 
 
+def test_the_owner_of_what_a_link_stands_for_is_not_taken_over(folder):
+    (folder / "here").mkdir()
+    (folder / "here/other").touch()
+    (folder / "here/x").symlink_to("other")
+    try:
+        os.chown(folder / "here/other", 12, 34)
+    except PermissionError:
+        pytest.skip("it takes root to give a file away")
+    receive(folder, ROOT, entry(0, files.FILE, b"x", size=4), *contents(1, b"data"))
+    assert (folder / "here/x").lstat().st_uid == os.getuid() and (folder / "here/other").stat().st_size == 0
+
+
 def test_a_link_in_the_place_of_all(folder):
     with pytest.raises(files.Failure, match="refused"):
         receive(folder, entry(files.NO_PARENT, files.LINK, b"", b"outside"))
@@ -121,7 +144,127 @@ def test_damage_is_noticed(folder):
         receive(folder, ROOT, entry(0, files.FILE, b"x", size=4), begin, data, (files.END, b"\0" * 32))
     with pytest.raises(files.Failure, match="damaged"):
         receive(folder, ROOT, entry(0, files.FILE, b"x", size=9), *contents(1, b"data")[:1], *contents(1, b"dat")[1:])
-    assert os.listdir(folder / "here") == []
+    assert not (folder / "here").exists()
+
+
+ABCD = entry(0, files.FILE, b"x", size=4)
+BROKEN_OFF = {
+    "not sent": [ROOT, ABCD, *END],
+    "the end not sent": [ROOT, ABCD, *contents(1, b"data")[:2], *END],
+    "nothing": END,
+    "no list": [ROOT, (files.FINISH, b"complete")],
+    "more missing than left out": [ROOT, ABCD, END[0], (files.FINISH, b"")],
+}
+
+
+@pytest.mark.parametrize("records", BROKEN_OFF.values(), ids=BROKEN_OFF)
+def test_what_has_not_arrived_is_no_success(folder, records):
+    with pytest.raises(files.Failure, match="ended before everything had arrived"):
+        receive(folder, *records, end=[])
+    assert not (folder / "here").exists()
+
+
+def test_what_is_left_out_with_a_reason_is_not_missing(folder):
+    skip = (files.SKIP, files.Failure(b"/there/x", 13, "Permission denied").pack())
+    receiver = receive(folder, ROOT, ABCD, END[0], skip, (files.FINISH, b""), end=[])
+    assert [failure.text for failure in receiver.failures] == ["Permission denied"]
+
+
+MALFORMED = {
+    "a short entry": [(files.ENTRY, b"x")],
+    "a short file": [ROOT, ABCD, (files.BEGIN, b"x")],
+    "a short failure": [(files.SKIP, b"x")],
+    "an unknown kind": [(99, b"x")],
+}
+
+
+@pytest.mark.parametrize("records", MALFORMED.values(), ids=MALFORMED)
+def test_records_that_no_transfer_sends(folder, records):
+    with pytest.raises(files.Failure, match="not what a transfer sends"):
+        receive(folder, *records)
+
+
+@pytest.mark.parametrize(
+    "answer", [7, None, {}, [], 1.5, "€", b"x", files.HEAD.pack(files.ENTRY, 1000) + b"x"], ids=repr
+)
+def test_messages_that_no_transfer_sends(answer):
+    class Channel:
+        def receive(self, timeout):
+            return answer
+
+    with pytest.raises(files.Failure, match="not what a transfer sends"):
+        files.Records(Channel()).read()
+
+
+def numbers(*values):
+    import struct
+
+    return struct.pack(f"!{len(values)}I", *values)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        (files.WANTED, b"x"),
+        (files.WANTED, numbers(0)),
+        (files.WANTED, numbers(9)),
+        (files.ACKNOWLEDGED, b""),
+        (files.FAILED, b""),
+    ],
+    ids=repr,
+)
+def test_answers_to_a_sender_that_no_receiver_gives(tmp_path, record):
+    with pytest.raises(files.Failure, match="not what a transfer sends"):
+        files.Sender(Script(record), os.fsencode(tmp_path)).run()
+
+
+@pytest.mark.parametrize("kind", [files.FILE, files.FOLDER, files.LINK])
+def test_a_fifo_is_not_replaced(folder, kind):
+    (folder / "here").mkdir()
+    os.mkfifo(folder / "here/x")
+    with pytest.raises(files.Failure, match="a device, FIFO or socket is there") as caught:
+        receive(folder, ROOT, entry(0, kind, b"x", b"target", size=4))
+    assert caught.value.code == errno.EINVAL and stat.S_ISFIFO((folder / "here/x").lstat().st_mode)
+
+
+def test_a_folder_takes_the_place_of_a_file_at_the_end(folder):
+    (folder / "here").mkdir()
+    (folder / "here/x").write_bytes(b"old")
+    tree = [ROOT, entry(0, files.FOLDER, b"x", mode=0o750), entry(1, files.FILE, b"y", size=4)]
+    with pytest.raises(files.Failure):
+        receive(folder, *tree, *contents(2, b"evil")[:2], (files.END, b"\0" * 32))
+    assert os.listdir(folder / "here") == ["x"] and (folder / "here/x").read_bytes() == b"old"
+    receive(folder, *tree, *contents(2, b"data"))
+    assert os.listdir(folder / "here") == ["x"] and (folder / "here/x/y").read_bytes() == b"data"
+    assert stat.S_IMODE((folder / "here/x").stat().st_mode) == 0o750
+
+
+def test_deep_folders_are_removed(tmp_path):
+    (tmp_path / "deep").mkdir()
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path / "deep")
+        for _ in range(1500):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    files.remove(os.fsencode(tmp_path / "deep"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_somebody_else_removes_is_fine(tmp_path):
+    files.remove(os.fsencode(tmp_path / "gone"))
+
+
+def test_times_at_the_end_of_time(tmp_path):
+    (tmp_path / "x").touch()
+    for seconds in (20_000_000_000, -20_000_000_000):
+        try:
+            os.utime(tmp_path / "x", (seconds, seconds))
+        except OverflowError:
+            continue
+        files.ENTRY_HEAD.pack(0, 1, 0, files.times(os.stat(tmp_path / "x")), 0, 0)
 
 
 @pytest.mark.parametrize("with_parents", [False, True])
