@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, Callable
 
 import execnet
 
+from . import remote
 from .exc import FileTransferError
 from .pipes import bounded_sending
 from .process import RUN, STATUS, STDERR, STDOUT, Call
@@ -33,99 +35,9 @@ LAST_SECOND = 253402300799
 NEITHER = "neither a file nor a folder nor a link"
 # seconds that a far side may take to remove what it has begun, after this side has given up
 ABANDON_TIMEOUT = 5.0
-
-# $1 the destination, $2 the name in it where it is a folder, $3 file, data or folder. What arrives is beside its place, and is
-# moved there at the end; into a folder that is there already, each thing by itself, as the lines of the file merge say.
-_PUT = r"""
-command -v tar > /dev/null || exit 69
-fail() { echo "$1: $2" >&2; exit 1; }
-place=${1%/}
-[ -n "$place" ] || place=/
-case $place in /*) ;; *) place=./$place ;; esac
-if [ "$3" = folder ]; then
-  if [ -d "$place" ] && [ -n "$2" ]; then place=${place%/}/$2; fi
-elif [ -d "$place" ]; then
-  [ -n "$2" ] || fail "$1" "Is a directory"
-  place=${place%/}/$2
-else
-  case $1 in */) if [ -e "$place" ]; then fail "$1" "Not a directory"; else fail "$1" "No such file or directory"; fi ;; esac
-  # the file that a link stands for is replaced, not the link
-  if [ -L "$place" ]; then target=$(readlink -f "$place" 2> /dev/null && echo x) && place=${target%?x}; fi
-fi
-replaceable() {
-  [ -L "$1" ] || [ ! -e "$1" ] || [ -f "$1" ] || [ -d "$1" ] || fail "$1" "a device, FIFO or socket is there: it is not replaced"
-}
-replaceable "$place"
-above=${place%/*}/
-if [ "$3" = folder ]; then mkdir -p "$above" || exit; fi
-[ -d "$above" ] || fail "$above" "No such file or directory"
-work=$above.remoto-$$
-mkdir -m 700 "$work" || exit
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-(cd "$work" && tar -xpf -) || exit
-content=$work/content
-# the owner of the file that is replaced
-keep() {
-  if [ -L "$1" ] || [ -L "$2" ] || [ ! -f "$2" ]; then return; fi
-  owner=$(stat -c %u:%g "$2" 2> /dev/null) || return 0
-  [ "$owner" = "$(stat -c %u:%g "$1")" ] && return
-  mode=$(stat -c %a "$1")
-  chown "$owner" "$1" 2> /dev/null && chmod "$mode" "$1"
-}
-d() {
-  replaceable "$place/$1"
-  if [ -L "$place/$1" ] || [ -f "$place/$1" ]; then rm -f "$place/$1" || exit; fi
-  [ -d "$place/$1" ] || mkdir "$place/$1" || exit
-}
-m() {
-  replaceable "$place/$1"
-  if [ -L "$place/$1" ]; then rm -f "$place/$1" || exit; fi
-  if [ -d "$place/$1" ]; then rmdir "$place/$1" || exit; fi
-  keep "$content/$1" "$place/$1"
-  mv -f "$content/$1" "$place/$1" || exit
-}
-t() {
-  if [ -n "$merging" ] && [ "$3" = . ]; then return; fi
-  chmod "$1" "$place/$3" || exit
-  TZ=UTC0 touch -t "$2" "$place/$3" 2> /dev/null || :
-}
-if [ "$3" != folder ]; then
-  if [ -L "$place" ]; then rm -f "$place" || exit; fi
-  [ ! -d "$place" ] || fail "$place" "Is a directory"
-  if [ "$3" = data ]; then
-    mode=$(stat -c %a "$place" 2> /dev/null) || mode=$(printf %o $((0666 & ~$(umask))))
-    chmod "$mode" "$content" || exit
-  fi
-  keep "$content" "$place"
-  mv -f "$content" "$place"
-  exit
-fi
-merging=
-if [ -d "$place" ]; then
-  merging=yes
-  . "$work/merge"
-elif [ -e "$place" ]; then fail "$place" "Not a directory"
-else mv "$content" "$place" || exit
-fi
-. "$work/folders"
-"""
-
-_GET = r"""
-command -v tar > /dev/null || exit 69
-fail() { echo "$1: $2" >&2; exit 1; }
-case $1 in /*) place=$1 ;; *) place=./$1 ;; esac
-if [ -d "$place" ]; then cd "$place" || exit; exec tar -cf - .; fi
-[ -e "${place%/}" ] || fail "$1" "No such file or directory"
-case $1 in */) fail "$1" "Not a directory" ;; esac
-[ -f "$place" ] || fail "$1" "neither a file nor a folder nor a link"
-cd "${place%/*}/" || exit
-exec tar -chf - "./${place##*/}"
-"""
+_MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
 
 Progress = Callable[[int, int], Any]
-
-_MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
 
 
 def put(
@@ -151,7 +63,9 @@ def put(
         failed = [(_shown(source) if isinstance(source, bytes) else "", error.strerror or str(error))]
         raise FileTransferError(what, host, failed, error.errno) from None
     what = f"{what} to {_shown(destination)}"
-    call = _start(conn, what, [b"/bin/sh", b"-c", _PUT.encode(), b"sh", destination, name, kind], timeout, stdin=True)
+    call = _start(
+        conn, what, [b"/bin/sh", b"-c", _script("tar_put.sh"), b"sh", destination, name, kind], timeout, stdin=True
+    )
     try:
         with _explained(what, host, call):
             _finish(what, host, destination, call, call.exchange(archive.blocks()))
@@ -176,7 +90,7 @@ def get(
 ) -> None:
     """As :func:`remoto.file_sync.get`."""
     host = conn.where()
-    call = _start(conn, what, [b"/bin/sh", b"-c", _GET.encode(), b"sh", source], timeout, stdin=None)
+    call = _start(conn, what, [b"/bin/sh", b"-c", _script("tar_get.sh"), b"sh", source], timeout, stdin=None)
     stream = _Stream(call.exchange(()), lambda status, words: _failed(what, host, source, status, words))
     try:
         with _explained(what, host, call):
@@ -189,6 +103,11 @@ def get(
     if receiver.failures:
         failures = [(_shown(failure.path), failure.text) for failure in receiver.failures]
         raise FileTransferError(what, host, failures, receiver.failures[0].code)
+
+
+@functools.cache
+def _script(filename: str) -> bytes:
+    return remote.text(filename).encode("ascii")
 
 
 def _start(conn: Any, what: str, command: list[bytes], timeout: float | None, stdin: bool | None) -> Call:

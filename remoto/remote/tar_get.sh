@@ -1,0 +1,10 @@
+# RUNS IN A CONTAINER WITHOUT A PYTHON, in its /bin/sh: a tar of a file or folder goes to stdout. Argument: its path.
+command -v tar > /dev/null || exit 69
+fail() { echo "$1: $2" >&2; exit 1; }
+case $1 in /*) place=$1 ;; *) place=./$1 ;; esac
+if [ -d "$place" ]; then cd "$place" || exit; exec tar -cf - .; fi
+[ -e "${place%/}" ] || fail "$1" "No such file or directory"
+case $1 in */) fail "$1" "Not a directory" ;; esac
+[ -f "$place" ] || fail "$1" "neither a file nor a folder nor a link"
+cd "${place%/*}/" || exit
+exec tar -chf - "./${place##*/}"
