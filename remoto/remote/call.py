@@ -6,8 +6,8 @@ Starting that Python is what a call costs: whatever is not needed for a plain an
 import os
 import sys
 
-NUMBERS = (int, float) if sys.version_info[0] == 3 else (int, float, long)  # noqa: F821
-TEXT = str if sys.version_info[0] == 3 else unicode  # noqa: F821
+NUMBERS = (int, float, long) if PY2 else (int, float)  # noqa: F821
+TEXT = unicode if PY2 else str  # noqa: F821
 
 
 class Elaborate(Exception):
@@ -36,47 +36,111 @@ def plain(value, depth=0):
 def encode(value, function):
     try:
         return plain(value)
-    except (Elaborate, AttributeError):  # Python 2's text has no isprintable()
+    except (Elaborate, AttributeError, ValueError):  # Python 2's text has no isprintable(), an int may be too long
         pass
     import json
 
+    culprits = [value]
+
     def refuse(part):
-        raise TypeError("%s() returned %s, which JSON can't carry" % (function, type(part).__name__))
+        culprits.append(part)
+        raise TypeError("that is no type of JSON's")
 
-    return json.dumps(value, default=refuse)
+    try:
+        return json.dumps(value, default=refuse)
+    except Exception as error:
+        reason = str(error)
+    kind = type(culprits[-1]).__name__
+    advice = "; remote_import_system = 'legacy' streams generators" if kind == "generator" else ": " + reason
+    raise TypeError("%s() returned %s, which JSON can't carry%s" % (function, kind, advice))
 
 
-def end_early(code, function):
-    """What sys.exit() in a function means; None for a plain end."""
-    if code is None or code == 0:
-        return None
-    if not isinstance(code, int):
-        sys.stderr.write("%s\n" % (code,))
-        code = 1
-    return {"name": "SystemExit", "message": str(code), "traceback": "", "missing": False}
+def answers_go_to():
+    """The stdout of now, whatever the function makes of it."""
+    fd = os.dup(1)
+    if PY2:  # noqa: F821
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    return fd
+
+
+class Utf8(object):
+    """Python 2's stdout or stderr, which takes no text but ASCII."""
+
+    encoding = "utf-8"
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, data):
+        self.stream.write(data.encode("utf-8") if isinstance(data, TEXT) else data)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+
+def print_anything():
+    """Text of any kind can be printed, whatever the locale."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        elif PY2:  # noqa: F821
+            setattr(sys, name, Utf8(stream))
+        elif stream.encoding.lower() != "utf-8":
+            import io
+
+            line_buffering = stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(stream.detach(), "utf-8", "backslashreplace", "\n", line_buffering))
+
+
+def failure(error, function, problem, namespace):
+    """JSON of the answer in the place of a result."""
+    description = None
+    if not isinstance(error, SystemExit):
+        exec(compile(problem, "remoto/remote/problem.py", "exec"), namespace)
+        description = namespace["describe"]()
+    else:
+        status = exit_status(error)  # noqa: F821
+        if status:
+            description = {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
+    import json
+
+    return json.dumps({"raise": description} if description else {"return": None})
 
 
 def call(mark, function, args, kwargs, module, included, parents, including, problem):
-    namespace = {"load": load, "fill": fill, "SHIPPED": SHIPPED}  # noqa: F821
+    pid = os.getpid()
+    answers = answers_go_to()
+    print_anything()
+    namespace = {"load": load, "fill": fill, "native": native, "SHIPPED": SHIPPED}  # noqa: F821
     try:
         if including:
             exec(compile(including, "remoto/remote/including.py", "exec"), namespace)
-            namespace["include"](included, parents)
-        answer = '{"return": %s}' % encode(getattr(load(*module), function)(*args, **kwargs), function)  # noqa: F821
-    except BaseException as error:
-        if isinstance(error, SystemExit):
-            description = end_early(error.code, function)
-        else:
-            exec(compile(problem, "remoto/remote/problem.py", "exec"), namespace)
-            description = namespace["describe"]()
-        import json
-
-        answer = json.dumps({"raise": description} if description else {"return": None})
+            namespace["include"](included, parents, module[0])
+        result = getattr(load(*module), function)(*args, **kwargs)  # noqa: F821
+        if os.getpid() != pid:
+            sys.exit()
+        answer = '{"return": %s}' % encode(result, function)
+    except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
+        error = sys.exc_info()[1]
+        if os.getpid() != pid:
+            end_child(error)  # noqa: F821
+        answer = failure(error, function, problem, namespace)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception:
             pass  # the function has closed it
+    try:
+        os.fstat(answers)
+    except OSError:
+        answers = 1  # the function has closed all that it did not know
     data = (mark + " " + answer + "\n").encode("ascii")
     while data:
-        data = data[os.write(1, data) :]
+        data = data[os.write(answers, data) :]

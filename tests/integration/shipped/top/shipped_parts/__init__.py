@@ -1,0 +1,10 @@
+"""A package that imports its own parts."""
+
+from . import helper
+
+
+def total(values):
+    import shipped_parts.folder.inner
+    import shipped_parts.sub.deep
+
+    return shipped_parts.sub.deep.twice(shipped_parts.folder.inner.same(helper.add(values)))
