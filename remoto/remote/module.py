@@ -8,7 +8,6 @@ the items that it has taken. What execnet can't carry goes packed: one more item
 # mypy: ignore-errors
 
 import os
-import re
 import sys
 import threading
 
@@ -18,7 +17,6 @@ WINDOW = 32
 PYTHON_2 = sys.version_info[0] == 2
 INTS = (int, long) if PYTHON_2 else (int,)  # noqa: F821
 TEXTS = unicode if PYTHON_2 else str  # noqa: F821
-SURROGATES = u"[\ud800-\udfff]"
 
 
 class Held(object):
@@ -283,10 +281,16 @@ def unreadable(value):
     if isinstance(value, INTS):
         return value.bit_length() > 4096
     if isinstance(value, TEXTS):
-        return PYTHON_2 and re.search(SURROGATES, value)
+        return PYTHON_2 and has_surrogates(value)
     if isinstance(value, dict):
         return any(unreadable(item) for pair in value.items() for item in pair)
     return isinstance(value, (list, tuple, set, frozenset)) and any(unreadable(item) for item in value)
+
+
+def has_surrogates(text):
+    import re
+
+    return re.search(u"[\ud800-\udfff]", text) is not None
 
 
 def pack(value):

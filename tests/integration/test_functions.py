@@ -563,10 +563,16 @@ def test_a_value_that_holds_itself(conn):
     assert remote.same(1) == 1
 
 
-def test_nothing_is_sent_before_the_arguments_are_found_good(conn, monkeypatch):
-    remote = conn.import_module(broken)
-    with pytest.raises(TypeError, match=r"argument 1 of function\(\)"):
-        remote.function(object())
+def test_nothing_is_sent_before_the_arguments_are_found_good(conn, monkeypatch, system):
+    remote = conn.import_module(functions)
+    sent = []
+    if system == "legacy":
+        monkeypatch.setattr(remote.gateway, "_send", lambda *message: sent.append(message))
+    else:
+        monkeypatch.setattr(remoto.backends, "check", lambda *args, **kw: sent.append(args))
+    with pytest.raises(TypeError, match=r"argument 1 of same\(\)"):
+        remote.same(object())
+    assert sent == []
 
 
 def test_keys_become_text_in_json(json):
@@ -605,7 +611,7 @@ def test_a_function_that_does_away_with_its_stdout(json):
 def test_text_that_can_not_be_encoded_is_printed(conn, logged):
     remote = conn.import_module(trouble)
     remote.print_odd()
-    assert "ä€\\udcff" in logged.texts("DEBUG")
+    assert [text for text in logged.texts("DEBUG") if "udcff" in text] == ["loaded \\udcff", "ä€\\udcff"]
     assert "ö\\udcff" in logged.texts("WARNING")
     for name, shown in [("odd_error", "ä\\udcff"), ("nasty_error", "(its text can't be had)")]:
         with pytest.raises(FunctionError) as caught:
@@ -618,6 +624,12 @@ def test_text_that_can_not_be_encoded_is_printed(conn, logged):
 def test_bytes_that_are_not_utf_8_are_printed(conn, logged, system):
     conn.import_module(trouble).print_bytes()
     assert {"legacy": "\ufffd", "json": "\\xff"}[system] in logged.texts("DEBUG")
+
+
+def test_last_words_that_are_not_utf_8(json):
+    with pytest.raises(FunctionError) as caught:
+        json.import_module(trouble).odd_last_words()
+    assert "last \\xff words" in str(caught.value).splitlines() and "last" in caught.value.traceback
 
 
 def test_a_long_line_in_small_pieces(conn, logged):
@@ -706,6 +718,17 @@ def test_generators_are_closed_when_they_are_left(legacy):
     assert channel.isclosed()
 
 
+def test_leaving_a_generator_closes_it_there(legacy):
+    path = f"/tmp/remoto-closed-{time.monotonic_ns()}"
+    remote = legacy.import_module(trouble)
+    for number in remote.kept_generator(path):
+        if number == 100:
+            break
+    deadline = time.monotonic() + 10
+    while remote.read(path) is None:
+        assert time.monotonic() < deadline
+
+
 # modules
 
 
@@ -761,14 +784,16 @@ def test_a_module_is_imported_twice(legacy, parts):
         assert legacy.import_module(parts).total([1]) == 2
 
 
-def test_a_module_has_its_own_future_and_encoding(conn, pythons):
+def test_a_module_has_its_own_future_and_encoding(conn, pythons, parts):
     assert conn.import_module(latin).text() == "ä"
     with remoto.Connection("localhost") as local:
         path = pythons[min(pythons)]
         remote = local.import_module(trouble, path)
         assert remote.division() == (0 if min(pythons) == (2, 7) else 0.5)
-        assert remote.as_text("a") == "'a'"
+        assert remote.literal() == "str"
         assert local.import_module(latin, path).text() == "ä"
+        remote = local.import_module(uses_helper, path, include=[importlib.import_module("shipped_parts")])
+        assert remote.encoded() == "ä"
 
 
 def test_a_program_itself_as_module(conn, tmp_path):

@@ -9,6 +9,9 @@ import sys
 import threading
 
 CONSTANT = 3
+KEPT = []
+
+print(u"loaded \udcff")
 
 
 class Point(collections.namedtuple("Point", "x y")):
@@ -195,9 +198,29 @@ def read(path):
         return file.read()
 
 
-def as_text(value):
-    return repr(value).lstrip("u")
-
-
 def division():
     return 1 / 2
+
+
+def literal():
+    """With another module's __future__ it would be unicode on Python 2."""
+    return type("").__name__
+
+
+def kept_generator(path):
+    """One that nobody but its caller closes."""
+
+    def numbers():
+        try:
+            for number in range(10**9):
+                yield number
+        finally:
+            open(path, "w").close()
+
+    KEPT.append(numbers())
+    return KEPT[-1]
+
+
+def odd_last_words():
+    os.write(2, b"last \xff words\n")
+    os._exit(3)
