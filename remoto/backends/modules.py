@@ -497,6 +497,7 @@ class JsonModuleExecute(_ModuleExecute):
             shipment.parents,
             _far_text("including") if modules else "",
             _far_text("problem"),
+            _far_text("printing"),
         )
         lines = (
             "from __future__ import unicode_literals",

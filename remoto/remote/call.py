@@ -65,46 +65,12 @@ def answers_go_to():
     return fd
 
 
-class Utf8(object):
-    """Python 2's stdout or stderr, which takes no text but ASCII."""
-
-    encoding = "utf-8"
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-    def write(self, data):
-        self.stream.write(data.encode("utf-8") if isinstance(data, TEXT) else data)
-
-    def writelines(self, lines):
-        for line in lines:
-            self.write(line)
-
-
-def print_anything():
-    """Text of any kind can be printed, whatever the locale."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-        elif PY2:  # noqa: F821
-            setattr(sys, name, Utf8(stream))
-        elif stream.encoding.lower() != "utf-8":
-            import io
-
-            line_buffering = stream.line_buffering
-            setattr(sys, name, io.TextIOWrapper(stream.detach(), "utf-8", "backslashreplace", "\n", line_buffering))
-
-
-def failure(error, function, problem, namespace):
-    """JSON of the answer in the place of a result."""
+def failure():
+    """JSON of the answer in the place of a result; ``problem.py`` has come."""
+    error = sys.exc_info()[1]
     description = None
     if not isinstance(error, SystemExit):
-        exec(compile(problem, "remoto/remote/problem.py", "exec"), namespace)
-        description = namespace["describe"]()
+        description = describe()  # noqa: F821
     else:
         status = exit_status(error)  # noqa: F821
         if status:
@@ -114,24 +80,32 @@ def failure(error, function, problem, namespace):
     return json.dumps({"raise": description} if description else {"return": None})
 
 
-def call(mark, function, args, kwargs, module, included, parents, including, problem):
+def run(text, name):
+    """Add another of these files; each is compiled where it is needed only."""
+    exec(compile(text, "remoto/remote/" + name + ".py", "exec"), globals())
+
+
+def call(mark, function, args, kwargs, module, included, parents, including, problem, printing):
     pid = os.getpid()
     answers = answers_go_to()
-    print_anything()
-    namespace = {"load": load, "fill": fill, "native": native, "SHIPPED": SHIPPED}  # noqa: F821
+    if hasattr(sys.stdout, "reconfigure"):
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    else:
+        run(printing, "printing")
     try:
         if including:
-            exec(compile(including, "remoto/remote/including.py", "exec"), namespace)
-            namespace["include"](included, parents, module[0])
+            run(including, "including")
+            include(included, parents, module[0])  # noqa: F821
         result = getattr(load(*module), function)(*args, **kwargs)  # noqa: F821
         if os.getpid() != pid:
             sys.exit()
         answer = '{"return": %s}' % encode(result, function)
     except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
-        error = sys.exc_info()[1]
+        run(problem, "problem")
         if os.getpid() != pid:
-            end_child(error)  # noqa: F821
-        answer = failure(error, function, problem, namespace)
+            end_child(sys.exc_info()[1])  # noqa: F821
+        answer = failure()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

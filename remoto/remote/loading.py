@@ -1,6 +1,5 @@
 """RUNS ON THE FAR SIDE: makes a module of the text that came along."""
 
-import os
 import sys
 
 SHIPPED = {}  # filename: text, for tracebacks
@@ -38,32 +37,3 @@ def fill(module, filename, source):
 
 def native(text):
     return text.encode("utf-8") if PY2 else text
-
-
-def exit_status(error):
-    """The status of a SystemExit. Words go to stderr, as they do when Python ends by it."""
-    code = error.code
-    if code is None or isinstance(code, int):
-        return int(code or 0)
-    sys.stderr.write("%s\n" % (code,))
-    return 1
-
-
-def end_child(error):
-    """End a process that a function has forked, as Python would: the answer is for the first process to give.
-
-    :param error: what the function raised there, or None.
-    """
-    status = 0
-    try:
-        if isinstance(error, SystemExit):
-            status = exit_status(error)
-        elif error is not None:
-            status = 1
-            import traceback
-
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status & 255)

@@ -37,12 +37,11 @@ def held(number):
 
 
 class Printed(object):
-    """What is printed in a call goes to the controller, line by line."""
+    """What is printed in a channel's calls, all of one thread, goes to the controller, line by line."""
 
     def __init__(self, channel):
         self.channel = channel
         self.thread = threading.current_thread()
-        self.process = os.getpid()
         # a signal's handler may print in the middle of it
         self.lock = threading.RLock()
         self.rest = {"debug": [], "warning": []}
@@ -66,17 +65,15 @@ class Printed(object):
 
 # one for each call that runs now
 PRINTED = []
+PROCESS = os.getpid()
 
 
 def printed_now():
     """This thread's call; for a thread that a function has started the call that began last. None outside of calls."""
     calls = list(PRINTED)
     own = [call for call in calls if call.thread is threading.current_thread()]
-    for call in own[-1:] or calls[-1:]:
-        # a forked child has the connection, too, and must not write to it
-        if call.process == os.getpid():
-            return call
-    return None
+    # a forked child has the connection, too, and must not write to it
+    return (own or calls)[-1] if calls and os.getpid() == PROCESS else None
 
 
 class Output(object):
@@ -153,29 +150,28 @@ def capture():
             sys.stderr = Output(sys.stderr, "warning")
 
 
-def guarded(channel, function, left=None):
+def guarded(printed, function, left=None):
     """Call it; what it prints is sent along. A pair: its result, or None and the description of what it raised.
 
     :param left: the result in the place of a ``sys.exit()``.
     """
-    printed = Printed(channel)
     PRINTED.append(printed)
     try:
         try:
             return function(), None
         except SystemExit as exit:
-            if os.getpid() != printed.process:
+            if os.getpid() != PROCESS:
                 end_child(exit)  # noqa: F821
             status = exit_status(exit)  # noqa: F821
             if not status:
                 return left, None
             return None, {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
         except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
-            if os.getpid() != printed.process:
+            if os.getpid() != PROCESS:
                 end_child(sys.exc_info()[1])  # noqa: F821
             return None, describe()  # noqa: F821
     finally:
-        if os.getpid() != printed.process:
+        if os.getpid() != PROCESS:
             end_child(None)  # noqa: F821
         PRINTED.remove(printed)
         printed.end()
@@ -197,7 +193,7 @@ def hold(channel, number, module, included, parents, dropped=()):
         mine.module = load(*module)  # noqa: F821
 
     try:
-        _, mine.problem = guarded(channel, loading)
+        _, mine.problem = guarded(Printed(channel), loading)
     finally:
         mine.ready.set()
 
@@ -206,6 +202,7 @@ def serve(channel, number):
     """One call after the other, until the controller closes the channel."""
     mine = held(number)
     mine.ready.wait()
+    printed = Printed(channel)
     for item in channel:
         if not isinstance(item, tuple):
             continue  # a generator had ended before it was asked for more
@@ -216,11 +213,11 @@ def serve(channel, number):
         if len(item) > 3:
             item = unpack(item[0])
         function, args, kwargs = item
-        result, problem = guarded(channel, lambda: getattr(mine.module, function)(*args, **kwargs))
+        result, problem = guarded(printed, lambda: getattr(mine.module, function)(*args, **kwargs))
         if problem is not None:
             send(channel, "raise", problem)
         elif hasattr(result, "send") and hasattr(result, "gi_frame"):
-            serve_generator(channel, function, result)
+            serve_generator(channel, printed, function, result)
         else:
             deliver(channel, "return", function, result)
         # it may be large
@@ -240,7 +237,7 @@ def deliver(channel, kind, function, value):
     return False
 
 
-def serve_generator(channel, function, generator):
+def serve_generator(channel, printed, function, generator):
     """Send what it yields as it yields; it is closed as soon as nobody is there to get it."""
     unasked = 0
     done = object()
@@ -248,7 +245,7 @@ def serve_generator(channel, function, generator):
     try:
         channel.receive()
         while True:
-            item, problem = guarded(channel, lambda: next(generator, done), done)
+            item, problem = guarded(printed, lambda: next(generator, done), done)
             if problem is not None:
                 send(channel, "raise", problem)
                 return
@@ -263,7 +260,7 @@ def serve_generator(channel, function, generator):
     except EOFError:
         pass
     finally:
-        guarded(channel, generator.close)
+        guarded(printed, generator.close)
 
 
 # what execnet can't carry; the controller has these, too

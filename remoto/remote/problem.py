@@ -1,5 +1,6 @@
-"""RUNS ON THE FAR SIDE: an exception in words. Comes behind loading.py."""
+"""RUNS ON THE FAR SIDE: what an exception means, and in words. Comes behind loading.py."""
 
+import os
 import sys
 
 
@@ -57,3 +58,32 @@ def printable(value):
     # where Python 2 has such pairs, they are whole characters
     lone = u"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
     return re.sub(lone, lambda found: "\\u%04x" % ord(found.group()), value)
+
+
+def exit_status(error):
+    """The status of a SystemExit. Words go to stderr, as they do when Python ends by it."""
+    code = error.code
+    if code is None or isinstance(code, int):
+        return int(code or 0)
+    sys.stderr.write("%s\n" % (code,))
+    return 1
+
+
+def end_child(error):
+    """End a process that a function has forked, as Python would: the answer is for the first process to give.
+
+    :param error: what the function raised there, or None.
+    """
+    status = 0
+    try:
+        if isinstance(error, SystemExit):
+            status = exit_status(error)
+        elif error is not None:
+            status = 1
+            import traceback
+
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 255)

@@ -395,6 +395,10 @@ def test_every_far_python(pythons):
             with pytest.raises(FunctionError, match="ValueError: plain"):
                 remote.fail("plain")
             assert remote.count() == 1
+            remote = conn.import_module(trouble)
+            assert remote.big(5000) == -(10**5000) == remote.same(-(10**5000))
+            assert remote.smallest() == [-(2**31), -(2**31) - 1, -(2**70), 2**70]
+            assert remote.print_odd() is None
 
 
 def test_include_on_the_oldest_python(pythons, helpers):
