@@ -40,19 +40,20 @@ def encode(value, function):
         pass
     import json
 
-    culprits = [value]
+    culprits = []
 
     def refuse(part):
         culprits.append(part)
-        raise TypeError("that is no type of JSON's")
+        raise TypeError
 
     try:
         return json.dumps(value, default=refuse)
     except Exception as error:
-        reason = str(error)
-    kind = type(culprits[-1]).__name__
-    advice = "; remote_import_system = 'legacy' streams generators" if kind == "generator" else ": " + reason
-    raise TypeError("%s() returned %s, which JSON can't carry%s" % (function, kind, advice))
+        reason = "" if culprits else ": %s" % (error,)
+    kind = type((culprits or [value])[-1]).__name__
+    if kind == "generator":
+        reason = "; remote_import_system = 'legacy' streams generators"
+    raise TypeError("%s() returned %s, which JSON can't carry%s" % (function, kind, reason))
 
 
 def answers_go_to():
@@ -67,9 +68,10 @@ def answers_go_to():
 
 def failure():
     """JSON of the answer in the place of a result; ``problem.py`` has come."""
-    error = sys.exc_info()[1]
+    # the class, since an exception may say anything of its own
+    kind, error = sys.exc_info()[:2]
     description = None
-    if not isinstance(error, SystemExit):
+    if not issubclass(kind, SystemExit):
         description = describe()  # noqa: F821
     else:
         status = exit_status(error)  # noqa: F821

@@ -3,7 +3,7 @@
 import sys
 
 SHIPPED = {}  # filename: text, for tracebacks
-LOADED = {}  # name: the module that was put into sys.modules under it
+LOADED = {}  # name: the module that was made last for it
 PY2 = sys.version_info[0] == 2
 
 
@@ -16,7 +16,7 @@ def load(name, package, filename, source, is_package):
         module.__path__ = []  # its parts are imported by name, where they came along
     # for what looks its own module up, such as pickle; a module that is there by itself has other users
     if sys.modules.get(name) is LOADED.get(name):
-        sys.modules[str(name)] = LOADED[name] = module
+        sys.modules[str(name)] = module
     if PY2 and package:
         import warnings
 
@@ -28,6 +28,7 @@ def load(name, package, filename, source, is_package):
 def fill(module, filename, source):
     filename, source = native(filename), native(source)
     SHIPPED[filename] = source
+    LOADED[module.__name__] = module
     if PY2:
         # Python 2 takes a coding line in bytes only, and these bytes for UTF-8 only with a mark
         source = b"\xef\xbb\xbf" + source

@@ -41,7 +41,7 @@ def in_words(kind, error, trace):
         "name": name,
         "message": message,
         "traceback": "".join(lines),
-        "missing": isinstance(error, ImportError),
+        "missing": issubclass(kind, ImportError),
     }
 
 

@@ -119,6 +119,16 @@ def nasty_error():
     raise Nasty()
 
 
+class Liar(Exception):
+    @property
+    def __class__(self):
+        raise KeyError("no class")
+
+
+def lying_error():
+    raise Liar("about its class")
+
+
 class OldStyle:
     pass
 

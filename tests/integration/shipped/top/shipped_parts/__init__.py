@@ -3,6 +3,16 @@
 from . import helper
 
 
+class Thing(object):
+    pass
+
+
+def pickled():
+    import pickle
+
+    return type(pickle.loads(pickle.dumps(Thing()))) is Thing
+
+
 def total(values):
     import shipped_parts.folder.inner
     import shipped_parts.sub.deep
