@@ -14,7 +14,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Callable, NamedTuple
 
@@ -124,18 +124,20 @@ def _with_parts(module: ModuleType) -> _Included:
     return found
 
 
-def _parts(package: str, path: Iterable[str]) -> _Included:
-    """The modules of a package, to the last one. Looking for them runs none of them."""
+def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> _Included:
+    """The modules of a package, to the last one. Looking for them runs none of them.
+
+    :param above: the folders that lead here, to which a link in it may lead again.
+    """
     # only here: they take as long to import as half of this package
     import pkgutil
     from importlib.machinery import PathFinder
 
-    path = list(path)
+    path = [folder for folder in path if os.path.realpath(folder) not in above]
+    above = [*above, *map(os.path.realpath, path)]
     names = {info.name for info in pkgutil.iter_modules(path)}
     # a folder without an __init__.py is a package as well
-    names.update(
-        entry.name for folder in path if os.path.isdir(folder) for entry in os.scandir(folder) if entry.is_dir()
-    )
+    names.update(itertools.chain.from_iterable(map(_folders, path)))
     found: _Included = {}
     for name in sorted(names):
         spec = PathFinder.find_spec(f"{package}.{name}", path) if name.isidentifier() else None
@@ -148,8 +150,15 @@ def _parts(package: str, path: Iterable[str]) -> _Included:
             source = None  # a file that no Python can read, such as one that is there for tests
         if source is not None:
             found[spec.name] = (inner is not None, _shown(spec.origin or spec.name), source)
-        found.update(_parts(spec.name, inner or ()))
+        found.update(_parts(spec.name, inner or (), above))
     return found
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []  # it is in an archive, or can't be read
 
 
 def _shown(text: str) -> str:

@@ -757,6 +757,21 @@ def test_a_package_imports_its_own_parts(conn, parts, monkeypatch):
     assert conn.import_module(parts, include=parts).total([1, 2]) == 6
 
 
+def test_a_package_that_leads_to_itself(tmp_path, monkeypatch):
+    package = tmp_path / "shipped_circle"
+    (package / "sub").mkdir(parents=True)
+    for folder in (package, package / "sub"):
+        (folder / "__init__.py").write_text("")
+    (package / "sub" / "again").symlink_to(package)
+    (package / "again").symlink_to(package / "sub")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with remoto.Connection("localhost") as conn:
+        remote = JsonModuleExecute(conn, importlib.import_module("shipped_circle"))
+    found = [name.partition(".")[2] for name in remote._JsonModuleExecute__shipment.included]
+    assert sorted(found) == ["again", "again.again", "sub", "sub.again"]
+    del sys.modules["shipped_circle"]
+
+
 def test_include_takes_modules_alone(conn, helpers):
     assert conn.import_module(uses_helper, include=helpers[0]).alone() == "shipped_helper"
     for wrong in (["shipped_helper"], [helpers[0], 1]):
