@@ -601,6 +601,21 @@ def test_a_function_that_forks(conn, end, status):
     assert [remote.same(number) for number in range(3)] == [0, 1, 2]
 
 
+def test_a_child_gives_no_answer_in_json(json, monkeypatch):
+    answers = []
+    check = remoto.backends.check
+
+    def watched(*args, **kw):
+        result = check(*args, **kw)
+        answers.extend(line for line in result.stdout if "remoto-answer" in line)
+        return result
+
+    monkeypatch.setattr(remoto.backends, "check", watched)
+    for end in ("return", "raise", "exit"):
+        json.import_module(trouble).fork(end)
+    assert len(answers) == 3
+
+
 def test_a_generator_that_forks(legacy):
     remote = legacy.import_module(trouble)
     assert list(remote.fork_generator()) == ["parent", 1]
