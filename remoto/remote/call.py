@@ -6,8 +6,8 @@ Starting that Python is what a call costs: whatever is not needed for a plain an
 import os
 import sys
 
-NUMBERS = (int, float) if sys.version_info[0] == 3 else (int, float, long)  # noqa: F821
-TEXT = str if sys.version_info[0] == 3 else unicode  # noqa: F821
+NUMBERS = (int, float, long) if PY2 else (int, float)  # noqa: F821
+TEXT = unicode if PY2 else str  # noqa: F821
 
 
 class Elaborate(Exception):
@@ -36,47 +36,87 @@ def plain(value, depth=0):
 def encode(value, function):
     try:
         return plain(value)
-    except (Elaborate, AttributeError):  # Python 2's text has no isprintable()
+    except (Elaborate, AttributeError, ValueError):  # Python 2's text has no isprintable(), an int may be too long
         pass
     import json
 
+    culprits = []
+
     def refuse(part):
-        raise TypeError("%s() returned %s, which JSON can't carry" % (function, type(part).__name__))
+        culprits.append(part)
+        raise TypeError
 
-    return json.dumps(value, default=refuse)
-
-
-def end_early(code, function):
-    """What sys.exit() in a function means; None for a plain end."""
-    if code is None or code == 0:
-        return None
-    if not isinstance(code, int):
-        sys.stderr.write("%s\n" % (code,))
-        code = 1
-    return {"name": "SystemExit", "message": str(code), "traceback": "", "missing": False}
+    try:
+        return json.dumps(value, default=refuse)
+    except Exception as error:
+        reason = "" if culprits else ": %s" % (error,)
+    kind = type((culprits or [value])[-1]).__name__
+    if kind == "generator":
+        reason = "; remote_import_system = 'legacy' streams generators"
+    raise TypeError("%s() returned %s, which JSON can't carry%s" % (function, kind, reason))
 
 
-def call(mark, function, args, kwargs, module, included, parents, including, problem):
-    namespace = {"load": load, "fill": fill, "SHIPPED": SHIPPED}  # noqa: F821
+def answers_go_to():
+    """The stdout of now, whatever the function makes of it."""
+    fd = os.dup(1)
+    if PY2:  # noqa: F821
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    return fd
+
+
+def failure():
+    """JSON of the answer in the place of a result; ``problem.py`` has come."""
+    # the class, since an exception may say anything of its own
+    kind, error = sys.exc_info()[:2]
+    description = None
+    if not issubclass(kind, SystemExit):
+        description = describe()  # noqa: F821
+    else:
+        status = exit_status(error)  # noqa: F821
+        if status:
+            description = {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
+    import json
+
+    return json.dumps({"raise": description} if description else {"return": None})
+
+
+def run(text, name):
+    """Add another of these files; each is compiled where it is needed only."""
+    exec(compile(text, "remoto/remote/" + name + ".py", "exec"), globals())
+
+
+def call(mark, function, args, kwargs, module, included, parents, including, problem, printing):
+    pid = os.getpid()
+    answers = answers_go_to()
+    if hasattr(sys.stdout, "reconfigure"):
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    else:
+        run(printing, "printing")
     try:
         if including:
-            exec(compile(including, "remoto/remote/including.py", "exec"), namespace)
-            namespace["include"](included, parents)
-        answer = '{"return": %s}' % encode(getattr(load(*module), function)(*args, **kwargs), function)  # noqa: F821
-    except BaseException as error:
-        if isinstance(error, SystemExit):
-            description = end_early(error.code, function)
-        else:
-            exec(compile(problem, "remoto/remote/problem.py", "exec"), namespace)
-            description = namespace["describe"]()
-        import json
-
-        answer = json.dumps({"raise": description} if description else {"return": None})
+            run(including, "including")
+            include(included, parents, module[0])  # noqa: F821
+        result = getattr(load(*module), function)(*args, **kwargs)  # noqa: F821
+        if os.getpid() != pid:
+            sys.exit()
+        answer = '{"return": %s}' % encode(result, function)
+    except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
+        run(problem, "problem")
+        if os.getpid() != pid:
+            end_child(sys.exc_info()[1])  # noqa: F821
+        answer = failure()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception:
             pass  # the function has closed it
+    try:
+        os.fstat(answers)
+    except OSError:
+        answers = 1  # the function has closed all that it did not know
     data = (mark + " " + answer + "\n").encode("ascii")
     while data:
-        data = data[os.write(1, data) :]
+        data = data[os.write(answers, data) :]

@@ -37,7 +37,7 @@ class Finder(object):
     def load_module(self, name):
         is_package, filename, _ = self.modules[name]
         module = sys.modules[name] = type(sys)(name)
-        module.__file__ = filename
+        module.__file__ = native(filename)  # noqa: F821
         module.__loader__ = self
         module.__package__ = str(name if is_package else name.rpartition(".")[0])
         if is_package:
@@ -54,12 +54,29 @@ INCLUDED = Finder()  # before what is installed there
 PARENTS = Finder()  # packages of which only a module came along: an empty one, where the real one is not installed
 
 
-def include(modules, parents):
+def include(modules, parents, module):
+    """Have them imported from here on.
+
+    :param module: the name of the one that is about to be loaded anew; if it is a package, so are its parts.
+    """
     if INCLUDED not in sys.meta_path:
         sys.meta_path.insert(0, INCLUDED)
         sys.meta_path.append(PARENTS)
     for name in modules:
         if INCLUDED.modules.get(name) != modules[name]:
-            sys.modules.pop(name, None)
+            forget(name)
+    for name in list(modules) + list(parents):
+        if name.startswith(module + "."):
+            forget(name)
     INCLUDED.modules.update(modules)
     PARENTS.modules.update((name, (True, name, "")) for name in parents)
+
+
+def forget(name):
+    """Have a module imported anew."""
+    module = sys.modules.pop(name, None)
+    package, _, last = name.rpartition(".")
+    parent = sys.modules.get(package)
+    # `from package import module` asks the package first
+    if module is not None and getattr(parent, last, None) is module:
+        delattr(parent, last)

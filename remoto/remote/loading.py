@@ -3,23 +3,38 @@
 import sys
 
 SHIPPED = {}  # filename: text, for tracebacks
+LOADED = {}  # name: the module that was made last for it
+PY2 = sys.version_info[0] == 2
 
 
-def load(name, package, filename, source):
+def load(name, package, filename, source, is_package):
     """A new module. It is not '__main__' and not '__channelexec__': blocks that ask for those do not run."""
     module = type(sys)(str(name))
-    module.__file__ = filename
+    module.__file__ = native(filename)
     module.__package__ = str(package)  # Python 2 wants it in bytes
-    # for what looks its own module up, such as pickle; a module that is there already has other users
-    sys.modules.setdefault(name, module)
+    if is_package:
+        module.__path__ = []  # its parts are imported by name, where they came along
+    # for what looks its own module up, such as pickle; a module that is there by itself has other users
+    if sys.modules.get(name) is LOADED.get(name):
+        sys.modules[str(name)] = module
+    if PY2 and package:
+        import warnings
+
+        warnings.filterwarnings("ignore", "Parent module .* not found", RuntimeWarning)
     fill(module, filename, source)
     return module
 
 
 def fill(module, filename, source):
+    filename, source = native(filename), native(source)
     SHIPPED[filename] = source
-    if sys.version_info[0] == 2:
+    LOADED[module.__name__] = module
+    if PY2:
         # Python 2 takes a coding line in bytes only, and these bytes for UTF-8 only with a mark
-        source = b"\xef\xbb\xbf" + source.encode("utf-8")
+        source = b"\xef\xbb\xbf" + source
     # without this module's own __future__
     exec(compile(source, filename, "exec", 0, 1), module.__dict__)
+
+
+def native(text):
+    return text.encode("utf-8") if PY2 else text

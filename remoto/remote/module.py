@@ -2,17 +2,21 @@
 
 Comes behind loading.py, including.py and problem.py. A channel carries one call at a time: (function, args, kwargs). The
 answer is pairs: ('debug' or 'warning', a line that was printed), then ('return', value), ('raise', description), or
-('generator', None) and ('item', value) ... ('end', None).
+('generator', None) and ('item', value) ... ('end', None), for which the controller asks with numbers: 0 to begin, then of
+the items that it has taken. What execnet can't carry goes packed: one more item, True, tells.
 """
+# mypy: ignore-errors
 
 import os
 import sys
 import threading
 
 LOCK = threading.Lock()
-CALL = threading.local()
 # items of a generator that the controller has not asked for yet
 WINDOW = 32
+PYTHON_2 = sys.version_info[0] == 2
+INTS = (int, long) if PYTHON_2 else (int,)  # noqa: F821
+TEXTS = unicode if PYTHON_2 else str  # noqa: F821
 
 
 class Held(object):
@@ -32,11 +36,52 @@ def held(number):
         return HELD.setdefault(number, Held())
 
 
+class Printed(object):
+    """What is printed in a channel's calls, all of one thread, goes to the controller, line by line."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.thread = threading.current_thread()
+        # a signal's handler may print in the middle of it
+        self.lock = threading.RLock()
+        self.rest = {"debug": [], "warning": []}
+
+    def add(self, level, text):
+        with self.lock:
+            ended, newline, rest = text.rpartition("\n")
+            if not newline:
+                self.rest[level].append(text)
+                return
+            lines = "".join(self.rest[level] + [ended]).split("\n")
+            self.rest[level] = [rest]
+        for line in lines:
+            send(self.channel, level, printable(line))  # noqa: F821
+
+    def end(self):
+        for level in self.rest:
+            if any(self.rest[level]):
+                self.add(level, "\n")
+
+
+# one for each call that runs now
+PRINTED = []
+PROCESS = os.getpid()
+
+
+def printed_now():
+    """This thread's call; for a thread that a function has started the call that began last. None outside of calls."""
+    calls = list(PRINTED)
+    own = [call for call in calls if call.thread is threading.current_thread()]
+    # a forked child has the connection, too, and must not write to it
+    return (own or calls)[-1] if calls and os.getpid() == PROCESS else None
+
+
 class Output(object):
     """sys.stdout or sys.stderr: what is written in a call goes to the controller, the rest where it went before."""
 
     encoding = "utf-8"
-    errors = "replace"
+    errors = "backslashreplace"
+    closed = False
 
     def __init__(self, stream, level):
         self.stream = stream
@@ -50,14 +95,14 @@ class Output(object):
         return self
 
     def write(self, data):
-        text = data if not isinstance(data, (bytes, bytearray)) else bytes(data).decode("utf-8", "replace")
-        channel = getattr(CALL, "channel", None)
-        if channel is None:
-            return self.stream.write(data if not isinstance(data, bytearray) else text)
-        lines = (CALL.rest.pop(self.level, "") + text).split("\n")
-        CALL.rest[self.level] = lines.pop()
-        for line in lines:
-            send(channel, self.level, line)
+        text = data if isinstance(data, TEXTS) else memoryview(data).tobytes().decode("utf-8", "replace")
+        call = printed_now()
+        if call is not None:
+            call.add(self.level, text)
+        else:
+            stream = getattr(self.stream, "buffer", self.stream)
+            stream.write(printable(text).encode("utf-8"))  # noqa: F821
+            stream.flush()
         return len(data)
 
     def writelines(self, lines):
@@ -65,63 +110,90 @@ class Output(object):
             self.write(line)
 
     def flush(self):
-        if getattr(CALL, "channel", None) is None:
-            self.stream.flush()
+        self.stream.flush()
+
+    def close(self):
+        pass  # it is everybody's
+
+    # what io.TextIOWrapper asks a buffer
+
+    def readable(self):
+        return False
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return False
 
 
-def send(channel, kind, value):
+def send(channel, kind, *value):
     """Whether there is anybody to get it."""
     try:
-        channel.send((kind, value))
+        channel.send((kind,) + value)
         return True
     except (IOError, OSError):
         return False
 
 
+CAPTURED = []
+
+
 def capture():
     """Once, before the first module."""
     with LOCK:
-        if not isinstance(sys.stdout, Output):
+        if not CAPTURED:
+            CAPTURED.append(True)
             # what a function's own children print would go nowhere: execnet has put fd 1 there
             os.dup2(2, 1)
             sys.stdout = Output(sys.stdout, "debug")
             sys.stderr = Output(sys.stderr, "warning")
 
 
-def guarded(channel, function):
-    """Call it; what it prints is sent along. A pair: its result, or None and the description of what it raised."""
-    CALL.channel, CALL.rest = channel, {}
+def guarded(printed, function, left=None):
+    """Call it; what it prints is sent along. A pair: its result, or None and the description of what it raised.
+
+    :param left: the result in the place of a ``sys.exit()``.
+    """
+    PRINTED.append(printed)
     try:
-        return function(), None
-    except SystemExit as error:
-        code = error.code
-        if code is None or code == 0:
-            return None, None
-        if not isinstance(code, int):
-            sys.stderr.write("%s\n" % (code,))
-            code = 1
-        return None, {"name": "SystemExit", "message": str(code), "traceback": "", "missing": False}
-    except BaseException:
-        return None, describe()  # noqa: F821
+        try:
+            return function(), None
+        except SystemExit as exit:
+            if os.getpid() != PROCESS:
+                end_child(exit)  # noqa: F821
+            status = exit_status(exit)  # noqa: F821
+            if not status:
+                return left, None
+            return None, {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
+        except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
+            if os.getpid() != PROCESS:
+                end_child(sys.exc_info()[1])  # noqa: F821
+            return None, describe()  # noqa: F821
     finally:
-        CALL.channel = None
-        for level, line in CALL.rest.items():
-            if line:
-                send(channel, level, line)
+        if os.getpid() != PROCESS:
+            end_child(None)  # noqa: F821
+        PRINTED.remove(printed)
+        printed.end()
 
 
-def hold(channel, number, module, included, parents):
-    """Load a module, for the calls to come."""
+def hold(channel, number, module, included, parents, dropped=()):
+    """Load a module, for the calls to come.
+
+    :param dropped: numbers of modules that will not be called again.
+    """
+    for other in dropped:
+        HELD.pop(other, None)
     capture()
     mine = held(number)
 
     def loading():
         if included or parents:
-            include(included, parents)  # noqa: F821
+            include(included, parents, module[0])  # noqa: F821
         mine.module = load(*module)  # noqa: F821
 
     try:
-        _, mine.problem = guarded(channel, loading)
+        _, mine.problem = guarded(Printed(channel), loading)
     finally:
         mine.ready.set()
 
@@ -130,42 +202,50 @@ def serve(channel, number):
     """One call after the other, until the controller closes the channel."""
     mine = held(number)
     mine.ready.wait()
-    for function, args, kwargs in channel:
+    printed = Printed(channel)
+    for item in channel:
+        if not isinstance(item, tuple):
+            continue  # a generator had ended before it was asked for more
         if mine.module is None:
-            send(channel, "raise", mine.problem)
+            # without a problem the module has left by sys.exit(0)
+            send(channel, "raise" if mine.problem else "return", mine.problem)
             continue
-        result, problem = guarded(channel, lambda: getattr(mine.module, function)(*args, **kwargs))
+        if len(item) > 3:
+            item = unpack(item[0])
+        function, args, kwargs = item
+        result, problem = guarded(printed, lambda: getattr(mine.module, function)(*args, **kwargs))
         if problem is not None:
             send(channel, "raise", problem)
         elif hasattr(result, "send") and hasattr(result, "gi_frame"):
-            serve_generator(channel, function, result)
+            serve_generator(channel, printed, function, result)
         else:
             deliver(channel, "return", function, result)
         # it may be large
-        result = args = kwargs = None
+        result = args = kwargs = item = None
 
 
 def deliver(channel, kind, function, value):
     """Send a value, or that it can't be sent; False where it was not."""
-    try:
-        return send(channel, kind, value)
-    except Exception as error:  # execnet's DumpError has another name in each Python's __main__
-        if isinstance(error, RuntimeError) or type(error).__name__ == "DumpError":
-            message = "%s() returned what execnet can't carry: %s" % (function, error)
-            line = "TypeError: " + message
-            send(channel, "raise", {"name": "TypeError", "message": message, "traceback": line, "missing": False})
-            return False
-        raise
+    for form in (plainly, pack):
+        try:
+            return send(channel, kind, form(value), *([True] if form is pack else []))
+        except Exception as error:  # execnet's own, struct's, of recursion, ...
+            reason = text(str(error))  # noqa: F821
+    message = "%s() returned %s, which execnet can't carry: %s" % (function, type(value).__name__, reason)
+    line = "TypeError: " + message
+    send(channel, "raise", {"name": "TypeError", "message": message, "traceback": line, "missing": False})
+    return False
 
 
-def serve_generator(channel, function, generator):
+def serve_generator(channel, printed, function, generator):
     """Send what it yields as it yields; it is closed as soon as nobody is there to get it."""
     unasked = 0
     done = object()
     send(channel, "generator", None)
     try:
+        channel.receive()
         while True:
-            item, problem = guarded(channel, lambda: next(generator, done))
+            item, problem = guarded(printed, lambda: next(generator, done), done)
             if problem is not None:
                 send(channel, "raise", problem)
                 return
@@ -180,4 +260,66 @@ def serve_generator(channel, function, generator):
     except EOFError:
         pass
     finally:
-        guarded(channel, generator.close)
+        guarded(printed, generator.close)
+
+
+# what execnet can't carry; the controller has these, too
+
+
+def plainly(value):
+    """The value as it is. An error where execnet would send what ends the connection on the other side."""
+    # Pythons without this bound on an int's digits are not told that the other side has one
+    if not getattr(sys, "get_int_max_str_digits", int)() and unreadable(value):
+        raise ValueError("it goes packed")
+    return value
+
+
+def unreadable(value):
+    if isinstance(value, INTS):
+        return value.bit_length() > 4096
+    if isinstance(value, TEXTS):
+        return PYTHON_2 and has_surrogates(value)
+    if isinstance(value, dict):
+        return any(unreadable(item) for pair in value.items() for item in pair)
+    return isinstance(value, (list, tuple, set, frozenset)) and any(unreadable(item) for item in value)
+
+
+def has_surrogates(text):
+    import re
+
+    return re.search(u"[\ud800-\udfff]", text) is not None
+
+
+def pack(value):
+    """The value with execnet's own types alone. What isn't the same any more is a tuple, whose first item tells what it was."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, INTS):
+        return ("int", "%x" % value)
+    if isinstance(value, TEXTS):
+        return ("text", TEXTS.encode(value, "unicode_escape").decode("ascii"))
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, tuple):
+        return ("tuple",) + tuple([pack(item) for item in value])
+    if isinstance(value, dict):
+        return dict((pack(key), pack(item)) for key, item in value.items())
+    for kind in (list, set, frozenset):
+        if isinstance(value, kind):
+            return kind([pack(item) for item in value])
+    return value
+
+
+def unpack(value):
+    kind = type(value)
+    if kind is tuple and value[0] == "int":
+        return int(value[1], 16)
+    if kind is tuple and value[0] == "text":
+        return value[1].encode("ascii").decode("unicode_escape")
+    if kind is tuple:
+        return tuple([unpack(item) for item in value[1:]])
+    if kind is dict:
+        return dict((unpack(key), unpack(item)) for key, item in value.items())
+    if kind in (list, set, frozenset):
+        return kind([unpack(item) for item in value])
+    return value

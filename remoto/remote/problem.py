@@ -1,32 +1,89 @@
-"""RUNS ON THE FAR SIDE: an exception in words. Comes behind loading.py."""
+"""RUNS ON THE FAR SIDE: what an exception means, and in words. Comes behind loading.py."""
 
+import os
 import sys
 
 
 def describe():
-    """The exception that is being handled: what the controller makes its own error of."""
+    """The exception that is being handled: what the controller makes its own error of. It raises nothing itself."""
+    try:
+        return in_words(*sys.exc_info())
+    except:  # noqa: E722  what an exception has for attributes may do anything
+        message = "an exception that can't be described"
+        return {"name": "Exception", "message": message, "traceback": "Exception: " + message, "missing": False}
+
+
+def in_words(kind, error, trace):
     import linecache
     import traceback
 
-    kind, error, trace = sys.exc_info()
     for filename, source in SHIPPED.items():  # noqa: F821
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(("remoto/remote/", "<string>")):
+    while trace is not None and text(trace.tb_frame.f_code.co_filename).startswith(("remoto/remote/", "<string>")):
         trace = trace.tb_next
     name = kind.__name__
     if kind.__module__ not in ("builtins", "exceptions", "__main__"):
         name = kind.__module__ + "." + name
+    message, is_bytes = "(its text can't be had)", True
     try:
         message = text(str(error))
+    except UnicodeError:  # Python 2 has made bytes of it
+        message, is_bytes = text(unicode(error)), False  # noqa: F821
     except Exception:
-        message = "(its text can't be had)"
+        pass
     try:
-        lines = traceback.format_exception(kind, error, trace)
+        lines = [text(line) for line in traceback.format_exception(kind, error, trace)]
     except Exception:
         lines = ["%s: %s\n" % (name, message)]
-    missing = isinstance(error, ImportError)
-    return {"name": name, "message": message, "traceback": "".join(text(line) for line in lines), "missing": missing}
+    if not is_bytes:
+        lines[-1] = "%s: %s\n" % (name, message)
+    return {
+        "name": name,
+        "message": message,
+        "traceback": "".join(lines),
+        "missing": issubclass(kind, ImportError),
+    }
 
 
 def text(value):
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return printable(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+
+
+def printable(value):
+    r"""Text that can be encoded: a lone surrogate, which is half a character or no text at all, becomes \udcff."""
+    if sys.version_info[0] == 3:
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    import re
+
+    # where Python 2 has such pairs, they are whole characters
+    lone = u"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
+    return re.sub(lone, lambda found: "\\u%04x" % ord(found.group()), value)
+
+
+def exit_status(error):
+    """The status of a SystemExit. Words go to stderr, as they do when Python ends by it."""
+    code = error.code
+    if code is None or isinstance(code, int):
+        return int(code or 0)
+    sys.stderr.write("%s\n" % (code,))
+    return 1
+
+
+def end_child(error):
+    """End a process that a function has forked, as Python would: the answer is for the first process to give.
+
+    :param error: what the function raised there, or None.
+    """
+    status = 0
+    try:
+        if isinstance(error, SystemExit):
+            status = exit_status(error)
+        elif error is not None:
+            status = 1
+            import traceback
+
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 255)

@@ -1,6 +1,11 @@
 """The contract of remote functions: the same for both executors, over every backend."""
 
+import collections
+import enum
+import gc
 import importlib
+import logging
+import math
 import re
 import sys
 import threading
@@ -13,7 +18,7 @@ import pytest
 import remoto
 from remoto.backends import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 from remoto.exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
-from tests.integration.shipped import broken, functions, uses_helper
+from tests.integration.shipped import broken, functions, latin, leaves, trouble, uses_helper
 
 SHIPPED = Path(functions.__file__).parent
 
@@ -33,6 +38,33 @@ def conn(connect, system):
 @pytest.fixture
 def remote(conn):
     return conn.import_module(functions)
+
+
+@pytest.fixture
+def legacy(connect):
+    conn = connect()
+    conn.remote_import_system = "legacy"
+    return conn
+
+
+@pytest.fixture
+def json(connect):
+    conn = connect()
+    conn.remote_import_system = "json"
+    return conn
+
+
+def idle(remote):
+    return remote._LegacyModuleExecute__idle
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """A package of which a part must not be run on this side."""
+    monkeypatch.syspath_prepend(str(SHIPPED / "top"))
+    yield importlib.import_module("shipped_parts")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shipped_parts"]:
+        del sys.modules[name]
 
 
 @pytest.fixture
@@ -271,7 +303,7 @@ def test_generators(connect, tmp_path):
 def test_a_generator_is_nothing_that_json_carries(connect):
     conn = connect()
     conn.remote_import_system = "json"
-    with pytest.raises(FunctionError, match=r"numbers\(\) returned generator"):
+    with pytest.raises(FunctionError, match=r"numbers\(\) returned generator, .* 'legacy' streams generators"):
         conn.import_module(functions).numbers(3)
 
 
@@ -363,6 +395,10 @@ def test_every_far_python(pythons):
             with pytest.raises(FunctionError, match="ValueError: plain"):
                 remote.fail("plain")
             assert remote.count() == 1
+            remote = conn.import_module(trouble)
+            assert remote.big(5000) == -(10**5000) == remote.same(-(10**5000))
+            assert remote.smallest() == [-(2**31), -(2**31) - 1, -(2**70), 2**70]
+            assert remote.print_odd() is None
 
 
 def test_include_on_the_oldest_python(pythons, helpers):
@@ -375,21 +411,535 @@ def test_include_on_the_oldest_python(pythons, helpers):
             conn.import_module(uses_helper, path).alone()
 
 
-def test_an_answer_that_is_none(connect):
-    class Channel:
-        def send(self, item):
-            pass
+# channels of the legacy executor
 
-        def receive(self, timeout=None):
-            return 42
 
-        def close(self):
-            pass
-
-    conn = connect()
-    conn.remote_import_system = "legacy"
-    remote = conn.import_module(functions)
+@pytest.mark.parametrize("answer", [42, ("item", 1), ("return", 1, True, 4)])
+def test_an_answer_that_is_none(legacy, monkeypatch, answer):
+    remote = legacy.import_module(functions)
     assert remote.same(1) == 1
-    remote._idle.append(Channel())
-    with pytest.raises(FunctionError, match=r"same\(\) was answered by something that is not an answer: 42"):
+    monkeypatch.setattr(idle(remote)[0], "receive", lambda: answer)
+    with pytest.raises(FunctionError, match=r"same\(\) was answered by something that is not an answer: .*"):
         remote.same(1)
+    assert idle(remote) == []
+    assert remote.same(2) == 2
+
+
+def test_a_far_side_that_breaks_down(legacy, monkeypatch):
+    remote = legacy.import_module(functions)
+    assert remote.same(1) == 1
+
+    def receive():
+        raise execnet.RemoteError("Traceback\nOSError: no threads left")
+
+    monkeypatch.setattr(idle(remote)[0], "receive", receive)
+    with pytest.raises(FunctionError, match="^OSError: no threads left$"):
+        remote.same(1)
+    assert idle(remote) == []
+    assert remote.same(2) == 2
+
+
+def test_a_channel_that_has_ended(legacy):
+    remote = legacy.import_module(functions)
+    assert remote.count() == 1
+    idle(remote)[0].close()
+    assert remote.count() == 2
+    assert len(idle(remote)) == 1
+
+
+def test_a_channel_serves_one_call_after_the_other(legacy):
+    remote = legacy.import_module(functions)
+    remote.same(1)
+    [channel] = idle(remote)
+    with pytest.raises(FunctionError):
+        remote.fail("in between")
+    remote.same(1)
+    assert idle(remote) == [channel]
+
+
+def test_modules_that_nobody_can_call_any_more_are_forgotten_there(legacy):
+    import posixpath
+
+    def held():
+        inside = legacy.inside()
+        return inside.remote_exec("import sys; channel.send(len(sys.modules['remoto_far_module'].HELD))").receive()
+
+    for _ in range(5):
+        legacy.import_module(posixpath).join("a", "b")
+    legacy.remote_module = None
+    gc.collect()
+    legacy.import_module(posixpath).join("a", "b")
+    assert held() == 1
+
+
+# values
+
+
+class Colour(enum.IntEnum):
+    RED = -(2**40)
+
+
+class Text(str):
+    pass
+
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+@pytest.mark.parametrize("number", [-(2**31), -(2**31) - 1, -(2**31) * 2, -(2**70), 2**31, 2**70])
+def test_integers_of_any_size(remote, number):
+    assert remote.same(number) == number
+    assert remote.same([{"deep": (number,)}]) in ([{"deep": (number,)}], [{"deep": [number]}])
+
+
+def test_integers_made_there(conn):
+    assert conn.import_module(trouble).smallest() == [-(2**31), -(2**31) - 1, -(2**70), 2**70]
+
+
+def test_an_integer_that_is_too_long_for_text(legacy):
+    remote = legacy.import_module(trouble)
+    assert remote.big(5000) == -(10**5000)
+    assert remote.same([10**5000, ("int", "ff"), {"text": b"\xff"}]) == [10**5000, ("int", "ff"), {"text": b"\xff"}]
+
+
+@pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python knows no such limit")
+def test_an_integer_that_json_can_not_carry(json):
+    remote = json.import_module(functions)
+    with pytest.raises(TypeError, match=r"argument 'value' of same\(\): int can't be sent.*4300"):
+        remote.same(value=10**5000)
+    with pytest.raises(FunctionError):
+        json.import_module(trouble).big(5000)
+
+
+def test_subclasses_arrive_as_what_they_are_made_of(conn):
+    remote = conn.import_module(trouble)
+    for value, kind in [
+        (collections.OrderedDict(a=1), "dict"),
+        (collections.defaultdict(int, a=1), "dict"),
+        (Pair(1, 2), "tuple"),
+        (Colour.RED, "int"),
+        (Text("a"), "str"),
+    ]:
+        assert remote.kind(value) == kind
+        assert remote.same(value) in (value, list(value) if isinstance(value, tuple) else value)
+        assert remote.same([None, {"key": value}])[1] in (
+            {"key": value},
+            {"key": list(value)} if kind == "tuple" else 0,
+        )
+    assert [tuple(point) if i == 0 else point for i, point in enumerate(remote.named())] == [(1, 2), {"a": 1}, {"b": 2}]
+
+
+def test_text_that_was_not_utf_8(conn):
+    remote = conn.import_module(trouble)
+    assert remote.same(["a\udcff", {"\udcfe": "ä"}]) == ["a\udcff", {"\udcfe": "ä"}]
+    assert remote.odd_text() == "a\udcff"
+
+
+def test_special_numbers(conn):
+    remote = conn.import_module(trouble)
+    for nan, *infinite in (remote.special_numbers(), remote.same([math.nan, math.inf, -math.inf])):
+        assert math.isnan(nan) and infinite == [math.inf, -math.inf]
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_how_deep_values_may_be(conn, system):
+    remote = conn.import_module(trouble)
+    assert remote.same(nested(45)) == nested(45)
+    if system == "json":
+        with pytest.raises(TypeError, match=r"argument 'value' of same\(\): list can't be sent.*45 deep"):
+            remote.same(value=nested(46))
+
+
+def test_a_value_that_holds_itself(conn):
+    value = []
+    value.append(value)
+    remote = conn.import_module(trouble)
+    with pytest.raises(TypeError, match=r"argument 1 of same\(\): list can't be sent"):
+        remote.same(value)
+    with pytest.raises(FunctionError, match=r"cycle\(\) returned list, which (JSON|execnet) can't carry"):
+        remote.cycle()
+    assert remote.same(1) == 1
+
+
+def test_nothing_is_sent_before_the_arguments_are_found_good(conn, monkeypatch, system):
+    remote = conn.import_module(functions)
+    sent = []
+    if system == "legacy":
+        monkeypatch.setattr(remote.gateway, "_send", lambda *message: sent.append(message))
+    else:
+        monkeypatch.setattr(remoto.backends, "check", lambda *args, **kw: sent.append(args))
+    with pytest.raises(TypeError, match=r"argument 1 of same\(\)"):
+        remote.same(object())
+    assert sent == []
+
+
+def test_keys_become_text_in_json(json):
+    remote = json.import_module(trouble)
+    assert remote.keyed("numbers") == {"1": 5, "1.5": 3, "null": 4}
+    for how, kind in [("tuple", "dict"), ("bytes", "bytes"), ("odd", "object")]:
+        with pytest.raises(
+            FunctionError, match=rf"keyed\(\) returned {kind}, which JSON can't carry(: keys must be .*)?\s*$"
+        ) as caught:
+            remote.keyed(how)
+        assert caught.value.exception_name == "TypeError"
+        assert "remoto" not in caught.value.traceback and "json/" not in caught.value.traceback
+
+
+# what a function does to its Python
+
+
+@pytest.mark.parametrize(("end", "status"), [("return", 0), ("raise", 1), ("exit", 3)])
+def test_a_function_that_forks(conn, end, status):
+    remote = conn.import_module(trouble)
+    assert remote.fork(end) == status
+    assert [remote.same(number) for number in range(3)] == [0, 1, 2]
+
+
+def test_a_child_gives_no_answer_in_json(json, monkeypatch):
+    answers = []
+    check = remoto.backends.check
+
+    def watched(*args, **kw):
+        result = check(*args, **kw)
+        answers.extend(line for line in result.stdout if "remoto-answer" in line)
+        return result
+
+    monkeypatch.setattr(remoto.backends, "check", watched)
+    for end in ("return", "raise", "exit"):
+        json.import_module(trouble).fork(end)
+    assert len(answers) == 3
+
+
+def test_a_generator_that_forks(legacy):
+    remote = legacy.import_module(trouble)
+    assert list(remote.fork_generator()) == ["parent", 1]
+    assert remote.same(1) == 1
+
+
+def test_a_function_that_does_away_with_its_stdout(json):
+    remote = json.import_module(trouble)
+    assert remote.close_stdout() == "closed"
+    assert remote.redirect_stdout() == "redirected"
+    assert remote.close_all() == "closed"
+
+
+def test_text_that_can_not_be_encoded_is_printed(conn, logged):
+    remote = conn.import_module(trouble)
+    remote.print_odd()
+    assert [text for text in logged.texts("DEBUG") if "udcff" in text] == ["loaded \\udcff", "ä€\\udcff"]
+    assert "ö\\udcff" in logged.texts("WARNING")
+    for name, shown in [
+        ("odd_error", "ä\\udcff"),
+        ("nasty_error", "(its text can't be had)"),
+        ("lying_error", "about its class"),
+    ]:
+        with pytest.raises(FunctionError) as caught:
+            getattr(remote, name)()
+        assert caught.value.message == shown
+        str(caught.value).encode("utf-8")
+    assert remote.same(1) == 1
+
+
+def test_bytes_that_are_not_utf_8_are_printed(conn, logged, system):
+    conn.import_module(trouble).print_bytes()
+    assert {"legacy": "\ufffd", "json": "\\xff"}[system] in logged.texts("DEBUG")
+
+
+def test_last_words_that_are_not_utf_8(json):
+    with pytest.raises(FunctionError) as caught:
+        json.import_module(trouble).odd_last_words()
+    assert "last \\xff words" in str(caught.value).splitlines() and "last" in caught.value.traceback
+
+
+def test_a_long_line_in_small_pieces(conn, logged):
+    conn.import_module(trouble).print_without_an_end(100_000)
+    assert "x" * 100_000 in logged.texts("DEBUG")
+
+
+def test_what_a_thread_of_a_function_prints(conn, logged):
+    conn.import_module(trouble).print_in_a_thread()
+    assert "from a thread" in logged.texts("DEBUG")
+
+
+def test_a_stdout_that_is_wrapped(connect, logged, system):
+    conn = connect()
+    conn.remote_import_system = system
+    remote = conn.import_module(trouble)
+    remote.wrap_stdout()
+    assert "wrapped" in logged.texts("DEBUG")
+    assert remote.same(1) == 1
+
+
+@pytest.mark.parametrize("status", [126, 127])
+def test_a_status_that_a_shell_gives_as_well(json, status):
+    with pytest.raises(FunctionError, match=f"Unexpected remote exception.*exit status is {status}"):
+        json.import_module(trouble).exit_now(status)
+
+
+def test_a_function_that_a_hangup_ends(json):
+    json.global_timeout = 50
+    with pytest.raises(FunctionError, match="exit status is (-1|129)"):
+        json.import_module(trouble).hang_up()
+
+
+def test_a_function_that_takes_too_long(connect):
+    conn = connect()
+    remote = JsonModuleExecute(conn, functions, python_executable=get_python_executable(conn))
+    conn.global_timeout = 0.5
+    with pytest.raises(FunctionError, match=r"no answer within 0.5 seconds \(global_timeout\)"):
+        remote.nap(20, 1)
+
+
+def test_the_ways_to_leave(conn):
+    remote = conn.import_module(trouble)
+    assert remote.leave(False) is None
+    with pytest.raises(FunctionError, match="exit status 1$"):
+        remote.leave_truly()
+    assert conn.import_module(leaves).function() is None
+
+
+def test_leaving_a_generator_ends_it(legacy):
+    assert list(legacy.import_module(trouble).leaving_generator()) == [1]
+
+
+def test_a_generator_runs_no_further_than_its_window(legacy):
+    """It begins with the first item that is asked for, and then is 32 items ahead."""
+    path = f"/tmp/remoto-window-{time.monotonic_ns()}"
+    remote = legacy.import_module(trouble)
+    items = remote.touching_generator(path)
+    assert remote.read(path) is None
+    assert next(items) == 0
+    deadline = time.monotonic() + 10
+    while remote.read(path) != "31":
+        assert time.monotonic() < deadline
+    assert [next(items) for _ in range(20)] == list(range(1, 21))
+    while remote.read(path) != "47":
+        assert time.monotonic() < deadline
+    items.close()
+    assert remote.read(path) == "47"
+
+
+def test_a_generator_that_has_ended_is_asked_for_more(legacy, monkeypatch):
+    remote = legacy.import_module(functions)
+    items = remote.numbers(16)
+    assert next(items) == 0
+    channel = items.gi_frame.f_locals["channel"]
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "close", lambda: None)
+        assert list(items) == list(range(1, 16))
+    # the thread there has got the number that came late
+    idle(remote)[:] = [channel]
+    assert remote.same(1) == 1
+    assert idle(remote) == [channel]
+
+
+def test_generators_are_closed_when_they_are_left(legacy):
+    """Not only when they are collected."""
+    items = legacy.import_module(functions).numbers(10**9)
+    next(items)
+    channel = items.gi_frame.f_locals["channel"]
+    items.close()
+    assert channel.isclosed()
+
+
+def test_leaving_a_generator_closes_it_there(legacy):
+    path = f"/tmp/remoto-closed-{time.monotonic_ns()}"
+    remote = legacy.import_module(trouble)
+    for number in remote.kept_generator(path):
+        if number == 100:
+            break
+    deadline = time.monotonic() + 10
+    while remote.read(path) is None:
+        assert time.monotonic() < deadline
+
+
+# modules
+
+
+def test_a_package_imports_its_own_parts(conn, parts, monkeypatch):
+    monkeypatch.setenv("REMOTO_TEST_HERE", "1")
+    remote = conn.import_module(parts)
+    assert "shipped_parts.sub" not in sys.modules
+    monkeypatch.delenv("REMOTO_TEST_HERE")
+    assert remote.total([1, 2, 3]) == 12
+    assert conn.import_module(parts, include=[parts]).total([1, 2]) == 6
+    assert conn.import_module(parts, include=parts).total([1, 2]) == 6
+
+
+def test_a_package_that_leads_to_itself(tmp_path, monkeypatch):
+    package = tmp_path / "shipped_circle"
+    (package / "sub").mkdir(parents=True)
+    for folder in (package, package / "sub"):
+        (folder / "__init__.py").write_text("")
+    (package / "sub" / "again").symlink_to(package)
+    (package / "again").symlink_to(package / "sub")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with remoto.Connection("localhost") as conn:
+        remote = JsonModuleExecute(conn, importlib.import_module("shipped_circle"))
+    found = [name.partition(".")[2] for name in remote._JsonModuleExecute__shipment.included]
+    assert sorted(found) == ["again", "again.again", "sub", "sub.again"]
+    del sys.modules["shipped_circle"]
+
+
+def test_include_takes_modules_alone(conn, helpers):
+    assert conn.import_module(uses_helper, include=helpers[0]).alone() == "shipped_helper"
+    for wrong in (["shipped_helper"], [helpers[0], 1]):
+        with pytest.raises(TypeError, match="include: expected modules"):
+            conn.import_module(uses_helper, include=wrong)
+    with pytest.raises(TypeError, match="expected a module, not str: 'functions'"):
+        conn.import_module("functions")
+
+
+def test_only_a_module_that_is_missing_can_be_included(conn):
+    with pytest.raises(ImportError, match="no_such_name") as caught:
+        conn.import_module(trouble).cannot_import()
+    assert "include=" not in str(caught.value)
+
+
+def test_a_helper_that_has_changed(legacy, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "shipped_changing"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (tmp_path / "shipped_user.py").write_text(
+        "def ask():\n    from shipped_changing import word\n    return word.WORD\n"
+    )
+    user = importlib.import_module("shipped_user")
+    try:
+        for word in ("old", "brand new"):
+            (package / "word.py").write_text(f"WORD = {word!r}\n")
+            importlib.invalidate_caches()
+            module = importlib.import_module("shipped_changing.word")
+            assert legacy.import_module(user, include=[module]).ask() == word
+            del sys.modules["shipped_changing.word"]
+    finally:
+        for name in ("shipped_user", "shipped_changing"):
+            sys.modules.pop(name, None)
+
+
+def test_a_module_is_imported_twice(legacy, parts):
+    for _ in range(2):
+        assert legacy.import_module(trouble).pickled() is True
+        remote = legacy.import_module(parts)
+        assert remote.total([1]) == 2 and remote.pickled() is True
+        # it is there as a part of another one's shipment, too
+        assert legacy.import_module(uses_helper, include=[parts]).encoded() == "ä"
+
+
+def test_a_module_has_its_own_future_and_encoding(conn, pythons, parts):
+    assert conn.import_module(latin).text() == "ä"
+    with remoto.Connection("localhost") as local:
+        path = pythons[min(pythons)]
+        remote = local.import_module(trouble, path)
+        assert remote.division() == (0 if min(pythons) == (2, 7) else 0.5)
+        assert remote.literal() == "str"
+        assert local.import_module(latin, path).text() == "ä"
+        remote = local.import_module(uses_helper, path, include=[importlib.import_module("shipped_parts")])
+        assert remote.encoded() == "ä"
+
+
+def test_a_program_itself_as_module(conn, tmp_path):
+    import types
+
+    path = tmp_path / "program.py"
+    path.write_text("def name():\n    return __name__\n\n\nif __name__ == '__main__':\n    raise KeyError('it ran')\n")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(path)
+    main.name = lambda: None
+    assert conn.import_module(main).name() == "remoto_main"
+
+
+def test_names_of_a_module_that_are_no_functions(conn):
+    remote = conn.import_module(trouble)
+    with pytest.raises(TypeError, match=rf"^{trouble.__name__}\.CONSTANT is not a function$"):
+        remote.CONSTANT()
+    assert remote._log("x") == "my own: x"
+
+
+def test_a_file_of_any_name(conn, tmp_path):
+    import types
+
+    path = tmp_path / "mödul\udcff.py"
+    path.write_text("def fail():\n    raise KeyError('here')\n")
+    module = types.ModuleType("odd_name")
+    module.__file__ = str(path)
+    module.fail = lambda: None
+    with pytest.raises(FunctionError, match="KeyError") as caught:
+        conn.import_module(module).fail()
+    assert "mödul\\xff.py" in caught.value.traceback
+
+
+# interpreters
+
+
+def test_threads_look_for_the_interpreter_once(json, monkeypatch):
+    commands = []
+    check = remoto.backends.check
+    monkeypatch.setattr(remoto.backends, "check", lambda *args, **kw: commands.append(args[1][0]) or check(*args, **kw))
+    remote = json.import_module(functions)
+    threads = [threading.Thread(target=remote.same, args=(1,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert commands.count("/bin/sh") == 1
+
+
+def test_the_search_for_an_interpreter_takes_too_long(json, monkeypatch):
+    json.global_timeout = 0.3
+    monkeypatch.setattr("remoto.backends.modules._FIND_PYTHON", "sleep 5")
+    with pytest.raises(ConnectError, match="no answer within 0.3 seconds") as caught:
+        get_python_executable(json)
+    assert caught.value.kind == "timeout"
+
+
+def test_a_locale_without_any_letters(pythons, caplog):
+    """Python 2 and 3.6 print ASCII alone there."""
+    caplog.set_level(logging.DEBUG, logger="remoto-test")
+    logger = logging.getLogger("remoto-test")
+    with remoto.Connection("localhost", logger=logger, env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}) as conn:
+        for path in (path for version, path in sorted(pythons.items()) if version < (3, 8)):
+            caplog.clear()
+            conn.remote_import_system = "json"
+            conn.import_module(trouble, path).print_odd()
+            assert caplog.messages[-1].startswith("ä€") and any(text.startswith("ö") for text in caplog.messages)
+
+
+def test_python_2(pythons, tmp_path, caplog):
+    import types
+
+    if (2, 7) not in pythons:
+        pytest.skip("no Python 2.7")
+    caplog.set_level(logging.DEBUG, logger="remoto-test")
+    path = tmp_path / "mödul.py"
+    path.write_text("from os import path\n\n\ndef fail():\n    raise ValueError(u'\\xe4')\n")
+    module = types.ModuleType("some.package.odd_name")
+    module.__file__, module.__package__ = str(path), "some.package"
+    module.fail = lambda: None
+    with remoto.Connection("localhost", logger=logging.getLogger("remoto-test")) as conn:
+        conns = [conn]
+        if execnet.__version__ < "2":
+            conns.append(remoto.Connection("localhost", interpreter=pythons[2, 7], logger=conn.logger))
+        for conn in conns:
+            python = pythons[2, 7] if conn is conns[0] else None
+            with pytest.raises(FunctionError) as caught:
+                conn.import_module(module, python).fail()
+            assert caught.value.message == "ä"
+            assert str(caught.value).rstrip().endswith("ValueError: ä") and "mödul.py" in caught.value.traceback
+            remote = conn.import_module(trouble, python)
+            with pytest.raises(FunctionError, match="OldStyle"):
+                remote.old_style_error()
+            assert remote.odd_text() == "a\udcff"
+            assert remote.same(["a\udcff", -(2**40), "😀"]) == ["a\udcff", -(2**40), "😀"]
+            if python is None:
+                assert remote.big(5000) == -(10**5000)
+            remote.print_odd()
+            assert remote.fork("raise") == 1
+        conns[-1].exit()
+    assert "Parent module" not in caplog.text

@@ -6,6 +6,7 @@ from unittest import mock
 
 import execnet
 import pytest
+from execnet.gateway import Gateway
 
 import remoto
 from remoto import backends, connection, exc, file_sync, log, process, util
@@ -405,6 +406,24 @@ def test_a_failed_call_on_a_replaced_channel():
         legacy(answer).function()
 
 
+@pytest.mark.parametrize("ending", [EOFError(), OSError("closed")])
+def test_a_replaced_channel_that_ends(ending):
+    with pytest.raises(exc.ConnectionLost, match=r"function\(\)"):
+        legacy(Answer(ending)).function()
+
+
+def test_a_replaced_channel_that_looks_like_nothing():
+    class Empty(Answer):
+        def __len__(self):
+            return len(self.items)
+
+    answer = Empty()
+    one = legacy(answer)
+    assert one.channel is answer
+    answer.items.append("result")
+    assert one.function() == "result"
+
+
 @pytest.mark.parametrize(
     ("args", "text"), [(("foo", "bar", 1), "'foo', 'bar', 1"), (([1],), "[1]"), ((None, b"x"), "None, b'x'"), ((), "")]
 )
@@ -418,6 +437,13 @@ def test_a_missing_function():
     one = backends.LegacyModuleExecute(mock.Mock(), posixpath)
     with pytest.raises(AttributeError, match="^module posixpath does not have attribute missing$"):
         one.missing()
+
+
+@pytest.mark.parametrize("executor", [backends.LegacyModuleExecute, backends.JsonModuleExecute])
+def test_what_is_no_module(executor):
+    conn = mock.Mock(spec=Gateway) if executor is backends.LegacyModuleExecute else mock.Mock()
+    with pytest.raises(TypeError, match="^expected a module, not str: 'facts'$"):
+        executor(conn, "facts")
 
 
 def json_executor(monkeypatch, result):

@@ -9,6 +9,12 @@ def total(values):
     return deep.twice(shipped_helper.add(values))
 
 
+def encoded():
+    from shipped_parts.sub import latin
+
+    return latin.TEXT
+
+
 def alone():
     import shipped_helper
 
