@@ -15,7 +15,7 @@ import execnet
 
 from . import connection
 from .backends import BaseConnection
-from .backends.modules import _ModuleExecute, _plain, _raised
+from .backends.modules import _call_data, _ModuleExecute, _plain, _raised, _refuse
 from .exc import ConnectError, RemotoError
 from .process import _SEND_ENVIRONMENT, CHECK, RUN, STATUS, STDERR, STDOUT, _argv
 from .testing_files import Files, Transfer, as_bytes, traceback_of
@@ -349,12 +349,15 @@ class _Functions(_ModuleExecute):
         self._conn = conn
         self._is_json = is_json
 
-    def _place(self) -> str:
+    def _remoto_place(self) -> str:
         return self._conn.hostname
 
-    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._conn._live_gateway()
-        self._refuse(name, args, kwargs, _plain if self._is_json else execnet.dumps)
+        if self._is_json:
+            _refuse(name, args, kwargs, _plain)
+        else:
+            _call_data(name, args, kwargs)
         answer = self._conn._script._answer_to_call(Called(self.module.__name__, name, args, kwargs))
         if isinstance(answer, type) and issubclass(answer, BaseException):
             answer = answer()

@@ -270,13 +270,18 @@ class BaseConnection:
         return ConnectionLost(self.hostname, "nothing can be run", what)
 
     def import_module(
-        self, module: Any, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
+        self,
+        module: Any,
+        python_executable: str | None = None,
+        *,
+        include: ModuleType | Iterable[ModuleType] = (),
     ) -> Any:
         """A stand-in for a module, of which each function runs on the far side.
 
         :param module: a module of functions. It is sent, and need not be there.
         :param python_executable: the far Python, for instance of a virtualenv, where it is not the connection's own.
-        :param include: modules that it imports, to be sent along; a package goes with all that is in it.
+        :param include: modules that it imports, to be sent along; a package goes with all that is in it, also ``module``
+            itself.
         :returns: a :class:`LegacyModuleExecute` or :class:`JsonModuleExecute`; also kept as ``remote_module``.
 
         >>> import posixpath

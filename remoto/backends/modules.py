@@ -490,10 +490,17 @@ class JsonModuleExecute(_ModuleExecute):
         self.module = module
         self.logger = logger or conn.logger
         self.python_executable = python_executable
-        self.__shipment = _Shipment.of(module, include)
+        self.__include = include
+        # a program's test may have something else in the place of a module, and never call it
+        if isinstance(module, (ModuleType, str)):
+            self.__shipment  # noqa: B018
 
     def _remoto_place(self) -> str:
         return _where(self.conn)
+
+    @functools.cached_property
+    def __shipment(self) -> _Shipment:
+        return _Shipment.of(self.module, self.__include)
 
     @functools.cached_property
     def __program(self) -> bytes:

@@ -1,6 +1,6 @@
 """Source that is sent to the far side: it imports nothing of remoto, and it is read as text.
 
-Nothing here imports it, save ``files``: its two ends are the same on both sides.
+Nothing here imports it, save ``files``, whose two ends are the same on both sides, and what ``module`` packs.
 
 It runs on Python 2.7 and 3.5 to 3.14 with the standard library alone.
 """

@@ -5,7 +5,6 @@ answer is pairs: ('debug' or 'warning', a line that was printed), then ('return'
 ('generator', None) and ('item', value) ... ('end', None), for which the controller asks with numbers: 0 to begin, then of
 the items that it has taken. What execnet can't carry goes packed: one more item, True, tells.
 """
-# mypy: ignore-errors
 
 import os
 import sys
