@@ -50,7 +50,7 @@ if [ -n "$remoto_folder" ] && ! CDPATH= cd -- "$remoto_folder" > /dev/null 2>&3;
   remoto_fail folder
 fi
 if [ "$remoto_form" = line ]; then
-  /bin/sh -c "$@" 2>&3 3>&-
+  /bin/sh -c -- "$@" 2>&3 3>&-
 else
   # a program before a builtin of that name, as everywhere else: their echo and printf differ
   remoto_kind=

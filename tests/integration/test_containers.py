@@ -90,6 +90,7 @@ def test_the_shells_own_words_are_no_programs(backend, container):
             with pytest.raises(CommandError):
                 check(conn, [word])
         assert check(conn, ["umask"]).returncode == 0
+        assert check(conn, "-x foo").returncode == 127
 
 
 def test_a_program_that_can_not_be_started_after_all(backend, container):
