@@ -9,7 +9,7 @@ version = re.search(
     r'^__version__ = "([\d.]+)"$', (here / "remoto/__init__.py").read_text("utf-8"), re.MULTILINE
 ).group(1)
 
-test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "hypothesis>=6", "websockets>=12", "rich>=12"]
+test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "pytest-xdist>=3", "hypothesis>=6", "websockets>=12", "rich>=12"]
 docs = ["sphinx>=7", "furo", "matplotlib"]
 lint = ["ruff==0.14.5", "mypy==1.18.2", "build>=1", "twine>=5"]
 

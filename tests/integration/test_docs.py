@@ -16,6 +16,8 @@ import pytest
 
 from remoto.backends import BaseConnection
 
+# the pages make files in the same places
+pytestmark = pytest.mark.xdist_group("docs")
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 FILE = re.compile(r"# (\w+)\.(py|conf)\n")

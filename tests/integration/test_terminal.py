@@ -11,7 +11,11 @@ import pytest
 
 from tests.integration.leftovers import VARIABLE, started_with, wait_until
 
-pytestmark = pytest.mark.usefixtures("sshd")
+pytestmark = [
+    pytest.mark.usefixtures("sshd"),
+    # the child becomes another program at once
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 REMOTO = [sys.executable, "-m", "remoto"]
 
 

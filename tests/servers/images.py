@@ -6,13 +6,12 @@ REMOTO_TEST_CACHE (by default ~/.cache/remoto-tests), for any number of test run
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from .lock import alone
 
 #: part of the tars' names: raise it when a change here must reach machines that hold the tars of before
 EDITION = 1
@@ -35,7 +34,7 @@ def tarball(image: str) -> Path:
     cache = Path(os.environ.get("REMOTO_TEST_CACHE") or Path.home() / ".cache" / "remoto-tests")
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"{image}-{EDITION}.tar"
-    with _alone(cache / "lock"):
+    with alone(cache / "lock"):
         if not path.exists():
             # beside its place, so that the rename is atomic and a build that was interrupted leaves no half of a tar
             with tempfile.TemporaryDirectory(dir=cache) as work:
@@ -97,8 +96,7 @@ def _run(command: list[str | Path], **keywords: object) -> str:
     return done.stdout
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+if __name__ == "__main__":
+    for image in BUILDERS:
+        if not named(image):
+            print(tarball(image))

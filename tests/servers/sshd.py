@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from .link import Link
+from .lock import alone
 
 RELAY = Path(__file__).with_name("relay.py")
 FLEET = [f"node{number}" for number in range(32)]
@@ -208,6 +209,11 @@ def create_users():
         raise Unavailable("only root can make users")
     if not shutil.which("sudo") or not shutil.which("useradd"):
         raise Unavailable("sudo or useradd is not installed")
+    with alone(Path(tempfile.gettempdir()) / "remoto-tests-users.lock"):
+        _create_users()
+
+
+def _create_users():
     for user, rule in ((PLAIN_USER, "NOPASSWD: ALL"), (NOSUDO_USER, "ALL")):
         try:
             pwd.getpwnam(user)
