@@ -54,6 +54,8 @@ NO_CONNECTION = 255
 NOT_WRITTEN = 1
 INTERRUPTED = 130
 TERMINATED = 143
+# seconds that a thread may take to end after its connection
+STUCK = 1.0
 #: as a shell has it of a program that SIGPIPE ended
 BROKEN_PIPE = 141
 
@@ -72,18 +74,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _signals_and_streams():
         try:
             return _main(words)
-        except Terminated:
-            return TERMINATED
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except BrokenPipeError:
-            _forget_output()
-            return BROKEN_PIPE
-        except OSError as error:
-            _forget_output()
-            with contextlib.suppress(OSError):
-                print(f"remoto: the output can't be written: {error}", file=sys.stderr)
-            return NOT_WRITTEN
+        except (KeyboardInterrupt, OSError) as error:
+            status = _give_up(error)
+            if getattr(error, "is_stuck", False):
+                os._exit(status)  # the interpreter's end would wait for that thread
+            return status
+
+
+def _give_up(error: BaseException) -> int:
+    """The exit status for what ended the program before its time."""
+    if isinstance(error, Terminated):
+        return TERMINATED
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    _forget_output()
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    with contextlib.suppress(OSError):
+        print(f"remoto: the output can't be written: {error}", file=sys.stderr)
+    return NOT_WRITTEN
 
 
 def _main(words: list[str]) -> int:
@@ -153,6 +162,31 @@ def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
     return words[:place], True, words[place + 1 :]
 
 
+def on_all_hosts(
+    serve: Callable[[str], int], options: argparse.Namespace, output: _Output, connections: list[Any]
+) -> int:
+    """The highest exit status. What stops one of the hosts' threads or this one stops them all.
+
+    :param connections: those that ``serve`` has opened so far.
+    """
+    pool = ThreadPoolExecutor(options.parallel)
+    statuses = [pool.submit(serve, host) for host in options.hosts]
+    try:
+        ended, _ = wait(statuses, return_when=FIRST_EXCEPTION)
+        highest = max(status.result() for status in ended)
+        pool.shutdown()
+        return highest
+    except BaseException as error:
+        output.close()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for conn in list(connections):
+            _end_command(conn)
+            conn.exit()
+        # a reader that is there and does not read holds a thread that writes, for ever
+        error.is_stuck = bool(wait(statuses, timeout=STUCK).not_done)  # type: ignore[attr-defined]
+        raise
+
+
 class _Work:
     """The command on all hosts."""
 
@@ -163,19 +197,7 @@ class _Work:
         self._connections: list[Any] = []
 
     def do(self) -> int:
-        """The highest exit status. What stops one of the hosts' threads or this one stops them all."""
-        with ThreadPoolExecutor(max_workers=self._options.parallel) as pool:
-            try:
-                statuses = [pool.submit(self._run_on, host) for host in self._options.hosts]
-                ended, _ = wait(statuses, return_when=FIRST_EXCEPTION)
-                return max(int(status.result()) for status in ended)
-            except BaseException:
-                self._output.close()
-                pool.shutdown(wait=False, cancel_futures=True)
-                for conn in self._connections:
-                    _end_command(conn)
-                    conn.exit()
-                raise
+        return on_all_hosts(self._run_on, self._options, self._output, self._connections)
 
     def _run_on(self, host: str) -> int:
         """The exit status for one host."""

@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, Callable
 
 from . import cli, file_sync
@@ -63,19 +62,11 @@ class _Copies:
         self._connections: list[Any] = []
 
     def do(self) -> int:
-        """The highest exit status. What stops one of the hosts' threads or this one stops them all."""
-        what = f"{self._action} {self._source}"
-        with _progress(what, self._output) as progress, ThreadPoolExecutor(self._options.parallel) as pool:
-            try:
-                statuses = [pool.submit(self._copy, host, progress) for host in self._options.hosts]
-                ended, _ = wait(statuses, return_when=FIRST_EXCEPTION)
-                return max(status.result() for status in ended)
-            except BaseException:
-                self._output.close()
-                pool.shutdown(wait=False, cancel_futures=True)
-                for conn in list(self._connections):
-                    conn.exit()
-                raise
+        """The highest exit status."""
+        with _progress(f"{self._action} {self._source}", self._output) as progress:
+            return cli.on_all_hosts(
+                lambda host: self._copy(host, progress), self._options, self._output, self._connections
+            )
 
     def _copy(self, host: str, progress: _Lines) -> int:
         """The exit status for one host."""

@@ -23,6 +23,11 @@ def held():
     }
 
 
+def nothing_more_than(before):
+    """What an earlier test's server still held may have ended meanwhile."""
+    return all(now <= then for now, then in zip(held().values(), before.values()))
+
+
 @pytest.fixture
 def mark(monkeypatch):
     """In the environment of every process that is started here."""
@@ -63,7 +68,7 @@ def test_many_cycles(sshd, mark, cycle, host, times):
     before = held()
     for _ in range(times):
         cycle(host)
-        assert held() == before
+        assert nothing_more_than(before), (held(), before)
     wait_until(lambda: not started_with(mark))
 
 
@@ -73,7 +78,7 @@ def test_many_at_once(sshd):
     assert all(conn.has_connection() for conn in conns)
     for conn in conns:
         conn.exit()
-    assert held() == before
+    assert nothing_more_than(before), (held(), before)
 
 
 def test_no_python_is_idle_there(sshd):

@@ -29,14 +29,26 @@ class Terminal:
         self.seen = b""
 
     def wait_for(self, text, seconds=20):
+        assert self.has_come(text, seconds), self.seen
+
+    def has_come(self, text, seconds):
         deadline = time.monotonic() + seconds
         while text not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
-            assert ready, self.seen
+            if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+                return False
             self.seen += os.read(self.fd, 4096)
+        return True
 
     def interrupt(self):
         os.write(self.fd, b"\x03")
+
+    def interrupt_until(self, text):
+        """Python has no answer to a signal that comes right before it begins to wait; a person presses the key once more."""
+        for _ in range(5):
+            self.interrupt()
+            if self.has_come(text, 2):
+                return
+        raise AssertionError(self.seen)
 
     def status(self):
         """Its exit status; what it still has to say is taken meanwhile."""
@@ -119,8 +131,7 @@ print(check(conn, ["echo", "us" + "able"]).stdout, flush=True)
 def test_a_connection_outlives_ctrl_c(terminal, host, waiting):
     one = terminal(sys.executable, "-c", SCRIPT.format(waiting=waiting), host)
     one.wait_for(b"ready" if "time" in waiting else b"Running command: sleep 50")
-    one.interrupt()
-    one.wait_for(b"interrupted")
+    one.interrupt_until(b"interrupted")
     one.wait_for(b"status -2")
     one.wait_for(b"['usable']")
     assert one.status() == 0
