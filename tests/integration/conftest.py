@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,6 +17,16 @@ from tests.servers.engines import Docker, Podman
 from tests.servers.images import named
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
