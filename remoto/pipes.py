@@ -274,7 +274,8 @@ class ProcessIO:
 
 def _is_header(data: bytes) -> bool:
     code, _, length = struct.unpack("!bii", data)
-    return code in Message._types and length >= 0
+    # a dictionary, in execnet 1.9 a list
+    return bool(0 <= code < len(Message._types) and length >= 0)
 
 
 def _without_interrupts(argv: list[str]) -> list[str]:
