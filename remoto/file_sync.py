@@ -411,8 +411,10 @@ class _Records(files.Records):  # type: ignore[misc]
                 super().flush()
         except files.Gone as gone:
             # execnet's own error of sending, and what it was made of
-            if isinstance(getattr(gone.__context__, "__cause__", None), TimeoutError):
-                raise execnet.TimeoutError(str(gone.__context__)) from None
+            error = gone.__context__
+            reason = error and (error.__cause__ or error.__context__)
+            if isinstance(reason, TimeoutError):
+                raise execnet.TimeoutError(str(reason)) from None
             raise
 
 

@@ -312,10 +312,11 @@ class Call:
     def _check_patience(self, error: OSError) -> None:
         """execnet's TimeoutError where the far side does not take what is sent, and the time is over. Of a signal's handler
         the own error, which execnet takes for one of the pipe's."""
-        if isinstance(error.__cause__, TimeoutError):
-            raise execnet.TimeoutError(str(error.__cause__)) from None
-        if error.__cause__ is not None and not isinstance(error.__cause__, OSError):
-            raise error.__cause__
+        reason = error.__cause__ or error.__context__  # execnet 1.9 names no cause
+        if isinstance(reason, TimeoutError):
+            raise execnet.TimeoutError(str(reason)) from None
+        if reason is not None and not isinstance(reason, OSError):
+            raise reason
 
     def answer(self, text: bool) -> tuple[Any, Any, int]:
         """The one answer of a check; blocks come before it where the output is long."""

@@ -804,5 +804,6 @@ def test_a_deep_folder_as_a_tar(tmp_path):
     made = file_tar._Archive(os.fsencode(tmp_path), lambda sent, total: None, None)
     assert made.prepare() == b"folder"
     names = tarfile.open(fileobj=io.BytesIO(b"".join(made.blocks()))).getnames()
-    assert names.count("content" + "/d" * 1100) == 1
+    # Python 3.9 leaves the slash at a long folder's name
+    assert [name.rstrip("/") for name in names].count("content" + "/d" * 1100) == 1
     files.remove(os.fsencode(tmp_path / "d"))
