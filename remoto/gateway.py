@@ -251,7 +251,7 @@ def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
     io.deadline = time.monotonic() + timeout
     gateway.exit()
     gateway._group._gateways_to_join.clear()
-    gateway.join(timeout)
+    # execnet 1.9's join() has no bound: only when the process has ended, and so the reading of what it says
     io.end(max(0.0, io.deadline - time.monotonic()))
     gateway.join(timeout)
 
