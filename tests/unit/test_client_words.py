@@ -41,7 +41,7 @@ from remoto.backends.containers import diagnosed
         ),
         ("client", 'error: context "x" does not exist'),
         ("client", "error: stat /no/such/file: no such file or directory"),
-        ("client", "unable to resolve docker endpoint: open /root/.docker/ca.pem: no such file or directory"),
+        ("client", "unable to resolve docker endpoint: open /home/me/.docker/ca.pem: no such file or directory"),
         ("client", "error: unable to read client-cert /x.crt for y due to open /x.crt: no such file or directory"),
         ("shell", 'OCI runtime exec failed: exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown'),
         ("shell", "Error: crun: executable file `/bin/sh` not found in $PATH: No such file or directory"),
