@@ -117,16 +117,20 @@ class ProcessIO:
 
     def _flush(self) -> None:
         """Send what can be sent at once; the next to send anything sends the rest."""
-        if self._writer != threading.get_ident() and self._lock.acquire(blocking=False):
-            with contextlib.suppress(OSError):
-                self._send_all(wait=False)
+        with contextlib.suppress(OSError):
+            # again and again: what another thread has left meanwhile, since this one had the lock, is nobody else's to send
+            while self._unsent and self._writer != threading.get_ident() and self._lock.acquire(blocking=False):
+                if not self._send_all(wait=False):
+                    return
 
-    def _send_all(self, wait: bool) -> None:
-        """Send what is unsent; the lock is held, and released here."""
+    def _send_all(self, wait: bool) -> bool:
+        """Send what is unsent; the lock is held, and released here. False where something did not go out at once."""
         try:
             self._writer = threading.get_ident()
-            while self._unsent and self._send(self._unsent.popleft(), wait):
-                pass
+            while self._unsent:
+                if not self._send(self._unsent.popleft(), wait):
+                    return False
+            return True
         finally:
             self._writer = None
             self._lock.release()
