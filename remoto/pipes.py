@@ -27,7 +27,6 @@ STDERR_KEPT = 200  # lines
 NOISE_KEPT = 64 * 1024
 # what ends a channel may be sent later: a garbage collection sends it as well, and must not wait
 _CLOSING = (Message.CHANNEL_CLOSE, Message.CHANNEL_CLOSE_ERROR, Message.CHANNEL_LAST_MESSAGE)
-_HEADER_SIZE = 9
 #: how long closing a gateway may take, seconds
 CLOSE_TIMEOUT = 5.0
 

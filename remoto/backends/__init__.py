@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
 import shlex
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -220,16 +221,23 @@ class BaseConnection:
 
         A connection that is being opened in another thread is given up. In a child of ``fork()`` the parent's goes on.
         """
-        self._give_up_opening()
-        with self._connecting:
+        with self._nothing_opening(self._connecting):
             gateway = self.gateway
         if gateway is not None:
             gateways.close(gateway)
 
-    def _give_up_opening(self) -> None:
+    @contextlib.contextmanager
+    def _nothing_opening(self, lock: threading.Lock) -> Iterator[None]:
+        """Holds a lock that is held while something is opened. Whatever that is, it ends at once, and nothing follows it."""
         self._closed = True
-        for process in list(self._opening):
-            process.kill()
+        while not lock.acquire(timeout=0.05):
+            # what has been begun by now may not have a process yet
+            for process in list(self._opening):
+                process.kill()
+        try:
+            yield
+        finally:
+            lock.release()
 
     # using it
 

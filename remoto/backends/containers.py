@@ -218,8 +218,7 @@ class ContainerConnection(BaseConnection):
         return {}
 
     def exit(self) -> None:
-        self._give_up_opening()
-        with self._opening_inside:
+        with self._nothing_opening(self._opening_inside):
             inside, self._inside = self._inside, {}
         for gateway in inside.values():
             gateways.close(gateway)

@@ -128,6 +128,22 @@ def test_exit_gives_up_what_is_being_opened(sshd):
     assert isinstance(end(), ConnectionLost)
 
 
+def test_exit_gives_up_what_is_about_to_be_opened(sshd):
+    conn = remoto.Connection("stall", eager=False, connect_timeout=50)
+    begun = threading.Event()
+
+    def needs_ssh(hostname):
+        begun.set()
+        wait_until(lambda: conn._closed)
+        return True
+
+    conn._needs_ssh = needs_ssh
+    end = in_thread(check, conn, ["true"])
+    assert begun.wait(20)
+    conn.exit()
+    assert isinstance(end(), ConnectionLost)
+
+
 @pytest.mark.parametrize("option", ["sudo", "detect_sudo"])
 def test_sudo_that_wants_a_password(users, option):
     error = failure("nosudo", **{option: True})
