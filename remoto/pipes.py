@@ -13,6 +13,7 @@ import re
 import select
 import signal
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -48,6 +49,17 @@ def bounded_sending(seconds: float | None) -> Iterator[None]:
         _sending.deadline = before
 
 
+class _Message:
+    """What execnet sends at once, and how much of it has gone out."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.written: list[int] = []
+
+    def left(self) -> memoryview:
+        return self._data[sum(self.written) :]
+
+
 class ProcessIO:
     """execnet's IO over the pipes of a process. Its stderr is read all the time: first for the diagnosis, then for the log."""
 
@@ -62,9 +74,8 @@ class ProcessIO:
         #: what is wrong with what was received, in plain words
         self.problem = ""
         self._expects_header = True
-        self._unsent: deque[memoryview] = deque()
-        self._lock = threading.Lock()
-        self._writer: int | None = None
+        self._unsent: deque[_Message] = deque()
+        self._lock: Any = threading.RLock()
         self.deadline: float | None = None
         # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
         self._own_session = not _has_terminal()
@@ -105,59 +116,66 @@ class ProcessIO:
         """
         if self.owner != os.getpid():
             raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
-        self._unsent.append(memoryview(data))
+        self._unsent.append(_Message(data))
         if data[0] in _CLOSING:
             self._flush()
             return
-        while self._unsent and self._writer != threading.get_ident():
-            if not self._lock.acquire(timeout=self._patience()):
-                raise self._too_late()
+        while self._unsent and not self._in_the_middle():
             self._send_all(wait=True)
 
     def _flush(self) -> None:
         """Send what can be sent at once; the next to send anything sends the rest."""
         with contextlib.suppress(OSError):
             # again and again: what another thread has left meanwhile, since this one had the lock, is nobody else's to send
-            while self._unsent and self._writer != threading.get_ident() and self._lock.acquire(blocking=False):
-                if not self._send_all(wait=False):
-                    return
+            while self._unsent and not self._in_the_middle():
+                self._send_all(wait=False)
 
-    def _send_all(self, wait: bool) -> bool:
-        """Send what is unsent; the lock is held, and released here. False where something did not go out at once."""
+    def _in_the_middle(self) -> bool:
+        """Whether this thread is sending already, further up: what was added is then sent there."""
+        frame = sys._getframe() if self._lock._is_owned() else None
+        while frame is not None:
+            if frame.f_code is ProcessIO._send_all.__code__ and frame.f_locals["self"] is self:
+                return True
+            frame = frame.f_back
+        return False
+
+    def _send_all(self, wait: bool) -> None:
+        """Send what is unsent, the rest of half a message first.
+
+        A signal's handler can raise between any two steps here, and the next call has to find all as it is.
+
+        :raises TimeoutError: it is not taken in time; at all, where this does not wait.
+        """
         try:
-            self._writer = threading.get_ident()
+            if not self._lock.acquire(timeout=self._patience() if wait else 0):
+                raise self._too_late()
             while self._unsent:
-                if not self._send(self._unsent.popleft(), wait):
-                    return False
-            return True
+                self._send(self._unsent[0], wait)
+                self._unsent.popleft()
         finally:
-            self._writer = None
+            self._release()
+
+    def _release(self) -> None:
+        while self._lock._is_owned():  # more than once where a signal's handler has kept this thread from it before
             self._lock.release()
 
-    def _send(self, view: memoryview, wait: bool) -> bool:
-        """Whether all of it could be sent; what could not is the next to be sent, since half a message would make nonsense of
-        all that follow."""
+    def _send(self, message: _Message, wait: bool) -> None:
         if self.outfile.closed:
+            self._unsent.popleft()
             raise OSError(f"the connection to {self.remoteaddress} is closed")
-        try:
-            while view:
-                try:
-                    view = view[os.write(self._out_fd, view) :]
-                except BlockingIOError:
-                    if not wait:
-                        return False
-                    poller = select.poll()
-                    poller.register(self._out_fd, select.POLLOUT)
-                    patience = self._patience()
-                    if not poller.poll(None if patience < 0 else patience * 1000):
-                        raise self._too_late() from None
-                except OSError:
-                    view = view[:0]  # nobody is there to read the rest
-                    raise
-        finally:
-            if view:
-                self._unsent.appendleft(view)
-        return True
+        while left := message.left():
+            try:
+                # as one step, without a moment for a signal's handler: message.written.append(os.write(self._out_fd, left))
+                message.written.extend(map(os.write, (self._out_fd,), (left,)))
+            except BlockingIOError:
+                poller = select.poll()
+                poller.register(self._out_fd, select.POLLOUT)
+                patience = self._patience() if wait else 0
+                if not poller.poll(None if patience < 0 else patience * 1000):
+                    raise self._too_late() from None
+            except OSError:
+                self._unsent.popleft()  # nobody is there to read it
+                raise
 
     def _too_late(self) -> TimeoutError:
         return TimeoutError(f"{self.remoteaddress} does not take what is sent")
@@ -179,7 +197,7 @@ class ProcessIO:
         try:
             self.outfile.close()
         finally:
-            self._lock.release()
+            self._release()
 
     def wait(self) -> int:
         return self.popen.wait()

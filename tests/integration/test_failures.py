@@ -1,7 +1,9 @@
 """Every way in which a connection can fail, made for real: at its start and in the middle."""
 
+import contextlib
 import logging
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -354,6 +356,36 @@ def test_an_error_in_the_middle_of_sending(stopped, error):
         signal.signal(signal.SIGALRM, before)
     stopped.go_on()
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_what_a_signal_interrupts_is_sent_once():
+    """Wherever in the sending it comes: a command that is started twice has one that nobody ends."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    take = "received = []\nwhile received[-1:] != [None]:\n    received.append(channel.receive())\nchannel.send(received)"
+    sent = []
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with remoto.Connection("localhost") as conn:
+            channel = conn.gateway.remote_exec(take)
+            for number in range(5000):
+                with contextlib.suppress(Interrupted):
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
+                    channel.send(number)
+                    sent.append(number)
+                    while True:  # a signal that comes right before a sleep begins would not end it
+                        pass
+            channel.send(None)
+            received = channel.receive(20)[:-1]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert received == sorted(set(received)) and set(sent) <= set(received)
+    assert 100 < len(sent) < 4900
 
 
 # processes
