@@ -131,7 +131,7 @@ def works(sizes, container):
         ),
         Work("output", ("connection", COUNTED), [Figure("  bytes on the wire", "bytes")], rounds=1),
         Work("call", HOST, [Figure("a function", "seconds", ROUND_TRIP, limited(1.2))], times=100, rounds=9),
-        Work("large_call", HOST, [Figure("  of 1 MB", "seconds", ROUND_TRIP, limited(1.2))], times=5, rounds=9),
+        Work("large_call", HOST, [Figure("  of 1 MB", "seconds", ROUND_TRIP, limited(1.2))], times=20, rounds=9),
         Work("call", SLOW, [Figure("  over 100 ms", "seconds", "the same", lambda of: 0.125)], times=5, rounds=3),
         Work(
             "json_call",

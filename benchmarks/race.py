@@ -1,6 +1,7 @@
 """The contestants take turns, so that a slow moment of the machine hits all of them."""
 
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -30,6 +31,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # where it is set, this repository would be compiled at each import, and the others, which are installed, not
+            env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         )
         self._send(self.settings)
         self.version = json.loads(self._process.stdout.readline())["version"]
