@@ -110,10 +110,17 @@ def popen_argv(interpreter: str) -> list[str]:
     return [*shlex.split(interpreter), "-c", FAR_LINE]
 
 
+# by ssh's words. A host may be connected to again and again: asking takes as long as a few commands
+_configured_keepalives: dict[tuple[str, ...], int] = {}
+
+
 def _configured_keepalive(words: Sequence[str]) -> int | None:
     """ServerAliveInterval as ssh's configuration has it; ssh(1), -G, tells without connecting. None where it does not tell."""
     import subprocess
 
+    known = _configured_keepalives.get(tuple(words))
+    if known is not None:
+        return known
     try:
         answer = subprocess.run(
             # Debian's ssh has an interval of its own, 300, in batch mode: nobody has configured that one
@@ -127,7 +134,9 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
     except (OSError, subprocess.TimeoutExpired):
         return None  # the real ssh is about to say why
     found = re.search(rb"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
-    return int(found.group(1)) if found else None
+    if found:
+        _configured_keepalives[tuple(words)] = int(found.group(1))
+    return _configured_keepalives.get(tuple(words))
 
 
 _open_gateways: set[Gateway] = set()
