@@ -367,7 +367,9 @@ def test_what_a_signal_interrupts_is_sent_once():
     def interrupt(*_):
         raise Interrupted
 
-    take = "received = []\nwhile received[-1:] != [None]:\n    received.append(channel.receive())\nchannel.send(received)"
+    take = (
+        "received = []\nwhile received[-1:] != [None]:\n    received.append(channel.receive())\nchannel.send(received)"
+    )
     sent = []
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
