@@ -219,8 +219,6 @@ def serve(channel, number):
             serve_generator(channel, printed, function, result)
         else:
             deliver(channel, "return", function, result)
-        # it may be large
-        result = args = kwargs = item = None
 
 
 def deliver(channel, kind, function, value):
