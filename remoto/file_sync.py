@@ -18,7 +18,7 @@ from .backends import BaseConnection
 from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
 from .file_tar import ABANDON_TIMEOUT
-from .gateway import RemoteFunction, lost
+from .gateway import RemoteFunction, lost, raise_cause
 from .pipes import bounded_sending
 from .remote import files
 from .util import RemoteError, bound
@@ -381,13 +381,14 @@ def _transfer(
     gateway: Any, what: str, function: RemoteFunction, request: dict[str, Any], timeout: float | None
 ) -> Iterator[Any]:
     """The records of a transfer; its errors become remoto's own, and its channel is closed at the end."""
-    host = _host(gateway)
+    host, channel = _host(gateway), None
     try:
-        with bounded_sending(timeout):
-            channel = function.start(gateway, request)
-    except OSError:
-        raise _lost(gateway, host, what) from None
-    try:
+        try:
+            with bounded_sending(timeout):
+                channel = function.start(gateway, request)
+        except OSError as error:
+            raise_cause(error)
+            raise files.Gone from None
         yield _Records(channel, timeout)
     except files.Failure as failure:
         raise _error(gateway, what, [failure]) from None
@@ -398,8 +399,9 @@ def _transfer(
     except execnet.RemoteError as error:
         raise FileTransferError(what, host, [("", RemoteError(str(error)).exception_line)]) from error
     finally:
-        with contextlib.suppress(OSError):
-            channel.close()
+        if channel is not None:
+            with contextlib.suppress(OSError):
+                channel.close()
 
 
 class _Records(files.Records):  # type: ignore[misc]
@@ -410,11 +412,8 @@ class _Records(files.Records):  # type: ignore[misc]
             with bounded_sending(self.timeout):
                 super().flush()
         except files.Gone as gone:
-            # execnet's own error of sending, and what it was made of
-            error = gone.__context__
-            reason = error and (error.__cause__ or error.__context__)
-            if isinstance(reason, TimeoutError):
-                raise execnet.TimeoutError(str(reason)) from None
+            if isinstance(gone.__context__, OSError):
+                raise_cause(gone.__context__)
             raise
 
 

@@ -30,7 +30,7 @@ from execnet.gateway import Gateway
 from . import remote
 from .diagnosis import FAR_LINE, diagnosis, not_started
 from .exc import ConnectionLost, InvalidHostname
-from .pipes import CLOSE_TIMEOUT, ProcessIO
+from .pipes import CLOSE_TIMEOUT, NotTaken, ProcessIO
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
@@ -282,6 +282,9 @@ def _close_all() -> None:
     _program_ends.set()
     gateways = list(_open_gateways)
     for gateway in gateways:
+        io = getattr(gateway, "_io", None)
+        if isinstance(io, ProcessIO):
+            io.deadline = time.monotonic() + 1.0
         gateway.exit()
     for gateway in gateways:
         close(gateway, timeout=1.0)
@@ -325,6 +328,22 @@ def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
     if isinstance(gateway, Gateway):
         _wait_for_its_end(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", words)
+
+
+def raise_cause(error: OSError) -> None:
+    """Raise what kept something from being sent, unless it is the connection's end. execnet takes it for the pipe's error, and
+    puts one of its own in its place.
+
+    :raises execnet.TimeoutError: the other side has not taken it in time.
+    :raises BaseException: a signal's handler has raised it meanwhile.
+    """
+    cause: BaseException | None = error
+    if str(error) == "cannot send (already closed?)":
+        cause = error.__cause__ or error.__context__  # execnet 1.9 names no cause
+    if isinstance(cause, NotTaken):
+        raise execnet.TimeoutError(str(cause)) from None
+    if cause is not None and (not isinstance(cause, OSError) or isinstance(cause, TimeoutError)):
+        raise cause
 
 
 def _wait_for_its_end(gateway: Gateway) -> None:

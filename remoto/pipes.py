@@ -28,6 +28,8 @@ STDERR_KEPT = 200  # lines
 NOISE_KEPT = 64 * 1024
 # what ends a channel may be sent later: a garbage collection sends it as well, and must not wait
 _CLOSING = (Message.CHANNEL_CLOSE, Message.CHANNEL_CLOSE_ERROR, Message.CHANNEL_LAST_MESSAGE)
+# seconds; poll() does not take more than 24 of them
+A_DAY = 86400.0
 #: how long closing a gateway may take, seconds
 CLOSE_TIMEOUT = 5.0
 
@@ -47,6 +49,10 @@ def bounded_sending(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         _sending.deadline = before
+
+
+class NotTaken(TimeoutError):
+    """The other side does not take what is sent, and the time for it is over."""
 
 
 class _Message:
@@ -116,69 +122,79 @@ class ProcessIO:
         """
         if self.owner != os.getpid():
             raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
-        self._unsent.append(_Message(data))
-        if data[0] in _CLOSING:
+        waiting = data[0] not in _CLOSING
+        if waiting and self._in_the_middle():
+            if data[0] != Message.GATEWAY_TERMINATE:
+                raise RuntimeError(
+                    f"a signal's handler can't send to {self.remoteaddress} while the program is sending to it"
+                )
+            waiting = False
+        message = _Message(data)
+        self._unsent.append(message)
+        while waiting and message.left():
+            self._send_until(message)
+        if self._unsent:
             self._flush()
-            return
-        while self._unsent and not self._in_the_middle():
-            self._send_all(wait=True)
 
     def _flush(self) -> None:
         """Send what can be sent at once; the next to send anything sends the rest."""
         with contextlib.suppress(OSError):
             # again and again: what another thread has left meanwhile, since this one had the lock, is nobody else's to send
             while self._unsent and not self._in_the_middle():
-                self._send_all(wait=False)
+                self._send_until(None)
 
     def _in_the_middle(self) -> bool:
         """Whether this thread is sending already, further up: what was added is then sent there."""
+        holders = (ProcessIO._send_until.__code__, ProcessIO.close_write.__code__)
         frame = sys._getframe() if self._lock._is_owned() else None
         while frame is not None:
-            if frame.f_code is ProcessIO._send_all.__code__ and frame.f_locals["self"] is self:
+            if frame.f_code in holders and frame.f_locals["self"] is self:
                 return True
             frame = frame.f_back
         return False
 
-    def _send_all(self, wait: bool) -> None:
-        """Send what is unsent, the rest of half a message first.
+    def _send_until(self, message: _Message | None) -> None:
+        """Send what is unsent, up to this message; the rest of half a message first. None: all of it.
 
         A signal's handler can raise between any two steps here, and the next call has to find all as it is.
 
-        :raises TimeoutError: it is not taken in time; at all, where this does not wait.
+        :raises NotTaken: it is not taken in time; at all, where there is no message to wait for.
         """
+        # twice: a handler that raises can keep the first from it
         try:
-            if not self._lock.acquire(timeout=self._patience() if wait else 0):
-                raise self._too_late()
-            while self._unsent:
-                self._send(self._unsent[0], wait)
-                self._unsent.popleft()
+            try:
+                if not self._lock.acquire(timeout=self._patience() if message else 0):
+                    raise self._not_taken()
+                while message.left() if message else self._unsent:
+                    self._send(self._unsent[0], wait=message is not None)
+                    self._unsent.popleft()
+            finally:
+                self._release()
         finally:
             self._release()
 
     def _release(self) -> None:
-        while self._lock._is_owned():  # more than once where a signal's handler has kept this thread from it before
+        while self._lock._is_owned():  # more than once where a handler has kept this thread from it before
             self._lock.release()
 
     def _send(self, message: _Message, wait: bool) -> None:
-        if self.outfile.closed:
-            self._unsent.popleft()
-            raise OSError(f"the connection to {self.remoteaddress} is closed")
         while left := message.left():
+            if self.outfile.closed:  # in the middle, too: a handler may have done it
+                raise OSError(f"the connection to {self.remoteaddress} is closed")
             try:
-                # as one step, without a moment for a signal's handler: message.written.append(os.write(self._out_fd, left))
+                # as one step, without a moment for a handler: message.written.append(os.write(self._out_fd, left))
                 message.written.extend(map(os.write, (self._out_fd,), (left,)))
             except BlockingIOError:
                 poller = select.poll()
                 poller.register(self._out_fd, select.POLLOUT)
                 patience = self._patience() if wait else 0
-                if not poller.poll(None if patience < 0 else patience * 1000):
-                    raise self._too_late() from None
-            except OSError:
-                self._unsent.popleft()  # nobody is there to read it
-                raise
+                if not poller.poll(None if patience < 0 else min(patience, A_DAY) * 1000) and 0 <= patience < A_DAY:
+                    raise self._not_taken() from None
 
-    def _too_late(self) -> TimeoutError:
-        return TimeoutError(f"{self.remoteaddress} does not take what is sent")
+    def _not_taken(self) -> OSError:
+        if self.deadline is not None:
+            return OSError(f"the connection to {self.remoteaddress} is being closed")
+        return NotTaken(f"{self.remoteaddress} does not take what is sent")
 
     def _patience(self) -> float:
         """Seconds until the deadline; -1 for no bound: ssh's keepalive ends a peer that is gone."""
@@ -191,11 +207,14 @@ class ProcessIO:
         self.infile.close()
 
     def close_write(self) -> None:
-        if not self._lock.acquire(timeout=CLOSE_TIMEOUT if self.deadline is None else self._patience()):
-            self.kill()  # somebody is stuck in a write: this ends it
-            self._lock.acquire()
         try:
-            self.outfile.close()
+            try:
+                if not self._lock.acquire(timeout=CLOSE_TIMEOUT if self.deadline is None else self._patience()):
+                    self.kill()  # somebody is stuck in a write: this ends it
+                    self._lock.acquire()
+                self.outfile.close()
+            finally:
+                self._release()
         finally:
             self._release()
 

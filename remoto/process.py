@@ -14,7 +14,7 @@ import execnet
 
 from . import log
 from .exc import CommandError, ConnectError, ConnectionLost
-from .gateway import RemoteFunction, lost
+from .gateway import RemoteFunction, lost, raise_cause
 from .log import Lines, split_lines
 from .pipes import bounded_sending
 from .util import RemoteError, admin_command, bound
@@ -230,6 +230,8 @@ def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     gateway = conn.gateway if conn.gateway is not None else conn.inside()
     try:
         answer = gateway.remote_exec(_SEND_ENVIRONMENT).receive()
+    except TimeoutError:
+        raise  # a signal's handler's
     except (EOFError, OSError):
         raise lost(gateway, str(conn.hostname), "asking for the environment") from None
     # a program's test may answer with the dictionary itself, or with nothing of the kind
@@ -306,17 +308,8 @@ class Call:
         except ConnectionLost as error:
             raise ConnectionLost(self.host, self.text, error.what, error.stderr) from None
         except OSError as error:
-            self._check_patience(error)
+            raise_cause(error)
             raise lost(self.conn.gateway, self.host, self.text) from None
-
-    def _check_patience(self, error: OSError) -> None:
-        """execnet's TimeoutError where the far side does not take what is sent, and the time is over. Of a signal's handler
-        the own error, which execnet takes for one of the pipe's."""
-        reason = error.__cause__ or error.__context__  # execnet 1.9 names no cause
-        if isinstance(reason, TimeoutError):
-            raise execnet.TimeoutError(str(reason)) from None
-        if reason is not None and not isinstance(reason, OSError):
-            raise reason
 
     def answer(self, text: bool) -> tuple[Any, Any, int]:
         """The one answer of a check; blocks come before it where the output is long."""
@@ -439,6 +432,9 @@ class Call:
             raise
         except execnet.RemoteError as error:
             raise self._not_started(str(error)) from None
+        except TimeoutError:  # not execnet's: a signal's handler's
+            self.abandon()
+            raise
         except (EOFError, OSError):
             raise lost(self.conn.gateway, self.host, self.text) from None
         except BaseException:
@@ -457,7 +453,7 @@ class Call:
             with bounded_sending(self.timeout):
                 self.channel.send(item)
         except OSError as error:
-            self._check_patience(error)
+            raise_cause(error)
             # else the command has just ended, or the connection has: what is received next tells
 
 

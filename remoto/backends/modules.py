@@ -25,7 +25,7 @@ from execnet.gateway import Gateway
 from .. import backends, remote
 from ..diagnosis import FAR_LINE
 from ..exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
-from ..gateway import RemoteFunction, lost
+from ..gateway import RemoteFunction, lost, raise_cause
 from ..log import basic_remote_logger
 from ..process import NO_EXIT_CODE
 from ..remote import module as far_module
@@ -308,21 +308,24 @@ class LegacyModuleExecute(_ModuleExecute):
             return channel
         except IndexError:
             pass
-        except OSError:
+        except OSError as error:
+            raise_cause(error)
             # else nothing but this channel has ended
             if not self.gateway.hasreceiver():
                 raise self.__lost(what) from None
         channel = self.__start(_SERVE, {"number": self.__number}, what)
         try:
             _put(channel, data)
-        except OSError:
+        except OSError as error:
+            raise_cause(error)
             raise self.__lost(what) from None
         return channel
 
     def __start(self, function: RemoteFunction, request: Mapping[str, Any], what: str) -> Any:
         try:
             return function.start(self.gateway, request)
-        except OSError:
+        except OSError as error:
+            raise_cause(error)
             raise self.__lost(what) from None
 
     def __lost(self, what: str) -> ConnectionLost:
@@ -433,8 +436,9 @@ def _put(channel: Any, data: bytes) -> None:
 def _tell(channel: Any, number: int) -> None:
     try:
         channel.send(number)
-    except OSError:
-        pass  # the connection has ended: what is received next tells
+    except OSError as error:
+        raise_cause(error)
+        # else the connection has ended: what is received next tells
 
 
 def _close(channel: Any) -> None:

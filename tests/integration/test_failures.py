@@ -6,6 +6,7 @@ import os
 import random
 import shlex
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,11 +15,13 @@ import time
 
 import execnet
 import pytest
+from execnet.gateway_base import Message
 from execnet.gateway_bootstrap import HostNotFound
 
 import remoto
 from remoto.exc import ConnectError, ConnectionLost
 from remoto.gateway import ssh_argv
+from remoto.pipes import ProcessIO, bounded_sending
 from remoto.process import check, extend_env, run
 from tests.integration.leftovers import VARIABLE, children, started_with, wait_until
 
@@ -338,56 +341,161 @@ def test_exit_does_not_wait_for_it(stopped):
     assert process.returncode is not None and not conn.has_connection()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
-def test_an_error_in_the_middle_of_sending(stopped, error):
-    """A signal's handler may raise anything, anywhere; half a message would make nonsense of the next."""
-    conn = stopped.connection
+@pytest.fixture
+def on_alarm():
+    """Let a function be called by a signal, after so many seconds."""
+    before = signal.getsignal(signal.SIGALRM)
 
-    def interrupt(*_):
+    def set_alarm(function, seconds):
+        signal.signal(signal.SIGALRM, lambda *_: function())
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    yield set_alarm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def raising(error):
+    def function():
         raise error
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        stopped.stop()
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(error):
-            check(conn, ["wc", "-c"], stdin=MUCH)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    return function
+
+
+ERRORS = [KeyboardInterrupt, SystemExit, ValueError, TimeoutError]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_in_the_middle_of_sending(stopped, on_alarm, error):
+    """A signal's handler may raise anything, anywhere; half a message would make nonsense of the next."""
+    conn = stopped.connection
+    conn.remote_import_system = "legacy"
+    module = conn.import_module(shlex)
+    assert module.quote("a b") == "'a b'"
+    stopped.stop()
+    on_alarm(raising(error), 0.5)
+    with pytest.raises(error):
+        check(conn, ["wc", "-c"], stdin=MUCH)
+    on_alarm(raising(error), 0.2)
+    with pytest.raises(error):
+        module.quote("a b")
     stopped.go_on()
+    assert module.quote("a b") == "'a b'"
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_what_a_signal_interrupts_is_sent_once():
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("function", [check, run])
+def test_an_error_in_the_middle_of_waiting(stopped, on_alarm, function, error):
+    conn = stopped.connection
+    on_alarm(raising(error), 0.5)
+    with pytest.raises(error):
+        function(conn, ["sleep", "100"], kill_on_timeout=True)
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, TimeoutError])
+def test_what_a_signal_interrupts_is_sent_once(on_alarm, error):
     """Wherever in the sending it comes: a command that is started twice has one that nobody ends."""
+    came, sent = [], []
 
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(*_):
-        raise Interrupted
+    def interrupt():
+        came.append(True)
+        raise error
 
     take = (
         "received = []\nwhile received[-1:] != [None]:\n    received.append(channel.receive())\nchannel.send(received)"
     )
-    sent = []
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with remoto.Connection("localhost") as conn:
-            channel = conn.gateway.remote_exec(take)
-            for number in range(5000):
-                with contextlib.suppress(Interrupted):
-                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
-                    channel.send(number)
-                    sent.append(number)
-                    while True:  # a signal that comes right before a sleep begins would not end it
-                        pass
-            channel.send(None)
-            received = channel.receive(20)[:-1]
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with remoto.Connection("localhost") as conn:
+        channel = conn.gateway.remote_exec(take)
+        for number in range(5000):
+            came.clear()
+            # execnet puts an error of its own in the place of an OSError
+            with contextlib.suppress(error, OSError):
+                on_alarm(interrupt, random.uniform(1e-6, 1e-4))
+                channel.send(number)
+                sent.append(number)
+                while not came:
+                    time.sleep(0.001)  # shortly: a signal that comes right before it begins does not end it
+        end = in_thread(channel.send, None)
+        received = channel.receive(20)[:-1]
+        end()
     assert received == sorted(set(received)) and set(sent) <= set(received)
     assert 100 < len(sent) < 4900
+
+
+def test_a_signal_that_closes_the_connection_in_the_middle_of_sending(stopped, on_alarm, tmp_path):
+    """What is still to be sent does not go into a file that has got the pipe's number."""
+    opened = []
+
+    def close():
+        stopped.connection.exit()
+        opened.extend((tmp_path / str(number)).open("wb") for number in range(10))
+
+    stopped.stop()
+    on_alarm(close, 0.5)
+    with pytest.raises(ConnectionLost):
+        check(stopped.connection, ["wc", "-c"], stdin=MUCH)
+    for file in opened:
+        file.close()
+        assert os.path.getsize(file.name) == 0
+
+
+def test_a_signal_that_runs_a_command_in_the_middle_of_sending(stopped, on_alarm):
+    conn = stopped.connection
+    stopped.stop()
+    on_alarm(lambda: check(conn, ["true"]), 0.5)
+    with pytest.raises(RuntimeError, match="a signal's handler can't send to localhost"):
+        check(conn, ["wc", "-c"], stdin=MUCH)
+    stopped.go_on()
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_a_connection_that_is_lost_while_the_program_handles_an_error(stopped):
+    conn = stopped.connection
+    conn.gateway._io.kill()
+    wait_until(lambda: not conn.has_connection())
+    try:
+        raise KeyError
+    except KeyError:
+        with pytest.raises(ConnectionLost, match="localhost"):
+            check(conn, ["true"])
+
+
+def test_the_end_of_a_program_does_not_wait_for_it():
+    script = """
+import os, signal
+import remoto
+from remoto.process import check
+conn = remoto.Connection("localhost")
+os.kill(conn.gateway._io.popen.pid, signal.SIGSTOP)
+print(check(conn, ["wc", "-c"], stdin=b"x" * 20_000_000, timeout=0.5))
+"""
+    assert outcome_of(script) == "([], [], -1)\n"
+
+
+def test_a_timeout_of_sending_is_for_the_own_message():
+    """Not for another thread's, which comes behind."""
+    first, second = (struct.pack("!bii", Message.CHANNEL_DATA, 1, size) + b"x" * size for size in (100_000, 1_000_000))
+    reader = f"import os, sys, time; sys.stdin.buffer.read({len(first)}); time.sleep(100)"
+    io = ProcessIO([sys.executable, "-c", reader], "here", LOGGER)
+    os.kill(io.popen.pid, signal.SIGSTOP)
+
+    def bounded():
+        with bounded_sending(3):
+            io.write(first)
+
+    try:
+        its_end = in_thread(bounded)
+        wait_until(lambda: io._unsent)
+        others_end = in_thread(io.write, second)
+        wait_until(lambda: len(io._unsent) > 1)
+        os.kill(io.popen.pid, signal.SIGCONT)
+        assert its_end() is None
+    finally:
+        io.kill()
+        io.give_up(timeout=5)
+    assert isinstance(others_end(), OSError)
 
 
 # processes
