@@ -11,7 +11,7 @@ version = re.search(
 
 test = ["pytest>=7", "mock>=4", "pytest-timeout>=2", "pytest-xdist>=3", "hypothesis>=6", "websockets>=12", "rich>=12"]
 docs = ["sphinx>=7", "furo", "matplotlib"]
-lint = ["ruff==0.14.5", "mypy==1.18.2", "build>=1", "twine>=5"]
+lint = ["ruff==0.14.5", "mypy==1.18.2", "build>=1", "twine>=5", "towncrier>=24"]
 
 # the newer field is an error to a setuptools that does not know it
 licensed = "license_expression" if int(setuptools.__version__.split(".")[0]) >= 77 else "license"
