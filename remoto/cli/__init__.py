@@ -1,0 +1,107 @@
+"""The command line: ``remoto HOST... -- COMMAND...``"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from . import command, options
+from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the same as Ctrl-C, but for the exit status."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    :param arguments: by default the program's own.
+    :returns: the exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with _signals_and_streams():
+        try:
+            return _main(words)
+        except (KeyboardInterrupt, OSError) as error:
+            status = _give_up(error)
+            if getattr(error, "is_stuck", False):
+                os._exit(status)  # the interpreter's end would wait for that thread
+            return status
+
+
+def _main(words: list[str]) -> int:
+    if words[:1] in (["put"], ["get"]):
+        return _copy_files(words[0], words[1:])
+    own, separator, rest = options.split(words)
+    parser = command.parser()
+    if not separator:
+        parser.parse_known_args(own)  # --help and --version need no command
+        parser.error("a -- and a command are missing: remoto HOST... -- COMMAND...")
+    given = parser.parse_args(own)
+    if given.hosts[0] in ("put", "get"):
+        # with an option before it: never a host, on which the source would be run as a command
+        own.remove(given.hosts[0])
+        return _copy_files(given.hosts[0], [*own, "--", *rest])
+    if not rest:
+        parser.error("a command is missing: remoto HOST... -- COMMAND...")
+    given.command = " ".join(rest) if given.shell else rest
+    options.start_logging(given)
+    stdin = sys.stdin.buffer.read() if given.stdin else None
+    return command.Work(given, stdin).do()
+
+
+def _copy_files(action: str, words: list[str]) -> int:
+    from . import copy  # only here: most calls never move files
+
+    return copy.main(action, words)
+
+
+def _give_up(error: BaseException) -> int:
+    """The exit status for what ended the program before its time."""
+    if isinstance(error, Terminated):
+        return TERMINATED
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    _forget_output()
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    with contextlib.suppress(OSError):
+        print(f"remoto: the output can't be written: {error}", file=sys.stderr)
+    return NOT_WRITTEN
+
+
+@contextlib.contextmanager
+def _signals_and_streams() -> Iterator[None]:
+    """SIGTERM ends the commands as Ctrl-C does; a stream that is closed is /dev/null."""
+
+    def terminate(number: int, frame: Any) -> None:
+        raise Terminated
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # main() has been called in another thread: its program decides about signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _forget_output() -> None:
+    """What is still in the buffers can't be written: without this the interpreter's end would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,131 @@
+"""``remoto HOST... -- COMMAND...``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any, Callable, TextIO
+
+from .. import __version__, process
+from ..exc import CommandError, RemotoError
+from ..util import RemoteError
+from .hosts import INTERRUPTED, NO_CONNECTION, NOT_STARTED, TIMED_OUT, end_command, on_all_hosts
+from .options import add_connection, add_hosts, add_program, connect, seconds, variable
+from .output import Output
+
+DESCRIPTION = """\
+Run a command on one host or on several at once, by ssh, or without where the host is this machine.
+
+Its output appears as it comes; with several hosts each line begins with its host. The exit status is the command's,
+with several hosts the highest.
+"""
+
+EPILOG = """\
+examples:
+  remoto localhost -- uname -a
+  remoto node1 node2 root@node3 -- systemctl is-active sshd
+  remoto --sudo --timeout 60 node1 -- apt-get -y install chrony
+  remoto --shell node1 -- 'df -h | grep /var'
+  remoto --ssh-options '-p 2222 -i ~/.ssh/lab' node1 -- uptime
+  remoto --stdin node1 node2 -- tee /etc/motd < motd
+  remoto --backend docker web -- cat /etc/os-release
+  remoto --backend docker --user www-data web -- id
+  remoto --backend kubernetes --namespace shop --container app web-0 -- ps
+  remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
+  remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
+
+Of a single host the output is the command's own, byte for byte. A host of the name put or get is reached as USER@put.
+
+exit status: the command's; 128 + N when signal N ended it; 124 after --timeout; 126 when it could not be started;
+255 when there was no connection to a host; 130 after Ctrl-C, and 143 after SIGTERM, which end the commands, too; 141 when
+nobody reads the output any more; 1 when it can't be written; 2 for a wrong call.
+"""
+
+
+class Work:
+    """The command on all hosts."""
+
+    def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
+        self._options = options
+        self._stdin = stdin
+        self._output = Output(prefix=len(options.hosts) > 1 and not options.no_prefix)
+        self._connections: list[Any] = []
+
+    def do(self) -> int:
+        return on_all_hosts(self._run_on, self._options, self._output, self._connections)
+
+    def _run_on(self, host: str) -> int:
+        """The exit status for one host."""
+        options, output = self._options, self._output
+        started = time.monotonic()
+        try:
+            conn = connect(host, options)
+            self._connections.append(conn)
+            if output.closed:
+                return INTERRUPTED
+            with conn:
+
+                def writer(stream: TextIO) -> Callable[[Any], None]:
+                    return output.writer(host, stream, broken=lambda: end_command(conn))
+
+                result = process.run(
+                    conn,
+                    options.command,
+                    timeout=options.timeout,
+                    stop_on_nonzero=False,
+                    extend_env=dict(options.env),
+                    stdin=self._stdin,
+                    on_stdout=writer(sys.stdout),
+                    on_stderr=writer(sys.stderr),
+                    text=output.prefix,
+                    **_popen(options),
+                )
+        except CommandError as error:
+            return output.problem(host, RemoteError(error.traceback).exception_line or str(error), NOT_STARTED)
+        except (RemotoError, ValueError) as error:
+            return output.problem(host, str(error), NO_CONNECTION)
+        # the same number stands for signal 1, which needs no time
+        if result == process.NO_EXIT_CODE and options.timeout and time.monotonic() - started >= options.timeout:
+            return output.problem(host, f"no output for {options.timeout:g} seconds", TIMED_OUT)
+        return result if result >= 0 else 128 - result
+
+
+def _popen(options: argparse.Namespace) -> dict[str, Any]:
+    given = {"shell": options.shell, "cwd": options.cwd}
+    return {name: value for name, value in given.items() if value}
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="remoto",
+        usage="%(prog)s [options] HOST... -- COMMAND...",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"remoto {__version__}")
+    add_connection(parser)
+    add = parser.add_argument_group("the command").add_argument
+    add("--shell", action="store_true", help="COMMAND is one line for the shell there")
+    add("--stdin", action="store_true", help="send all that is on stdin, read to its end, to the command on every host")
+    add(
+        "--env",
+        action="append",
+        default=[],
+        type=variable,
+        metavar="NAME=VALUE",
+        help="a variable for it; may be repeated",
+    )
+    add("--cwd", metavar="FOLDER", help="the folder to run it in")
+    add(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="give up after so many seconds without output; it runs on there",
+    )
+    add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
+    add = add_program(parser)
+    add("--no-prefix", action="store_true", help="never put the host before a line")
+    add_hosts(parser)
+    return parser

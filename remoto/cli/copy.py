@@ -1,0 +1,113 @@
+"""``remoto put HOST... -- SOURCE DESTINATION`` and ``remoto get HOST... -- SOURCE DESTINATION``"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from .. import file_sync
+from ..exc import FileTransferError, RemotoError
+from .hosts import INTERRUPTED, NO_CONNECTION, on_all_hosts
+from .options import add_connection, add_hosts, add_program, connect, seconds, split, start_logging
+from .output import Lines, Output, Show, progress
+
+DESCRIPTIONS = {
+    "put": """\
+Copy a file or a folder from here to one or several hosts.
+
+Where DESTINATION is a folder, the copy goes into it; a SOURCE that ends with / stands for a folder's contents. Each file is
+written beside its place and renamed; what is the same there already is not sent.
+""",
+    "get": """\
+Copy a file or a folder from a host to here. From several hosts each copy goes to DESTINATION/HOST: a folder's contents
+there, again and again.
+""",
+}
+EPILOG = """\
+exit status: 1 when something could not be copied; 255 when there was no connection to a host; 130 after Ctrl-C; 141 when
+nobody reads the output any more; 2 for a wrong call.
+"""
+FAILED = 1
+
+
+def main(action: str, words: Sequence[str]) -> int:
+    """Run ``remoto put`` or ``remoto get``.
+
+    :param action: which of the two.
+    :param words: what is behind it on the command line.
+    :returns: the exit status.
+    """
+    own, _, paths = split(list(words))
+    parser = _parser(action)
+    options = parser.parse_args(own)
+    if len(paths) != 2:
+        parser.error("two paths belong behind --: SOURCE DESTINATION")
+    start_logging(options)
+    source, destination = paths
+    return _Copies(action, source, destination, options).do()
+
+
+class _Copies:
+    """The copies to or from all hosts."""
+
+    def __init__(self, action: str, source: str, destination: str, options: argparse.Namespace) -> None:
+        self._action = action
+        self._source = source
+        self._destination = destination
+        self._options = options
+        self._output = Output(prefix=False)
+        self._connections: list[Any] = []
+
+    def do(self) -> int:
+        """The highest exit status."""
+        with progress(f"{self._action} {self._source}", self._output) as shown:
+            return on_all_hosts(lambda host: self._copy(host, shown), self._options, self._output, self._connections)
+
+    def _copy(self, host: str, shown: Lines) -> int:
+        """The exit status for one host."""
+        try:
+            conn = connect(host, self._options)
+            self._connections.append(conn)
+            if self._output.closed:
+                return INTERRUPTED
+            with conn:
+                show = shown.of(host)
+                if self._action == "put":
+                    file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
+                else:
+                    self._get(conn, host, show)
+                shown.done(host)
+                return 0
+        except FileTransferError as error:
+            return shown.problem(host, str(error).removeprefix(f"{error.host}: "), FAILED)
+        except (RemotoError, ValueError) as error:
+            return shown.problem(host, str(error), NO_CONNECTION)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return shown.problem(host, str(error), FAILED)
+
+    def _get(self, conn: Any, host: str, show: Show) -> None:
+        get, destination = file_sync.get, self._destination
+        if len(self._options.hosts) > 1:
+            os.makedirs(destination, exist_ok=True)
+            get, destination = file_sync.get_as, os.path.join(destination, host)
+        get(conn, self._source, destination, progress=show, timeout=self._options.timeout)
+
+
+def _parser(action: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"remoto {action}",
+        usage="%(prog)s [options] HOST... -- SOURCE DESTINATION",
+        description=DESCRIPTIONS[action],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_connection(parser)
+    help = "give up after so many seconds without an answer"
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help=help)
+    add_program(parser)
+    add_hosts(parser)
+    return parser
