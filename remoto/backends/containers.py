@@ -32,14 +32,22 @@ _SYMPTOMS = (
     (r"pods? \S+ not found", "container", "there is no such pod"),
     (r"namespaces? \S+ not found", "container", "there is no such namespace"),
     (r"container \S+ is not valid for pod", "container", "the pod has no such container"),
-    (r"is paused|paused container", "stopped", "it is paused"),
+    (r"is paused|paused container|container state paused", "stopped", "it is paused"),
     (r"is not running|is restarting|can only create exec sessions on running containers|current phase is|completed pod"
-     r"|container not (running|found)|container \S+ not found in pod|does not have a host assigned", "stopped", "it is not running"),
+     r"|container not (running|found)|container \S+ not found in pod|does not have a host assigned"
+     # containerd and runc, of a container that has just ended
+     r"|no running task found|failed to create exec \S+ task \S+ not found|namespace path: lstat /proc/\d+/ns/\w+: no such file"
+     r"|cannot exec (in )?a (stopped container|container that has stopped)", "stopped", "it is not running"),
     (r"unable to find user|no matching entries in passwd|unable to find group", "user", "there is no such user in it"),
     (r"permission denied while trying to connect|dial unix .* permission denied|forbidden|unauthorized", "permission", "this user may not"),
+    (r"please enter username:|client to provide credentials|must be logged in", "permission",
+     "the client has no credentials that the API server accepts"),
+    # of the API server's certificate; behind "error dialing backend" it is a kubelet's
+    (r"unable to connect to the server: .*x509: ", "client", "the client does not trust the API server's certificate"),
     (r"cannot connect to the docker daemon|failed to connect to the docker api|cannot connect to podman|unable to connect to podman"
      r"|connection to the server .* refused|unable to connect to the server|no such host|i/o timeout|error dialing backend"
-     r"|was refused - did you specify the right host or port", "unreachable", "the engine or API server can't be reached"),
+     r"|was refused - did you specify the right host or port|rpc error: code = unavailable",
+     "unreachable", "the engine or API server can't be reached"),
     (r"context \S+ does not exist|context was not found|context not found|no configuration has been provided|kubeconfig"
      r"|unable to resolve docker endpoint|^error: stat |unable to read client-", "client", "the client's configuration does not fit"),
     (r"chdir to cwd|current working directory", "other", "its working folder can't be entered"),

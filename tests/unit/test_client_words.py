@@ -4,6 +4,12 @@ import pytest
 
 from remoto.backends.containers import diagnosed
 
+ID = "0123456789abcdef"
+#: a failure of the container runtime, as kubectl shows it over WebSocket
+KUBELET = (
+    "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: "
+)
+
 
 @pytest.mark.parametrize(
     ("kind", "words"),
@@ -20,10 +26,36 @@ from remoto.backends.containers import diagnosed
         ("stopped", "error: cannot exec into a container in a completed pod; current phase is Succeeded"),
         ("stopped", 'error: Internal error occurred: unable to upgrade connection: container not found ("main")'),
         ("stopped", "Error from server (BadRequest): pod web-0 does not have a host assigned"),
+        ("stopped", f"error: {KUBELET}failed to load task: no running task found: task {ID} not found: not found"),
+        ("stopped", f'error: {KUBELET}failed to create exec "{ID}": task {ID} not found: not found'),
+        (
+            "stopped",
+            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: unable to start container '
+            "process: error executing setns process: namespace path: lstat /proc/4711/ns/ipc: no such file or directory",
+        ),
+        (
+            "stopped",
+            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: cannot exec in a stopped '
+            "container: unknown",
+        ),
+        (
+            "stopped",
+            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: cannot exec in a paused '
+            "container (use --ignore-paused to override): unknown",
+        ),
         ("user", "unable to find user nobody-there: no matching entries in passwd file"),
         ("permission", "permission denied while trying to connect to the Docker daemon socket at unix:///x.sock: ..."),
         ("permission", 'Error from server (Forbidden): pods "x" is forbidden: User "a" cannot create resource'),
         ("permission", "error: You must be logged in to the server (Unauthorized)"),
+        (
+            "permission",
+            "error: You must be logged in to the server (the server has asked for the client to provide credentials)",
+        ),
+        ("permission", "Please enter Username: error: EOF"),
+        (
+            "permission",
+            'error: unable to upgrade connection: pods "x" is forbidden: User "a" cannot create resource "pods/exec"',
+        ),
         ("unreachable", "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?"),
         ("unreachable", "failed to connect to the docker API at unix:///x.sock: no such file or directory"),
         (
@@ -38,6 +70,21 @@ from remoto.backends.containers import diagnosed
         (
             "unreachable",
             "Error from server: error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused",
+        ),
+        (
+            "unreachable",
+            "Error from server: error dialing backend: tls: failed to verify certificate: x509: certificate signed by "
+            "unknown authority",
+        ),
+        (
+            "unreachable",
+            "error: Internal error occurred: unable to upgrade connection: rpc error: code = Unavailable desc = connection "
+            'error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection '
+            'refused"',
+        ),
+        (
+            "client",
+            "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority",
         ),
         ("client", 'error: context "x" does not exist'),
         ("client", "error: stat /no/such/file: no such file or directory"),
