@@ -636,7 +636,8 @@ _FIND_PYTHON = (
 def get_python_executable(conn: Any) -> str:
     """The Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works there.
 
-    It is looked for once for each connection.
+    It is looked for once for each connection. A search that takes longer than ``connect_timeout``, or ``global_timeout`` where that
+    is shorter, is ended.
 
     :raises ConnectError: also an OSError: there is none, or the search took too long.
     """
@@ -649,16 +650,15 @@ def get_python_executable(conn: Any) -> str:
 
 
 def _find_python(conn: Any) -> str:
+    name, limit = _search_limit(conn)
     started = time.monotonic()
-    stdout, _, status = backends.check(conn, ["/bin/sh", "-c", _FIND_PYTHON])
+    command = ["/bin/sh", "-c", _FIND_PYTHON]
+    stdout, _, status = backends.check(conn, command, timeout=limit, kill_on_timeout=True)
     if status == 0 and stdout:
         return str(stdout[0].strip())
-    limit = _time_limit(conn, started, status)
-    if limit is not None:
-        reason, kind = (
-            f"no answer within {limit:g} seconds (global_timeout) to the question for a Python there",
-            "timeout",
-        )
+    # a command that SIGHUP has ended has the same status
+    if status == NO_EXIT_CODE and limit is not None and limit <= time.monotonic() - started:
+        reason, kind = f"no answer within {limit:g} seconds ({name}) to the question for a Python there", "timeout"
         advice = "python_executable= of import_module() names one, which spares the question."
     else:
         reason, kind = "there is no python3, python or python2.7 there, and functions need one", "interpreter"
@@ -667,6 +667,14 @@ def _find_python(conn: Any) -> str:
         reason, host=_where(conn), kind=kind, advice=advice
     )
     raise error
+
+
+def _search_limit(conn: Any) -> tuple[str, float | None]:
+    """The time limit of the search for a Python in seconds, and its name: the connection's shorter one; None for no limit."""
+    limits = {name: getattr(conn, name, None) for name in ("global_timeout", "connect_timeout")}
+    # a program's mock has anything in their place
+    numbers = {name: limit for name, limit in limits.items() if isinstance(limit, (int, float)) and limit > 0}
+    return min(numbers.items(), key=lambda item: item[1], default=("", None))
 
 
 def _time_limit(conn: Any, started: float, status: int) -> float | None:

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import execnet
@@ -18,6 +19,7 @@ import pytest
 import remoto
 from remoto.backends import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 from remoto.exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
+from remoto.process import check
 from tests.integration.shipped import broken, functions, latin, leaves, trouble, uses_helper
 
 SHIPPED = Path(functions.__file__).parent
@@ -891,12 +893,28 @@ def test_threads_look_for_the_interpreter_once(json, monkeypatch):
     assert commands.count("/bin/sh") == 1
 
 
-def test_the_search_for_an_interpreter_takes_too_long(json, monkeypatch):
-    json.global_timeout = 0.3
-    monkeypatch.setattr("remoto.backends.modules._FIND_PYTHON", "sleep 5")
-    with pytest.raises(ConnectError, match="no answer within 0.3 seconds") as caught:
-        get_python_executable(json)
-    assert caught.value.kind == "timeout"
+@pytest.mark.parametrize("setting", ["global_timeout", "connect_timeout"])
+@pytest.mark.parametrize("backend", ["ssh", "docker"])
+def test_search_for_a_python_that_hangs_ends_with_its_limit(request, tmp_path, backend, setting):
+    """The first python3 on PATH never answers, as one on a dead network file system."""
+    folder = f"/tmp/{tmp_path.name}-{uuid.uuid4().hex}"
+    env = {"PATH": f"{folder}:/bin:/usr/bin"}
+    if backend == "docker":
+        conn = remoto.connection.get("docker")(container_name=request.getfixturevalue("docker_shell"), env=env)
+    else:
+        request.getfixturevalue("sshd")
+        conn = remoto.Connection("node0", interpreter=sys.executable, env=env)
+    with conn:
+        script = f"mkdir {folder} && printf '#!/bin/sh\necho $$ > {folder}/pid\nsleep 1000; exit\n' > {folder}/python3"
+        assert check(conn, f"{script} && chmod +x {folder}/python3", shell=True).returncode == 0
+        setattr(conn, setting, 1.0)
+        with pytest.raises(ConnectError, match=rf"no answer within 1 seconds \({setting}\)") as caught:
+            get_python_executable(conn)
+        assert caught.value.kind == "timeout"
+        setattr(conn, setting, 60)
+        # nothing may be left of it but a zombie, which a container's main process does not reap
+        left = f'cat "/proc/$(cat {folder}/pid)/cmdline"; rm -r {folder}'
+        assert check(conn, left, shell=True).stdout == []
 
 
 def test_a_locale_without_any_letters(pythons, caplog):

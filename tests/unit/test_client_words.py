@@ -6,9 +6,7 @@ from remoto.backends.containers import diagnosed
 
 ID = "0123456789abcdef"
 #: a failure of the container runtime, as kubectl shows it over WebSocket
-KUBELET = (
-    "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: "
-)
+KUBELET = "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: "
 
 
 @pytest.mark.parametrize(
