@@ -9,6 +9,7 @@ in it, nor the words that tell of begin and end, nor the command once more.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import re
 import shlex
@@ -88,11 +89,13 @@ class ContainerConnection(BaseConnection):
     executable = ""
     remote_import_system = "json"
     connect_error = ContainerError
+    #: the arguments that name the container, for errors
+    named_by = "the keyword arguments of remoto.backends.BaseConnection"
     _has_python_inside = True
 
     def __init__(self, hostname: str | None = None, *, executable: str | None = None, **kw: Any) -> None:
-        if executable:
-            self.executable = executable
+        self.refuse_unknown(kw)
+        self.executable = checked_text("executable", executable) or self.executable
         self._inside: dict[str, Any] = {}
         self._opening_inside = threading.Lock()
         super().__init__(hostname or "localhost", **kw)
@@ -100,6 +103,17 @@ class ContainerConnection(BaseConnection):
     def __repr__(self) -> str:
         state = "connected" if self.has_connection() else "not connected"
         return f"<{type(self).__name__} {self.where()} ({state})>"
+
+    @classmethod
+    def refuse_unknown(cls, keywords: Mapping[str, Any]) -> None:
+        """Refuse keyword arguments that connections of this class do not have.
+
+        :raises TypeError: names the first one, and the keyword arguments that name the container.
+        """
+        known = _keywords(cls) if keywords else ()
+        for name in keywords:
+            if name not in known:
+                raise TypeError(f"{cls.__name__}: unknown keyword argument {name!r}; expected {cls.named_by}")
 
     def client(self) -> list[str]:
         """The client's argv up to the container's own command, such as ``docker exec -i web``."""
@@ -249,8 +263,30 @@ def _assignments(variables: Pairs) -> list[bytes]:
     return [name + b"=" + value for name, value in variables.items()]
 
 
+def _keywords(connection: type[ContainerConnection]) -> set[str]:
+    """The names of the arguments of a class and of its bases."""
+    makers = [vars(base)["__init__"] for base in connection.__mro__[:-1] if "__init__" in vars(base)]
+    return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kw"}
+
+
+def checked_text(name: str, value: Any) -> str | None:
+    """An argument that is text or a path; None where it is empty or None.
+
+    :raises TypeError: it is something else.
+    :raises ValueError: it has a NUL, which no argument of a program can have.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"{name}: expected str, not {type(value).__name__}: {value!r}")
+    if text and "\0" in text:
+        raise ValueError(f"{name}: has a NUL character: {value!r}")
+    return text or None
+
+
 def checked_name(what: str, name: str) -> str:
     """A container's or pod's name that no client takes for an option."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a {what}: expected str, not {type(name).__name__}: {name!r}")
     if not name or name.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", name):
         raise ValueError(f"not the name of a {what}: {name!r}")
     return name

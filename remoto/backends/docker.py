@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .containers import ContainerConnection, checked_name
+from .containers import ContainerConnection, checked_name, checked_text
 
 
 class DockerConnection(ContainerConnection):
@@ -24,6 +24,7 @@ class DockerConnection(ContainerConnection):
     """
 
     executable = "docker"
+    named_by = "container_name=... or container_id=..."
 
     def __init__(
         self,
@@ -33,10 +34,11 @@ class DockerConnection(ContainerConnection):
         user: str | None = None,
         **kw: Any,
     ) -> None:
+        self.refuse_unknown(kw)
         if not (container_id or container_name):
             raise TypeError("Either container_id or container_name must be provided")
         self.identifier = checked_name("container", container_id or container_name or "")
-        self.user = user
+        self.user = checked_text("user", user)
         super().__init__(hostname, **kw)
 
     def client(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .containers import ContainerConnection, checked_name
+from .containers import ContainerConnection, checked_name, checked_text
 
 
 class KubernetesConnection(ContainerConnection):
@@ -24,6 +24,7 @@ class KubernetesConnection(ContainerConnection):
     """
 
     executable = "kubectl"
+    named_by = "pod_name=..., and optionally namespace=..., context=..., container=... or kubeconfig=..."
 
     def __init__(
         self,
@@ -37,10 +38,10 @@ class KubernetesConnection(ContainerConnection):
     ) -> None:
         self.pod_name = checked_name("pod", pod_name)
         self.identifier = self.pod_name
-        self.namespace = namespace
-        self.context = context
-        self.container = container
-        self.kubeconfig = kubeconfig
+        self.namespace = checked_text("namespace", namespace)
+        self.context = checked_text("context", context)
+        self.container = checked_text("container", container)
+        self.kubeconfig = checked_text("kubeconfig", kubeconfig)
         kw.pop("hostname", None)
         super().__init__("localhost", **kw)
 
