@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -61,38 +61,23 @@ def users(sshd):
         unavailable("sudo", problem)
 
 
-@contextmanager
-def _in_environment(server, name):
-    """Start a server; its settings are this process's while it runs."""
-    try:
-        server.__enter__()
-    except Exception as problem:
-        unavailable(name, problem)
-    before = {variable: os.environ.get(variable) for variable in server.environment}
-    os.environ.update(server.environment)
-    try:
-        yield server
-    finally:
-        for variable, value in before.items():
-            if value is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = value
-        server.__exit__(None, None, None)
-
-
 @pytest.fixture(scope="session")
 def docker():
-    """A Docker engine of the tests' own."""
-    with _in_environment(Docker(), "docker") as engine:
-        yield engine
+    """The Docker engine of the tests' own."""
+    return _running(Docker)
 
 
 @pytest.fixture(scope="session")
 def podman():
-    """A podman with a storage of the tests' own."""
-    with _in_environment(Podman(), "podman") as engine:
-        yield engine
+    """The podman with a storage of the tests' own."""
+    return _running(Podman)
+
+
+def _running(engine):
+    try:
+        return engine.running()
+    except KeyError:
+        unavailable(engine.executable, "REMOTO_TEST_REQUIRE does not name it")
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +88,16 @@ def kube():
         from tests.servers.kube import Kube
     except ImportError as problem:
         unavailable("kubectl", problem)
-    server = Kube()
-    server.environment["PATH"] = f"{server.bin}{os.pathsep}{os.environ['PATH']}"
-    with _in_environment(server, "kubectl"):
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(Kube())
+        except Exception as problem:
+            unavailable("kubectl", problem)
+        before = dict(os.environ)
+        os.environ.update(server.environment, PATH=f"{server.bin}{os.pathsep}{os.environ['PATH']}")
         yield server
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ They need root, but no systemd, no registry and no network, and leave the machin
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -12,7 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import images
@@ -39,6 +41,33 @@ class Engine:
         self.folder = Path(tempfile.mkdtemp(prefix=f"remoto-{self.executable}-"))
         self.environment: dict[str, str] = {}
         self._images: dict[str, str] = {}
+
+    @classmethod
+    @contextmanager
+    def shared(cls) -> Iterator[None]:
+        """Start an engine that this process and its children find by :meth:`running`, with the tests' images in it."""
+        with cls() as engine:
+            for image in images.BUILDERS:
+                engine._image(image)
+            os.environ.update(engine.environment)
+            os.environ[cls._variable()] = json.dumps([str(engine.folder), engine.environment, engine._images])
+            try:
+                yield
+            finally:
+                for variable in (*engine.environment, cls._variable()):
+                    del os.environ[variable]
+
+    @classmethod
+    def running(cls) -> Engine:
+        """Return the engine that :meth:`shared` has started, here or in a parent process."""
+        engine = cls.__new__(cls)
+        folder, engine.environment, engine._images = json.loads(os.environ[cls._variable()])
+        engine.folder = Path(folder)
+        return engine
+
+    @classmethod
+    def _variable(cls) -> str:
+        return f"REMOTO_TEST_RUNNING_{cls.executable.upper()}"
 
     def __enter__(self) -> Engine:
         try:
@@ -195,3 +224,6 @@ runroot = "{self.folder}/run"
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+ENGINES = (Docker, Podman)

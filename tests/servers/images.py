@@ -7,6 +7,7 @@ REMOTO_TEST_CACHE (by default ~/.cache/remoto-tests), for any number of test run
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,7 +17,10 @@ from .lock import alone
 #: part of the tars' names: raise it when a change here must reach machines that hold the tars of before
 EDITION = 1
 
-BUILD_TIMEOUT = 600
+#: seconds for one command of a build
+BUILD_TIMEOUT = 900
+
+UNFINISHED = "unfinished-"
 
 #: half of what debootstrap leaves, and every container of the vfs driver is a copy of all of it
 UNNEEDED = ["dev/*", "proc/*", "sys/*", "var/cache/apt/*", "var/lib/apt/lists/*"] + [
@@ -29,15 +33,27 @@ def named(image: str) -> str | None:
     return os.environ.get(f"REMOTO_TEST_IMAGE_{image.upper()}") or None
 
 
-def tarball(image: str) -> Path:
-    """The tar of the root file system ``image``, built if it isn't there yet."""
+def _path(image: str) -> Path:
     cache = Path(os.environ.get("REMOTO_TEST_CACHE") or Path.home() / ".cache" / "remoto-tests")
+    return cache / f"{image}-{EDITION}.tar"
+
+
+def is_built(image: str) -> bool:
+    return _path(image).exists()
+
+
+def tarball(image: str) -> Path:
+    """Return the tar of the root file system ``image``; build it if it does not exist yet."""
+    path = _path(image)
+    cache = path.parent
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"{image}-{EDITION}.tar"
     with alone(cache / "lock"):
+        # left by a build that was killed: whoever has the lock is the only one who builds
+        for unfinished in cache.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished)
         if not path.exists():
             # beside its place, so that the rename is atomic and a build that was interrupted leaves no half of a tar
-            with tempfile.TemporaryDirectory(dir=cache) as work:
+            with tempfile.TemporaryDirectory(dir=cache, prefix=UNFINISHED) as work:
                 root = Path(work, "root")
                 root.mkdir()
                 BUILDERS[image](root)

@@ -1,13 +1,20 @@
-"""Servers that are not there: a reason to skip, or a failure where they are required."""
+"""Servers that tests need: which were asked for, and what becomes of a test whose server cannot be had."""
 
 import os
 
 import pytest
 
 
+def required():
+    """Return the names in REMOTO_TEST_REQUIRE, with commas between; docker as well where pods of the tests' own run in it."""
+    names = [name.strip() for name in os.environ.get("REMOTO_TEST_REQUIRE", "").split(",") if name.strip()]
+    if "kubectl" in names and "docker" not in names and not os.environ.get("REMOTO_TEST_KUBE_CONTEXT"):
+        names.append("docker")
+    return names
+
+
 def unavailable(name, reason):
-    """Skip the test; fail it where REMOTO_TEST_REQUIRE, names with commas between, has ``name``."""
-    required = os.environ.get("REMOTO_TEST_REQUIRE", "").replace(" ", "").split(",")
-    if name in required:
-        pytest.fail(f"{name} is required by REMOTO_TEST_REQUIRE and not to be had: {reason}", pytrace=False)
+    """Skip the test; fail it where REMOTO_TEST_REQUIRE names the server."""
+    if name in required():
+        pytest.fail(f"REMOTO_TEST_REQUIRE names {name}, which cannot be had: {reason}", pytrace=False)
     pytest.skip(f"no {name}: {reason}")
