@@ -6,6 +6,7 @@
             ContainerError        (also RuntimeError)
         ConnectionLost            (also RuntimeError and OSError)
         CommandError              (also RuntimeError)
+            CommandTimeout        (also TimeoutError)
         FunctionError             (also RuntimeError)
             ModuleMissing         (also ImportError)
         FileTransferError         (also OSError)
@@ -17,7 +18,9 @@ and, under the names that programs have always found here, execnet's own four: `
 
 from __future__ import annotations
 
+import builtins
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +28,7 @@ from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
 
 __all__ = [
     "CommandError",
+    "CommandTimeout",
     "ConnectError",
     "ConnectionLost",
     "ContainerError",
@@ -116,7 +120,7 @@ class ContainerError(ConnectError, RuntimeError):
 
 
 class ConnectionLost(RemotoError, RuntimeError, OSError):
-    """The connection ended before the far side had answered, or had ended before the call.
+    """The connection ended before the remote side had answered, or had ended before the call; or what it sent is no answer.
 
     :ivar str host: the host as it was given.
     :ivar str command: what was running or about to run, as it was logged.
@@ -140,20 +144,79 @@ class ConnectionLost(RemotoError, RuntimeError, OSError):
 
 
 class CommandError(RemotoError, RuntimeError):
-    """A command could not be started, or ended with a non-zero exit code.
+    """A command could not be started, or ended with another exit status than 0.
+
+    What is known of it is shown below its text in a traceback: as a note, before Python 3.11 as its cause.
 
     :ivar str host: the host as it was given.
     :ivar str command: the command as it was logged.
-    :ivar exit_code: the command's exit code, None where it could not be started.
-    :ivar str traceback: the far side's traceback where it could not be started, else empty.
+    :ivar exit_code: the command's exit status, None if it could not be started.
+    :ivar str stderr: the last lines of its stderr; empty from ``check()``, which returns them.
+    :ivar str reason: why it could not be started, such as ``No such file or directory: 'foo'``; else empty.
+    :ivar str advice: what to do about it, if that is known; else empty.
+    :ivar str traceback: the remote traceback if it could not be started, else empty.
     """
 
-    def __init__(self, host: str, command: str, exit_code: int | None = None, traceback: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        command: str,
+        exit_code: int | None = None,
+        traceback: str = "",
+        *,
+        stderr: str = "",
+        reason: str = "",
+        advice: str = "",
+    ) -> None:
         self.host = host
         self.command = command
         self.exit_code = exit_code
         self.traceback = traceback
+        self.stderr: Any = stderr
+        self.reason = reason
+        self.advice = advice
         super().__init__(f"Failed to execute command: {command}")
+        what = reason if exit_code is None else f"exit status {exit_code}"
+        _add_note(self, "\n".join(filter(None, [what and f"{host}: {what}", _indented(stderr), advice])))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines() if line.strip())
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """Let a traceback show more than the error's text (PEP 678); before Python 3.11 as the error's cause."""
+    if not note:
+        return
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        error.__cause__ = Exception(note)
+
+
+class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
+    """A command gave no result, or no output, within the time limit, and ``raise_on_timeout`` was set.
+
+    It is also Python's TimeoutError and execnet's.
+
+    :ivar float timeout: the seconds.
+    :ivar stdout: the output until then, in the form that ``check`` returns: a list of lines, or bytes with ``text=False``.
+        Of ``run`` it has the last lines, or blocks.
+    :ivar stderr: likewise.
+    """
+
+    def __init__(self, host: str, command: str, timeout: float, stdout: Any, stderr: Any, killed: bool) -> None:
+        super().__init__(host, command)
+        self.timeout = timeout
+        self.stdout = stdout
+        self.stderr = stderr
+        self._text = f"no result within {timeout:g} seconds: {host}, {command}"
+        self.args = (self._text,)
+        if not killed:
+            _add_note(self, "The command was left running; kill_on_timeout=True ends it.")
+
+    def __str__(self) -> str:
+        return self._text
 
 
 class FunctionError(RemotoError, RuntimeError):

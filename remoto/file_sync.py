@@ -461,7 +461,7 @@ def _inside(conn: Any) -> Any:
 
 
 def _bound(conn: Any, timeout: float | None) -> float | None:
-    """Seconds, as process.Call has them."""
+    """Seconds, as commands.call.Call has them."""
     general = getattr(conn, "global_timeout", None)
     return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
 

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Callable
 import execnet
 
 from . import remote
+from .commands.answers import STATUS, STDERR, STDOUT
+from .commands.call import RUN, Call
 from .exc import FileTransferError
-from .pipes import bounded_sending
-from .process import RUN, STATUS, STDERR, STDOUT, Call
 from .remote import files
 
 BLOCK = 256 * 1024
@@ -132,14 +132,7 @@ def _explanation(what: str, host: str, failure: files.Failure) -> FileTransferEr
 
 def _abandon(call: Call) -> None:
     """End the command there, wait until it has removed what it has begun, and close."""
-    channel, deadline = call.channel, time.monotonic() + ABANDON_TIMEOUT
-    try:
-        with bounded_sending(ABANDON_TIMEOUT):
-            channel.send("kill")
-            while True:
-                channel.receive(max(0.0, deadline - time.monotonic()))
-    except (EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
-        pass
+    call.end(ABANDON_TIMEOUT)
     call.abandon()
 
 

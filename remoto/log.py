@@ -1,4 +1,4 @@
-"""The far side's output becomes lines, and lines become log records."""
+"""Lines of output become log records."""
 
 from __future__ import annotations
 
@@ -38,69 +38,6 @@ class _ShownUnlessConfigured(logging.Handler):
 
 _unconfigured = _ShownUnlessConfigured()
 _unconfigured.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
-
-
-class Lines:
-    r"""Puts blocks of bytes together to lines.
-
-    :param errors: how bytes that are not UTF-8 come out: ``surrogateescape`` keeps them, ``backslashreplace`` shows them.
-    :param lone_cr: whether a CR that no LF follows ends a line.
-
-    >>> lines = Lines('backslashreplace')
-    >>> lines.feed(b'one\ntw')
-    ['one']
-    >>> lines.feed(b'o\r\nthree')
-    ['two']
-    >>> lines.end()
-    ['three']
-    """
-
-    def __init__(self, errors: str, lone_cr: bool = False) -> None:
-        self._errors = errors
-        self._lone_cr = lone_cr
-        self._held_cr = b""  # the last byte of a block: a LF may follow
-        self._rest: list[bytes] = []
-
-    def feed(self, block: bytes) -> list[str]:
-        """The lines that this block completes, without their ends."""
-        if self._lone_cr:
-            block = self._with_newlines_only(block)
-        head, newline, tail = block.rpartition(b"\n")
-        if not newline:
-            self._rest.append(block)
-            return []
-        self._rest.append(head)
-        whole = b"".join(self._rest)
-        self._rest = [tail]
-        return self._split(whole)
-
-    def end(self) -> list[str]:
-        """The last line, where no newline ended it."""
-        whole = b"".join(self._rest)
-        ended = bool(self._held_cr)
-        self._rest, self._held_cr = [], b""
-        return self._split(whole) if whole or ended else []
-
-    def _with_newlines_only(self, block: bytes) -> bytes:
-        block = self._held_cr + block
-        if b"\r" not in block:
-            return block
-        self._held_cr = block[-1:] if block.endswith(b"\r") else b""
-        return block[: len(block) - len(self._held_cr)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-    def _split(self, whole: bytes) -> list[str]:
-        lines = whole.decode("utf-8", self._errors).split("\n")
-        return [line.rstrip("\r") for line in lines] if b"\r" in whole else lines
-
-
-def split_lines(data: bytes) -> list[str]:
-    r"""The lines of a whole output; LF, CR LF and a lone CR end one. Bytes that are not UTF-8 become lone surrogates.
-
-    >>> split_lines(b'10%\r20%\nend')
-    ['10%', '20%', 'end']
-    """
-    lines = Lines("surrogateescape", lone_cr=True)
-    return [*lines.feed(data), *lines.end()]
 
 
 def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:

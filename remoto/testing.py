@@ -16,8 +16,13 @@ import execnet
 from . import connection
 from .backends import BaseConnection
 from .backends.modules import _call_data, _ModuleExecute, _plain, _raised, _refuse
+from .commands.answers import STATUS, STDERR, STDOUT
+from .commands.call import CHECK, RUN
+from .commands.request import Request, argv_of
+from .commands.target import Channel
 from .exc import ConnectError, RemotoError
-from .process import _SEND_ENVIRONMENT, CHECK, RUN, STATUS, STDERR, STDOUT, _argv
+from .gateway import RemoteFunction
+from .process import _SEND_ENVIRONMENT
 from .testing_files import Files, Transfer, as_bytes, traceback_of
 
 __all__ = ["Called", "Hosts", "Ran", "Script", "ScriptedConnection", "Unexpected"]
@@ -97,12 +102,12 @@ class Script:
         :param stdout: what it writes.
         :param stderr: likewise.
         :param exit_code: how it ends.
-        :param times_out: it writes that and then never ends, if the call has a timeout.
+        :param times_out: it writes that and then never ends: the call's timeout comes at once, and it must have one.
         :param is_lost: it writes that, and then the connection ends.
         :param is_missing: there is no such program.
         """
         answer = _Answer(as_bytes(stdout), as_bytes(stderr), exit_code, times_out, is_lost, is_missing)
-        matcher = command if callable(command) else _argv(command)
+        matcher = command if callable(command) else argv_of(command)
         for known, turns in self._commands:
             if known == matcher:
                 turns.answers.append(answer)
@@ -173,12 +178,16 @@ class _Scripted(BaseConnection):
     def inside(self, python: str | None = None) -> Any:
         return self._live_gateway()
 
-    def prepare_command(self, request: dict[str, Any]) -> dict[str, Any]:
+    def prepare_command(self, request: Request) -> Request:
         """The command itself is answered, not the call of a container's client; what that refuses is refused."""
-        prepare = getattr(super(), "prepare_command", None)
-        if prepare is not None:
-            prepare(request)
+        super().prepare_command(request)
         return request
+
+    def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
+        channel = super().start_command(function, request, timeout)
+        assert isinstance(channel, _Command)
+        channel.ran.timeout = timeout
+        return channel
 
     def execute(self, function: Any, **kw: Any) -> Any:
         gateway = self._live_gateway()
@@ -321,15 +330,11 @@ class _Command:
         elif answer.is_lost:
             ending = EOFError()
         self._items = deque([*items, ending, EOFError()])
-        self._ran = ran
-        self._is_first = True
+        self.ran = ran
 
     def receive(self, timeout: float | None = None) -> Any:
-        if self._is_first:
-            self._ran.timeout = timeout
-        self._is_first = False
         if isinstance(self._items[0], execnet.TimeoutError) and timeout is None:
-            raise Unexpected(f"a command that never ends was run without a timeout: {self._ran.command!r}")
+            raise Unexpected(f"a command that never ends was run without a timeout: {self.ran.command!r}")
         item = self._items.popleft()
         if isinstance(item, BaseException):
             raise item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from typing import Any
 
@@ -42,6 +43,24 @@ def bound(name: str, seconds: Any) -> float | None:
         raise ValueError(f"{name}: not a number of seconds: {seconds!r}")
     # no lock can wait longer than that
     return seconds if 0 < seconds <= threading.TIMEOUT_MAX else None
+
+
+class _Shown(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxother = 80
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return repr(value) if len(value) <= self.maxother else f"{value[: self.maxother]!r}... ({len(value)} bytes)"
+
+    def repr_int(self, value: int, level: int) -> str:
+        # Python refuses to convert a longer one
+        return repr(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"
+
+
+#: repr() of anything that was received, for an error: short, whatever its size and depth
+shown = _Shown().repr
 
 
 class RemoteError:

@@ -9,15 +9,17 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
 from .. import gateway as gateways
+from ..commands.request import Request
+from ..commands.target import Channel
 from ..exc import ConnectError, ConnectionLost
 from ..gateway import RemoteFunction
 from ..log import basic_remote_logger
-from ..pipes import ProcessIO
+from ..pipes import ProcessIO, bounded_sending
 from ..process import check
 from ..util import bound
 from .modules import JsonModuleExecute, LegacyModuleExecute, get_python_executable
@@ -52,6 +54,7 @@ class BaseConnection:
         configuration says wins. 0 or None for no probes.
     :param env: variables for every command and function on the far side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
+    :param raise_on_timeout: likewise.
     :raises ConnectError: also an OSError and execnet.HostNotFound: it could not be opened.
 
     >>> with BaseConnection('localhost') as conn:
@@ -80,6 +83,7 @@ class BaseConnection:
         keepalive: float | None = gateways.KEEPALIVE,
         env: Mapping[str, str] | None = None,
         kill_on_timeout: bool = False,
+        raise_on_timeout: bool = False,
     ) -> None:
         gateways.split_hostname(hostname)
         self.hostname = hostname
@@ -98,6 +102,7 @@ class BaseConnection:
             if not name or "=" in name or "\0" in name + value:
                 raise ValueError(f"env: not a variable that can be set: {name!r}")
         self.kill_on_timeout = kill_on_timeout
+        self.raise_on_timeout = raise_on_timeout
         self.global_timeout: float | None = None
         self.remote_module: Any = None
         self.channel: Any = None
@@ -244,6 +249,34 @@ class BaseConnection:
     def cmd(self, command: Any) -> Any:
         """The argv that is run on the far side for a command: here, as it came."""
         return command
+
+    # what commands need besides (remoto.commands.target.Target)
+
+    has_client = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`exit` was called."""
+        return self._closed
+
+    def where(self) -> str:
+        """Return the host or container, for messages."""
+        return self.hostname
+
+    def prepare_command(self, request: Request) -> Request:
+        return request
+
+    def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
+        """Send a command's request, within so many seconds."""
+        with bounded_sending(timeout):
+            channel: Channel = self.execute(function, **request)
+            return channel
+
+    def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ConnectError | None:
+        return None
+
+    def client_not_started(self, argv: Sequence[str], problem: str) -> ConnectError | None:
+        return None
 
     def execute(self, function: Any, **kw: Any) -> Any:
         """Start a function there; connects first where that has not been done.

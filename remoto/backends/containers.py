@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import gateway as gateways
 from .. import remote
+from ..commands.request import Request
 from ..diagnosis import FAR_LINE
 from ..exc import ConnectError, ContainerError
 from . import BaseConnection, get_python_executable
@@ -91,6 +92,7 @@ class ContainerConnection(BaseConnection):
     connect_error = ContainerError
     #: the arguments that name the container, for errors
     named_by = "the keyword arguments of remoto.backends.BaseConnection"
+    has_client = True
     _has_python_inside = True
 
     def __init__(self, hostname: str | None = None, *, executable: str | None = None, **kw: Any) -> None:
@@ -135,7 +137,7 @@ class ContainerConnection(BaseConnection):
         line = command if isinstance(command, str) else shlex.join(str(word) for word in command)
         return [*self.command_template(), line]
 
-    def prepare_command(self, request: dict[str, Any]) -> dict[str, Any]:
+    def prepare_command(self, request: Request) -> Request:
         """What process.run and check send, made a call of the client: environment and folder belong into the container."""
         popen = dict(request["popen"])
         folder = popen.pop("cwd", b"")
@@ -187,6 +189,11 @@ class ContainerConnection(BaseConnection):
             kind, reason = diagnosed(said)
         shown = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "..." for word in argv]
         return ContainerError(reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said)
+
+    def client_not_started(self, argv: Sequence[str], problem: str) -> ContainerError | None:
+        if not re.search(rf"Errno (2|13)\].*{re.escape(repr(self.executable))}", problem):
+            return None
+        return self.client_failure(argv, None, [problem])
 
     def inside(self, python: str | None = None) -> Any:
         """A gateway whose Python runs in the container, opened on first use.

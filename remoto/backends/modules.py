@@ -24,7 +24,7 @@ from execnet.gateway import Gateway
 
 from .. import backends, remote
 from ..diagnosis import FAR_LINE
-from ..exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
+from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost, FunctionError, ModuleMissing
 from ..gateway import RemoteFunction, lost, raise_cause
 from ..log import basic_remote_logger
 from ..process import NO_EXIT_CODE
@@ -542,8 +542,10 @@ class JsonModuleExecute(_ModuleExecute):
         started = time.monotonic()
         try:
             stdout, stderr, status = backends.check(self.conn, [python, "-c", FAR_LINE], stdin=stdin)
+        except CommandTimeout:  # the connection has raise_on_timeout set
+            stdout, stderr, status = [], [], NO_EXIT_CODE
         except CommandError as error:
-            raise CommandError(error.host, python, traceback=error.traceback) from error
+            raise CommandError(error.host, python, traceback=error.traceback, reason=error.reason) from error
         limit = _time_limit(self.conn, started, status)
         answers = [line for line in stdout if mark in line]
         stderr = [_shown(line) for line in stderr]
@@ -653,7 +655,10 @@ def _find_python(conn: Any) -> str:
     name, limit = _search_limit(conn)
     started = time.monotonic()
     command = ["/bin/sh", "-c", _FIND_PYTHON]
-    stdout, _, status = backends.check(conn, command, timeout=limit, kill_on_timeout=True)
+    try:
+        stdout, _, status = backends.check(conn, command, timeout=limit, kill_on_timeout=True)
+    except CommandTimeout:  # the connection has raise_on_timeout set
+        stdout, status = [], NO_EXIT_CODE
     if status == 0 and stdout:
         return str(stdout[0].strip())
     # a command that SIGHUP has ended has the same status

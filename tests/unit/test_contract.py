@@ -311,8 +311,9 @@ def test_a_timeout_of_check_through_a_mock(caplog):
 
 def test_a_command_that_could_not_be_started(caplog):
     text = 'Traceback (most recent call last):\n  File "x"\nOSError: [Errno 2] No such file or directory'
-    with pytest.raises(RuntimeError, match="^Failed to execute command: ls -a$"):
+    with pytest.raises(RuntimeError) as caught:
         process.check(connected(Answer(execnet.RemoteError(text))), ["ls", "-a"])
+    assert str(caught.value) == "Failed to execute command: ls -a"
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == text.splitlines()
     result = process.check(connected(Answer(execnet.RemoteError(text))), ["ls"], stop_on_error=False)
     assert result == ([], ["OSError: [Errno 2] No such file or directory"], -1)

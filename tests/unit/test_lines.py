@@ -2,7 +2,8 @@
 
 import pytest
 
-from remoto.log import Lines, basic_remote_logger, split_lines
+from remoto.commands.lines import Lines, split_lines
+from remoto.log import basic_remote_logger
 
 DATA = "one\n\ntwo\r\nä€😀\nlast".encode() + b"\xff"
 

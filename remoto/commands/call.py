@@ -1,0 +1,288 @@
+"""One command on its way: send its request, hand out its output, keep its timeout, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Callable, NoReturn, TypeVar
+
+import execnet
+
+from .. import log
+from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
+from ..gateway import RemoteFunction, lost, raise_cause
+from ..pipes import bounded_sending
+from ..util import RemoteError, admin_command, bound
+from .answers import (
+    STATUS,
+    STDERR,
+    STDOUT,
+    Ended,
+    Result,
+    Status,
+    Taken,
+    WrongAnswer,
+    answer_of_check,
+    answer_of_exchange,
+    answer_of_run,
+    wrong_answer,
+)
+from .failure import last_lines, reason_of, shell_advice
+from .lines import split_lines
+from .output import NO_LIMIT, Output, TimedOut, TimeLimit
+from .request import Command, argv_of, as_logged, encoded
+from .target import Channel, target_of
+
+Answer = TypeVar("Answer")
+
+# seconds that a remote side may take to report that it has ended a command: TERM, two seconds, KILL
+KILL_TIMEOUT = 10.0
+# last lines of the stderr of a container's client, in an error
+CLIENT_LINES = 5
+# bytes of output after which the remote side is told that they have been dealt with
+ACKNOWLEDGE = 1024 * 1024
+# bytes that may be on their way to a command's stdin
+INPUT_WINDOW = 4 * 1024 * 1024
+
+RUN = RemoteFunction("command", "run")
+CHECK = RemoteFunction("command", "check")
+
+
+class Call:
+    """One command on its way: what run, check and files share."""
+
+    def __init__(
+        self,
+        conn: object,
+        command: Command,
+        timeout: float | None,
+        kill_on_timeout: bool | None,
+        text: str = "",
+        total: bool = False,
+    ) -> None:
+        """
+        :param text: for messages in the place of the command, which is then not logged.
+        :param total: the timeout is for the result, not for each silence.
+        """
+        self.conn = target_of(conn)
+        self.command = command
+        self.timeout = bound("timeout", timeout) if timeout else bound("global_timeout", self.conn.global_timeout)
+        self.kill = self.conn.kill_on_timeout if kill_on_timeout is None else kill_on_timeout
+        self.host = self.conn.where()
+        self.text = text
+        self.argv: list[str] = []
+        self.channel: Channel | None = None
+        #: raised if the command could not be started
+        self.failure: CommandError | None = None
+        self._total = total
+        self._limit = NO_LIMIT
+        self._popen: Mapping[str, Any] = {}
+        self._unacknowledged = 0
+
+    def start(
+        self,
+        function: RemoteFunction,
+        env: Mapping[str, str] | None,
+        extend_env: Mapping[str, str] | None,
+        stdin: str | bytes | bool | None,
+        popen: Mapping[str, Any],
+    ) -> None:
+        """Log the command and send it; one message. With True for stdin its blocks are to follow."""
+        command = argv_of(self.command)
+        argv = self.conn.cmd(command)
+        sudo = bool(self.conn.sudo)
+        # a container's client gets the command itself, not the line that stands for it in the log
+        sent = command if self.conn.has_client else argv
+        request = self.conn.prepare_command(
+            encoded(sent, kill=self.kill, sudo=sudo, stdin=stdin, env=env, extend_env=extend_env, popen=popen)
+        )
+        self._popen = popen
+        logged = admin_command(sudo, argv)
+        self.argv = logged if isinstance(logged, list) else [str(logged)]
+        if not self.text:
+            self.text = as_logged(logged)
+            self.conn.logger.info("Running command: %s", self.text)
+        self._limit = TimeLimit(self.timeout, self._total)
+        try:
+            self.channel = self.conn.start_command(function, request, self.timeout)
+        except ConnectError:
+            raise
+        except ConnectionLost as error:
+            raise ConnectionLost(self.host, self.text, error.what, error.stderr) from None
+        except OSError as error:
+            _raise_cause(error)
+            raise lost(self.conn.gateway, self.host, self.text) from None
+
+    def answer(self, outputs: Mapping[int, Output]) -> int:
+        """Collect the answer of a check, of which blocks come first where it is long; return the exit status."""
+        while not isinstance(answer := self._receive(answer_of_check, self._limit.left()), Result):
+            outputs[answer.stream].feed(answer.data, NO_LIMIT)
+            self._acknowledge(len(answer.data))
+        for stream, last in ((STDOUT, answer.stdout), (STDERR, answer.stderr)):
+            if isinstance(last, bytes):
+                outputs[stream].feed(last, NO_LIMIT)
+                outputs[stream].end()
+            else:
+                outputs[stream].kept.extend(last)
+        return self._exit_status(answer.status)
+
+    def stream(self, outputs: Mapping[int, Output]) -> int:
+        """Hand out the output as it comes; return the exit status."""
+        while True:
+            try:
+                answer = self._receive(answer_of_run, self._limit.left())
+                if isinstance(answer, Ended):
+                    break
+            except (TimedOut, ConnectionLost):
+                _end(outputs)
+                raise
+            try:
+                outputs[answer.stream].feed(answer.data, self._limit)
+            except TimedOut:
+                _end(outputs)
+                raise
+            except BaseException:
+                self.abandon()
+                raise
+            self._acknowledge(len(answer.data))
+        _end(outputs)
+        return self._exit_status(answer.status)
+
+    def exchange(self, blocks: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
+        """Send blocks to the command's stdin and yield what comes: (STDOUT or STDERR, bytes), at last (STATUS, exit status).
+
+        No more than a window of either is on its way.
+        """
+        unsent, untaken = iter(blocks), 0
+        block: bytes | None = b""
+        while True:
+            while block is not None and untaken < INPUT_WINDOW:
+                block = next(unsent, None)
+                self._send((block or b"",), self.timeout)
+                untaken += len(block or b"")
+            answer = self._receive(functools.partial(answer_of_exchange, sent=untaken), self._limit.left())
+            if isinstance(answer, Taken):
+                untaken -= answer.size
+            elif isinstance(answer, Ended):
+                yield STATUS, self._exit_status(answer.status)
+                return
+            else:
+                yield answer
+                self._acknowledge(len(answer.data))
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: it is left running, or ended if it was started with ``kill``."""
+        if self.channel is not None:
+            with contextlib.suppress(OSError):  # the connection is lost as well
+                self.channel.close()
+
+    def time_out(self) -> None:
+        """Leave the command running, or see it killed if that is wanted."""
+        log.timed_out(self.conn, self.timeout)
+        if self.channel is None:
+            return
+        if self.kill and not self.end(KILL_TIMEOUT):
+            self.conn.logger.warning("%s: could not be killed: %s", self.host, self.text)
+        self.abandon()
+
+    def end(self, seconds: float) -> bool:
+        """Kill the command. Return True if it has ended, or the connection has, within so many seconds."""
+        assert self.channel is not None
+        limit = TimeLimit(seconds, total=True)
+        try:
+            self._send("kill", seconds)
+            while True:
+                self.channel.receive(limit.left())
+        except execnet.TimeoutError:
+            return False
+        except (EOFError, execnet.RemoteError):
+            return True
+
+    def timeout_error(self, stdout: Any, stderr: Any) -> CommandTimeout:
+        """Return the error for a command whose time is over.
+
+        :param stdout: the output until then.
+        """
+        assert self.timeout is not None
+        return CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, self.kill)
+
+    def exit_error(self, status: int, stderr: Iterable[str | bytes]) -> CommandError:
+        """Return the error for a command that has ended with another exit status than 0.
+
+        :param stderr: its last lines, or blocks.
+        """
+        said = last_lines(stderr)
+        advice = shell_advice(self.command, self._popen, said) if self.conn.sudo else ""
+        return CommandError(self.host, self.text, status, stderr=said, advice=advice)
+
+    def _exit_status(self, status: Status) -> int:
+        if self.kill and self.conn.is_closed:
+            raise ConnectionLost(self.host, self.text, "the connection was closed, and the command ended with it")
+        if isinstance(status, int):
+            return status
+        lines = split_lines(status.stderr)
+        if status.started:
+            what = "the connection to the container ended before the command did"
+            raise ConnectionLost(self.host, self.text, what, "\n".join(lines[-CLIENT_LINES:]))
+        raise self.conn.client_failure(self.argv, status.status, lines) or wrong_answer(self.host, self.text, status)
+
+    def _acknowledge(self, size: int) -> None:
+        self._unacknowledged += size
+        if self._unacknowledged >= ACKNOWLEDGE:
+            self._send(self._unacknowledged, self.timeout)
+            self._unacknowledged = 0
+
+    def _receive(self, read: Callable[[object], Answer], timeout: float | None) -> Answer:
+        assert self.channel is not None
+        try:
+            item = self.channel.receive(timeout)
+        except execnet.TimeoutError:
+            raise TimedOut from None
+        except execnet.RemoteError as error:
+            self._raise_not_started(str(error))
+        except TimeoutError:  # not execnet's: a signal's handler's
+            self.abandon()
+            raise
+        except (EOFError, OSError):
+            raise lost(self.conn.gateway, self.host, self.text) from None
+        except BaseException:
+            self.abandon()
+            raise
+        try:
+            return read(item)
+        except WrongAnswer:
+            self.abandon()
+            raise wrong_answer(self.host, self.text, item) from None
+
+    def _raise_not_started(self, traceback: str) -> NoReturn:
+        reason = reason_of(traceback)
+        client = self.conn.client_not_started(self.argv, RemoteError(traceback).exception_line)
+        if client is not None:
+            raise client from None
+        advice = shell_advice(self.command, self._popen, reason)
+        self.failure = CommandError(self.host, self.text, traceback=traceback, reason=reason, advice=advice)
+        # before Python 3.11 its notes are there
+        raise self.failure from self.failure.__cause__
+
+    def _send(self, item: int | str | tuple[bytes], seconds: float | None) -> None:
+        assert self.channel is not None
+        try:
+            with bounded_sending(seconds):
+                self.channel.send(item)
+        except OSError as error:
+            _raise_cause(error)
+            # else the command has just ended, or the connection has: what is received next tells
+
+
+def _end(outputs: Mapping[int, Output]) -> None:
+    for output in outputs.values():
+        output.end()
+
+
+def _raise_cause(error: OSError) -> None:
+    """As :func:`~remoto.gateway.raise_cause`, where a time limit that is over is the call's own."""
+    try:
+        raise_cause(error)
+    except execnet.TimeoutError:
+        raise TimedOut from None

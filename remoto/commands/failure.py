@@ -1,0 +1,69 @@
+"""What is known of a command that could not be started: the reason, and a traceback worth reading."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..util import RemoteError
+from .lines import split_lines
+
+#: of stderr, in an error
+STDERR_LINES = 10
+LONGEST_LINE = 500
+
+_SHELL_ADVICE = "Without shell=True, a string is the name of one program: pass shell=True, or a list."
+# frames of remoto's and execnet's own files on the remote side: a line, and the indented source below it
+_OWN_FRAME = re.compile(
+    r'^  File "(?:[^"]*execnet/gateway_base\.py|remoto/remote/[^"]*|<string>|<remote exec>)", .*\n(?:    .*\n)*',
+    re.MULTILINE,
+)
+
+
+def reason_of(traceback: str) -> str:
+    """Return why a command could not be started, in the system's words.
+
+    >>> reason_of("Traceback:\\nFileNotFoundError: [Errno 2] No such file or directory: 'foo'\\n")
+    "No such file or directory: 'foo'"
+    """
+    line = RemoteError(traceback).exception_line
+    return re.sub(r"^[\w.]+: (\[Errno \d+\] )?", "", line)
+
+
+def shell_advice(command: object, popen: Mapping[str, Any], problem: str) -> str:
+    """Return advice if a string failed because it went to no shell, else an empty string.
+
+    :param problem: the reason why it could not be started, or sudo's stderr.
+
+    >>> shell_advice('ls -a', {}, "No such file or directory: 'ls -a'")
+    'Without shell=True, a string is the name of one program: pass shell=True, or a list.'
+    """
+    if not isinstance(command, str) or popen.get("shell") or shlex.quote(command) == command:
+        return ""
+    # a Python 2 names no path; where another one is named, such as cwd, that is the problem
+    is_the_problem = repr(command) in problem or f"{command}: command not found" in problem or "'" not in problem
+    return _SHELL_ADVICE if is_the_problem else ""
+
+
+def without_own_frames(traceback: str) -> str:
+    """Return a remote traceback without the frames of remoto's and execnet's own files."""
+    return _OWN_FRAME.sub("", traceback)
+
+
+def last_lines(stderr: Iterable[str | bytes]) -> str:
+    """Return the end of stderr for an error.
+
+    :param stderr: its last lines, or blocks.
+    """
+    lines: list[str] = []
+    blocks: list[bytes] = []
+    for part in stderr:
+        if isinstance(part, bytes):
+            blocks.append(part)
+        else:
+            lines.append(part)
+    said = [line for line in lines or split_lines(b"".join(blocks)) if line.strip()][-STDERR_LINES:]
+    shown = "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in said)
+    return shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,175 @@
+"""A command's request: checked here, before anything starts, and encoded for the remote side."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Union
+
+import execnet
+
+Command = Union[str, Sequence[Union[str, bytes, "os.PathLike[Any]"]]]
+Argv = Union[str, list[str]]
+
+# subprocess's own ways to decode; here decoding is done on this side
+_DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
+# what else subprocess.Popen takes on some Python
+_POPEN = (
+    *("executable", "preexec_fn", "close_fds", "shell", "cwd", "restore_signals", "start_new_session", "pass_fds"),
+    *("user", "group", "extra_groups", "umask", "pipesize", "process_group", "creationflags", "startupinfo"),
+)
+_PATHS = ("cwd", "executable")
+_READS_OUTPUT = "remoto reads the output itself: check() returns it, on_stdout= and on_stderr= get it as it comes"
+_REFUSED = {
+    "stdout": _READS_OUTPUT,
+    "stderr": _READS_OUTPUT,
+    "capture_output": _READS_OUTPUT,
+    "args": "the command is the second argument",
+    "stop_on_nonzero": "check() returns the exit status, whatever it is; this is a keyword of run()",
+}
+
+
+class _Contents(TypedDict):
+    kill: bool
+    args: bytes | list[bytes]
+    sudo: bool
+    stdin: bytes | bool | None
+    env: dict[bytes, bytes] | None
+    extend_env: dict[bytes, bytes] | None
+    popen: dict[str, Any]
+
+
+class Request(_Contents, total=False):
+    """What ``remote/command.py`` gets."""
+
+    container: dict[str, Any]
+
+
+def argv_of(command: Command) -> Argv:
+    """Return the command with its words as text, as ``conn.cmd`` takes it."""
+    if isinstance(command, (str, bytes)):
+        return os.fsdecode(command)
+    if isinstance(command, (list, tuple)):
+        if not command:
+            raise ValueError("the command is empty")
+        return [as_text(word) if isinstance(word, (str, bytes, os.PathLike)) else word for word in command]
+    return command  # type: ignore[return-value]  # refused when it is encoded
+
+
+def encoded(
+    argv: Argv,
+    *,
+    kill: bool,
+    sudo: bool,
+    stdin: str | bytes | bool | None,
+    env: Mapping[str, str] | None,
+    extend_env: Mapping[str, str] | None,
+    popen: Mapping[str, Any],
+) -> Request:
+    """Return the request for a command.
+
+    :raises TypeError, ValueError: something can't be sent, or means nothing; names it.
+    """
+    return {
+        "kill": kill,
+        "args": _args(argv),
+        "sudo": sudo,
+        "stdin": stdin if stdin is None or stdin is True else _bytes("stdin", stdin),
+        "env": None if env is None else _variables("env", env),
+        "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
+        # None is the default of each
+        "popen": {
+            name: _popen(name, value)
+            for name, value in popen.items()
+            if name not in _DECODING and (value is not None or name not in _POPEN)
+        },
+    }
+
+
+def require_callables(**handlers: object) -> None:
+    """
+    :raises TypeError: one of them is neither a callable nor None.
+    """
+    for name, handler in handlers.items():
+        if handler is not None and not callable(handler):
+            raise TypeError(f"{name}: expected a callable, not {type(handler).__name__}: {handler!r}")
+
+
+def warn_of_unused_words(command: object, popen: Mapping[str, Any]) -> None:
+    """Warn the caller's caller of ``shell=True`` with a list of several."""
+    if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
+        warnings.warn(
+            "shell=True with a list of several: only the first is the command, the others are the shell's arguments "
+            f"(subprocess has it so); pass one string, such as {shlex.join(map(str, command))!r}",
+            stacklevel=3,
+        )
+
+
+def as_logged(argv: object) -> str:
+    return " ".join(str(word) for word in argv) if isinstance(argv, (list, tuple)) else str(argv)
+
+
+def as_text(value: Any) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(os.fspath(value))
+
+
+def _args(argv: Any) -> bytes | list[bytes]:
+    if isinstance(argv, str):
+        return _without_nul("command", _bytes("command", argv))
+    if not isinstance(argv, (list, tuple)):
+        raise TypeError(f"command: expected a list or a string, not {type(argv).__name__}: {argv!r}")
+    return [_without_nul("command", _bytes("command", word)) for word in argv]
+
+
+def _bytes(name: str, value: Any) -> bytes:
+    """Text and paths travel as bytes: they arrive as they are, whatever the locales here and there."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    expected = "str or bytes" if name == "stdin" else "str, bytes or a path"
+    raise TypeError(f"{name}: expected {expected}, not {type(value).__name__}: {value!r}")
+
+
+def _without_nul(name: str, value: bytes) -> bytes:
+    if b"\0" in value:
+        raise ValueError(f"{name}: embedded null byte: {value!r:.200}")
+    return value
+
+
+def _variables(name: str, variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    if not isinstance(variables, Mapping):
+        raise TypeError(f"{name}: expected a mapping of names to values, not {type(variables).__name__}: {variables!r}")
+    encoded = {_bytes(name, variable): _bytes(f"{name}[{variable!r}]", value) for variable, value in variables.items()}
+    for variable, value in encoded.items():
+        if not variable or b"=" in variable or b"\0" in variable + value:
+            raise ValueError(f"{name}: not a variable that can be set: {variable!r}")
+    return encoded
+
+
+def _popen(name: str, value: Any) -> Any:
+    if name in _REFUSED:
+        raise TypeError(f"{name}: not supported: {_REFUSED[name]}")
+    if name not in _POPEN:
+        raise TypeError(f"{name}: neither a keyword of remoto's nor one of subprocess.Popen's")
+    if name in _PATHS or isinstance(value, (str, bytes, os.PathLike)):
+        return _without_nul(name, _bytes(name, value))
+    if name == "umask":
+        return _umask(value)
+    try:
+        execnet.dumps(value)
+    except Exception as error:  # execnet's own, struct's, of recursion, ...
+        raise TypeError(f"{name}: {type(value).__name__} can't be sent to the remote side: {value!r}") from error
+    return value
+
+
+def _umask(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"umask: expected int, not {type(value).__name__}: {value!r}")
+    if not -1 <= value <= 0o777:
+        raise ValueError(f"umask: expected 0 to 0o777, not {value:#o}")
+    return value
