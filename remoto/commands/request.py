@@ -156,10 +156,10 @@ def _popen(name: str, value: Any) -> Any:
         raise TypeError(f"{name}: not supported: {_REFUSED[name]}")
     if name not in _POPEN:
         raise TypeError(f"{name}: neither a keyword of remoto's nor one of subprocess.Popen's")
-    if name in _PATHS or isinstance(value, (str, bytes, os.PathLike)):
-        return _without_nul(name, _bytes(name, value))
     if name == "umask":
         return _umask(value)
+    if name in _PATHS or isinstance(value, (str, bytes, os.PathLike)):
+        return _without_nul(name, _bytes(name, value))
     try:
         execnet.dumps(value)
     except Exception as error:  # execnet's own, struct's, of recursion, ...

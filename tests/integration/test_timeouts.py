@@ -1,0 +1,100 @@
+"""Timeouts of run and check: they hold while output comes, and can be told from other ends. The same over every backend."""
+
+import builtins
+import pickle
+import time
+
+import execnet
+import pytest
+
+from remoto.exc import CommandError, CommandTimeout
+from remoto.process import check, run
+
+NEEDS_NO_PYTHON = True
+#: a command that writes both streams and then never ends
+SLOW = ["sh", "-c", "echo one; printf two; echo problem >&2; sleep 300"]
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_timeout_of_check_holds_while_a_slow_handler_gets_endless_output(conn, text):
+    parts = []
+
+    def slow(part):
+        parts.append(part)
+        time.sleep(0.1)
+
+    begun = time.monotonic()
+    result = check(conn, ["yes"], timeout=1, on_stdout=slow, kill_on_timeout=True, text=text)
+    # a block has many thousand lines
+    assert time.monotonic() - begun < 20 and parts
+    assert result.returncode == -1 and result.timed_out
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_time_of_a_slow_handler_is_no_silence(conn):
+    lines = []
+
+    def slow(line):
+        lines.append(line)
+        time.sleep(1)
+
+    assert run(conn, ["sh", "-c", "echo one; echo two; sleep 2; echo three"], timeout=1.5, on_stdout=slow) == 0
+    assert lines == ["one", "two", "three"]
+
+
+def test_check_tells_a_timeout_from_other_ends(conn):
+    result = check(conn, SLOW, timeout=0.5, kill_on_timeout=True)
+    assert result == ([], [], -1) and result.timed_out
+    assert pickle.loads(pickle.dumps(result)).timed_out
+    for ended in (check(conn, ["sh", "-c", "kill -1 $$"]), check(conn, ["no-such-program"], stop_on_error=False)):
+        assert not ended.timed_out
+
+
+@pytest.mark.parametrize("function", [run, check])
+def test_raise_on_timeout_raises_what_came_before(conn, function, logged):
+    with pytest.raises(CommandTimeout) as caught:
+        function(conn, SLOW, timeout=2, raise_on_timeout=True, kill_on_timeout=True)
+    error = caught.value
+    assert isinstance(error, (CommandError, RuntimeError)) and isinstance(error, builtins.TimeoutError)
+    assert isinstance(error, execnet.TimeoutError)
+    assert (error.stdout, error.stderr, error.exit_code, error.timeout) == (["one", "two"], ["problem"], None, 2)
+    assert "2 seconds" in str(error) and error.host in str(error) and "sleep 300" in str(error)
+    assert logged.texts("WARNING")[-1] == "No data was received after 2 seconds, disconnecting..."
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error) and vars(copy) == vars(error)
+    assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+@pytest.mark.parametrize("function", [run, check])
+def test_raise_on_timeout_of_a_connection(connect, function):
+    conn = connect(raise_on_timeout=True, kill_on_timeout=True)
+    with pytest.raises(CommandTimeout) as caught:
+        function(conn, SLOW, timeout=2, text=False)
+    assert (caught.value.stdout, caught.value.stderr) == (b"one\ntwo", b"problem\n")
+    assert function(conn, SLOW, timeout=0.5, raise_on_timeout=False) in (-1, ([], [], -1))
+    assert check(conn, ["echo", "x"], timeout=30) == (["x"], [], 0)
+
+
+def test_timeout_of_check_counts_the_time_of_sending(conn):
+    begun = time.monotonic()
+    assert check(conn, ["sleep", "300"], stdin=b"x" * 5_000_000, timeout=1, kill_on_timeout=True).timed_out
+    assert time.monotonic() - begun < 20
+
+
+def test_timeout_in_a_handler_is_not_the_outer_calls(connect):
+    conn, other = connect(), connect()
+
+    def handler(line):
+        run(other, ["sleep", "300"], timeout=0.3, raise_on_timeout=True, kill_on_timeout=True)
+
+    with pytest.raises(CommandTimeout, match="sleep 300"):
+        run(conn, ["sh", "-c", "echo one; cat"], on_stdout=handler, timeout=60, stop_on_error=False)
+
+
+def test_failure_in_a_handler_is_not_the_outer_calls(connect):
+    conn, other = connect(), connect()
+    for function in (run, check):
+        with pytest.raises(CommandError, match="exit 3"):
+            function(
+                conn, ["echo", "one"], on_stdout=lambda line: run(other, ["sh", "-c", "exit 3"]), stop_on_error=False
+            )

@@ -1,0 +1,201 @@
+"""Whatever the remote side answers to a command, the call gives a result or an error that names the host."""
+
+import logging
+import pickle
+from unittest import mock
+
+import execnet
+import pytest
+from execnet.gateway import Gateway
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from remoto.exc import CommandError, ConnectionLost
+from remoto.process import CheckResult, check, extend_env, run
+
+
+class Channel:
+    """Answers with one item after the other; then the connection ends."""
+
+    def __init__(self, items):
+        self.items = list(items)
+
+    def receive(self, timeout=None):
+        if not self.items:
+            raise EOFError
+        return self.items.pop(0)
+
+    def send(self, item):
+        pass
+
+    def close(self):
+        pass
+
+
+def connection(*items):
+    conn = mock.Mock(sudo=False, hostname="node1", global_timeout=None, logger=logging.getLogger("answers"))
+    conn.cmd = lambda command: command
+    conn.execute.return_value = Channel(items)
+    return conn
+
+
+# all that execnet carries
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | st.text() | st.complex_numbers()
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+kinds = st.integers(-1, 5)
+statuses = values | st.tuples(st.text(), st.integers() | st.none(), st.booleans(), values)
+items = values | st.tuples(kinds, values) | st.tuples(values, values, statuses) | st.tuples(st.just(0), statuses)
+fuzzed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def nested(depth):
+    value = ()
+    for _ in range(depth):
+        value = (value,)
+    return value
+
+
+@pytest.mark.parametrize("function", [run, check])
+@given(st.lists(items, min_size=1, max_size=3))
+@example([(7, b"x")])
+@example([(0, "0")])
+@example([(0, ["client", 1, True, b""])])
+@example([10**6000])
+@example([(1, "€")])
+@example([(3, 5)])
+@example([(True, b"x")])
+@fuzzed
+def test_any_answer_gives_a_result_or_names_the_host(function, answers):
+    try:
+        result = function(connection(*answers), ["ls"], stop_on_nonzero=False) if function is run else None
+        result = check(connection(*answers), ["ls"]) if function is check else result
+    except ConnectionLost as error:
+        assert isinstance(error, RuntimeError) and error.host == "node1" and "ls" in str(error)
+        assert len(str(error)) < 2000
+    else:
+        assert type(result) is int or (type(result) is CheckResult and type(result.returncode) is int)
+
+
+@pytest.mark.parametrize("function", [run, check])
+@pytest.mark.parametrize(
+    "answer", [nested(100_000), (1, nested(100_000)), b"x" * 10_000_000, 10**6000], ids=["0", "1", "2", "3"]
+)
+def test_answer_of_any_depth_and_size_makes_a_short_error(function, answer):
+    with pytest.raises(ConnectionLost, match="not an answer") as caught:
+        function(connection(answer), ["ls"])
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("answer", [(7, b"x"), "rubbish", None, (0, None), (1, 3), (2**40, b""), {1: 2}], ids=repr)
+def test_wrong_answer_is_shown(answer):
+    for function in (run, check):
+        with pytest.raises(ConnectionLost, match=r"not an answer: .*node1, ls") as caught:
+            function(connection(answer), ["ls"])
+        assert repr(answer) in str(caught.value)
+
+
+@given(values)
+@example([[1, 2]])
+@example({1: 2})
+@example("PATH")
+@fuzzed
+def test_any_environment_gives_one_or_names_the_host(answer):
+    conn = mock.Mock(hostname="node1")
+    conn.gateway = mock.Mock(spec=Gateway)
+    conn.gateway.remote_exec.return_value.receive.return_value = answer
+    try:
+        env = extend_env(conn, {})["env"]
+    except ConnectionLost as error:
+        assert error.host == "node1" and "environment" in str(error)
+    else:
+        assert all(isinstance(text, str) for pair in env.items() for text in pair)
+
+
+# errors
+
+
+def test_failed_command_has_the_last_lines_of_stderr():
+    lines = b"".join(b"line %d\n" % number for number in range(100)) + b"x" * 10_000 + b"\nlast \xff"
+    with pytest.raises(CommandError) as caught:
+        run(connection((2, lines), (0, 3)), ["ls", "-a"])
+    error = caught.value
+    assert str(error) == "Failed to execute command: ls -a"
+    assert (error.host, error.exit_code, error.reason) == ("node1", 3, "")
+    said = error.stderr.splitlines()
+    assert len(said) == 10 and said[-1] == r"last \xff" and len(said[-2]) < 1000 and said[0] == "line 92"
+    assert pickle.loads(pickle.dumps(error)).stderr == error.stderr
+
+
+def test_failed_command_has_the_last_lines_of_stderr_in_blocks():
+    with pytest.raises(CommandError) as caught:
+        run(connection((2, b"one\ntw"), (2, b"o\xff"), (0, 3)), ["ls"], text=False)
+    assert caught.value.stderr == "one\ntwo\\xff"
+
+
+NOT_STARTED = """\
+Traceback (most recent call last):
+  File "execnet/gateway_base.py", line 1295, in executetask
+  File "<string>", line 38, in call
+  File "remoto/remote/command.py", line 84, in start
+    return subprocess.Popen(
+           ^^^^^^^^^^^^^^^^^
+  File "/usr/lib/python3.11/subprocess.py", line 1950, in _execute_child
+    raise child_exception_type(errno_num, err_msg, err_filename)
+FileNotFoundError: [Errno 2] No such file or directory: 'foo'
+"""
+
+
+def not_started(command, traceback=NOT_STARTED, **kw):
+    conn = connection()
+    conn.execute.return_value = mock.Mock(receive=mock.Mock(side_effect=execnet.RemoteError(traceback)))
+    with pytest.raises(CommandError) as caught:
+        check(conn, command, **kw)
+    return caught.value
+
+
+def shown(error):
+    """What a traceback shows besides the error's text."""
+    return "\n".join(getattr(error, "__notes__", None) or [str(error.__cause__)])
+
+
+def test_command_that_could_not_be_started_says_why(caplog):
+    error = not_started(["foo", "-a"])
+    assert str(error) == "Failed to execute command: foo -a"
+    assert (error.host, error.exit_code, error.reason) == ("node1", None, "No such file or directory: 'foo'")
+    assert error.traceback == NOT_STARTED and shown(error) == "node1: No such file or directory: 'foo'"
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    lines = NOT_STARTED.splitlines()
+    assert logged == [lines[0], *lines[6:]]
+
+
+def test_failed_command_is_shown_with_its_status_and_stderr():
+    with pytest.raises(CommandError) as caught:
+        run(connection((2, b"no such thing\n"), (0, 3)), ["ls"])
+    assert shown(caught.value) == "node1: exit status 3\n    no such thing"
+
+
+@pytest.mark.parametrize(
+    ("command", "named", "popen", "expected"),
+    [
+        ("ls -a", "'ls -a'", {}, True),
+        ("ls|wc", "'ls|wc'", {}, True),
+        ("foo", "'foo'", {}, False),
+        ("ls -a", "'/nope'", {"cwd": "/nope"}, False),
+        (["ls -a"], "'ls -a'", {}, False),
+    ],
+)
+def test_missing_shell_is_named(command, named, popen, expected):
+    error = not_started(command, f"OSError: [Errno 2] No such file or directory: {named}", **popen)
+    assert ("shell=True" in shown(error)) is expected and bool(error.advice) is expected
+
+
+def test_missing_shell_is_named_for_a_python_2_which_names_no_path():
+    assert "shell=True" in shown(not_started("ls -a", "OSError: [Errno 2] No such file or directory"))
