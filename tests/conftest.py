@@ -5,6 +5,7 @@ What takes long must not count against a test's time limit, and all workers shar
 
 import contextlib
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -28,19 +29,20 @@ def pytest_report_header():
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what needs root, an image or a container engine, unless it was asked for."""
-    asked_for = set(required())
-    left_out = [item for item in items if _needs(item) - asked_for]
+    to_be_had = set(required()) | ({"root"} if os.geteuid() == 0 else set())
+    left_out = [item for item in items if _needs(item) - to_be_had]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not _needs(item) - asked_for]
+        items[:] = [item for item in items if not _needs(item) - to_be_had]
 
 
 def _needs(item):
+    root = {"root"} if item.get_closest_marker("root") else set()
     if INTEGRATION not in item.path.parents:
-        return set()
+        return root
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     names = [*item.fixturenames, *(str(parameters[name]) for name in PARAMETERS if name in parameters)]
-    return {NEEDS[name] for name in (re.split("[-_]", name)[0] for name in names) if name in NEEDS}
+    return root | {NEEDS[name] for name in (re.split("[-_]", name)[0] for name in names) if name in NEEDS}
 
 
 def pytest_sessionstart(session):

@@ -160,7 +160,10 @@ def pythons():
     candidates += sorted(root.glob("versions/*/bin/python"))
     found = {}
     for path in candidates:
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
+        try:
+            answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
+        except PermissionError:
+            continue  # another user's
         version = re.match(r"Python (\d+)\.(\d+)", answer.stdout + answer.stderr)
         if answer.returncode == 0 and version:
             found[int(version[1]), int(version[2])] = str(path)

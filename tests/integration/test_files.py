@@ -243,6 +243,7 @@ def test_an_empty_source(conn, there, tmp_path, monkeypatch):
     assert check(conn, ["ls", there]).stdout == ["stays"]
 
 
+@pytest.mark.root
 def test_a_device_or_fifo_is_not_replaced(conn, there, tmp_path):
     check(conn, ["mkfifo", f"{there}/fifo"])
     (tmp_path / "source").mkdir()
@@ -316,6 +317,7 @@ def test_a_link_that_points_out_is_left_out_and_the_rest_arrives(conn, tree, the
     assert listing(tmp_path / "back") == listing(tree)
 
 
+@pytest.mark.root
 def test_what_is_replaced_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
     for name in ("data", "file", "folder/file"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -399,6 +401,7 @@ def node(sshd):
         yield conn
 
 
+@pytest.mark.root
 def test_no_space(node, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
@@ -489,6 +492,7 @@ def test_a_gigabyte_needs_little_memory(tmp_path):
 # many hosts
 
 
+@pytest.mark.root
 def test_rsync_to_several_hosts(sshd, tree, tmp_path, logged):
     with pytest.raises(RsyncError) as caught:
         rsync(iter(["node1", "refused", "node2"]), tree, tmp_path / "copy")
@@ -499,6 +503,7 @@ def test_rsync_to_several_hosts(sshd, tree, tmp_path, logged):
         rsync("refused", tree, tmp_path / "copy")
 
 
+@pytest.mark.root
 def test_rsync_closes_what_it_has_opened(sshd, tree, tmp_path, monkeypatch):
     opened = []
 
@@ -593,6 +598,7 @@ def test_a_source_that_vanishes_during_the_transfer(node, tmp_path):
     assert sorted(os.listdir(tmp_path / "copy")) == ["a", "c"]
 
 
+@pytest.mark.root
 def test_rsync_tells_of_progress_and_takes_options(sshd, tree, tmp_path):
     told = []
     rsync(["node1", "node2"], tree, tmp_path / "copy", progress=lambda *numbers: told.append(numbers), ssh_options="-C")

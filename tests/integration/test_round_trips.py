@@ -70,6 +70,7 @@ def test_the_answer_is_one_message(traffic):
         assert len([item for item in traffic if item[0] == "in" and item[1] == Message.CHANNEL_DATA]) == 1
 
 
+@pytest.mark.root
 def test_a_connection_asks_for_nothing_first(traffic):
     with remoto.Connection("localhost", detect_sudo=True):
         assert asked_for(traffic) == []

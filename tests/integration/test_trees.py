@@ -68,6 +68,7 @@ def conn():
         yield conn
 
 
+@pytest.mark.root
 @hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(tree=TREES)
 def test_any_tree(conn, tree):
@@ -86,6 +87,7 @@ def test_any_tree(conn, tree):
         assert set(sent) <= {0} and listing(copy) == wanted
 
 
+@pytest.mark.root
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(old=TREES, new=TREES)
 def test_any_tree_over_another(conn, old, new):
