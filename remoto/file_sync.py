@@ -93,7 +93,7 @@ def get(
 
     As :func:`put` in the other direction. The far side is not trusted: whatever it sends, nothing is written outside of
     ``destination``. A link that points out of the folder, or has ``..`` behind a name, is left out and told of at the end;
-    the setuid and setgid bits are not taken over.
+    setuid, setgid and sticky bits never arrive.
 
     :param conn: a connection, of any backend.
     :param source: a path there. A folder that ends with ``/`` stands for its contents.

@@ -41,7 +41,11 @@ NO_PARENT = 0xFFFFFFFF
 # what a stream of bytes does not have
 NO_MODE = 0xFFFF
 NO_SIZE = 0xFFFFFFFFFFFFFFFF
-SET_ID = stat.S_ISUID | stat.S_ISGID
+ALL_BITS = 0o7777
+# without set-id and sticky bits
+PERMISSIONS = 0o777
+# bytes of SKIP records: the receiver keeps each until the end
+MOST_SKIPPED = 16 * 1024 * 1024
 # how the name of what is not yet in its place begins; delete=True leaves those to the transfers that they belong to
 TEMPORARY = b".remoto-"
 # the far end of what a record holds: the year 2262
@@ -69,8 +73,8 @@ class Failure(Exception):
     @classmethod
     def unpack(cls, data):
         code, length = FAILURE_HEAD.unpack_from(data)
-        path = data[FAILURE_HEAD.size : FAILURE_HEAD.size + length]
-        return cls(path, code, data[FAILURE_HEAD.size + length :].decode("utf-8", "replace"))
+        path, text = split_at(data[FAILURE_HEAD.size :], length)
+        return cls(path, code, text.decode("utf-8", "replace"))
 
 
 class TheirFailure(Failure):
@@ -87,6 +91,16 @@ class Gone(Exception):
 
 def malformed(error):
     return Failure(b"", 0, "the answer is not what a transfer sends: %s" % (error,))
+
+
+def split_at(data, length):
+    """Return the first ``length`` bytes and the rest.
+
+    :raises ValueError: there are fewer.
+    """
+    if length > len(data):
+        raise ValueError("a record is cut short")
+    return data[:length], data[length:]
 
 
 def shown(path):
@@ -189,7 +203,9 @@ class Sender(object):
         self.sizes = []
         self.root_length = 0
         self.wanted = []
+        self.listed = False
         self.compared = False
+        self.finished = False
         self.done = False
         self.failures = []
         self.sent = 0
@@ -210,6 +226,7 @@ class Sender(object):
             self.scan()
         self.records.write(LISTED)
         self.records.flush()
+        self.listed = True
         while not self.compared:
             self.hear()
         self.total = sum(self.sizes[index] for index in self.wanted if self.sizes[index] != NO_SIZE)
@@ -218,6 +235,7 @@ class Sender(object):
             self.send_file(index)
         self.records.write(FINISH, b"" if self.failures else b"complete")
         self.records.flush()
+        self.finished = True
         while not self.done:
             self.hear()
         self.tell(self.sent)
@@ -285,6 +303,7 @@ class Sender(object):
         """Go on without something: the receiver and the caller are told, and nothing is deleted for its absence."""
         self.failures.append(failure)
         self.records.write(SKIP, failure.pack())
+        self.flow()
 
     # sending
 
@@ -301,7 +320,6 @@ class Sender(object):
                     os.close(fd)
         except Unreadable as failure:
             self.leave_out(failure)
-        self.flow()
 
     def reading(self, path, call, *args):
         try:
@@ -399,22 +417,32 @@ class Sender(object):
         kind, data = self.records.read()
         try:
             if kind == ACKNOWLEDGED:
-                self.records.unacknowledged -= COUNT.unpack(data)[0]
-            elif kind == WANTED:
+                self.acknowledged(*COUNT.unpack(data))
+            elif kind == WANTED and not self.compared:
                 self.want(struct.unpack("!%dI" % (len(data) // 4), data))
-            elif kind == COMPARED:
+            elif kind == COMPARED and self.listed and not self.compared:
                 self.compared = True
-            elif kind == DONE:
+            elif kind == DONE and self.finished:
                 self.done = True
             elif kind == FAILED:
                 raise TheirFailure.unpack(data)
+            else:
+                raise ValueError("an unexpected record of kind %d" % kind)
         except MALFORMED as error:
             raise malformed(error)
 
+    def acknowledged(self, count):
+        if count > self.records.unacknowledged:
+            raise ValueError("more was acknowledged than was sent")
+        self.records.unacknowledged -= count
+
     def want(self, indexes):
+        last = self.wanted[-1] if self.wanted else -1
         for index in indexes:
-            if self.paths[index] is None and isinstance(self.source, bytes):
-                raise ValueError("no file")
+            # in the order in which they were listed: so none is asked for twice
+            if index <= last or (self.paths[index] is None and isinstance(self.source, bytes)):
+                raise ValueError("a file was asked for that was not offered, or twice")
+            last = index
         self.wanted.extend(indexes)
 
 
@@ -446,6 +474,7 @@ class Receiver(object):
         self.count = 0
         self.listed = False
         self.skipped = 0
+        self.skipped_bytes = 0
         self.file = None
         self.failures = []
         self.received = 0
@@ -468,17 +497,14 @@ class Receiver(object):
         self.records.flush()
 
     def receive(self):
-        """Take records up to the last; whether the sender has left out nothing."""
+        """Apply records up to the last. Return True if the sender has left out nothing."""
         while True:
             kind, data = self.records.read()
+            # these call ``progress``, whose own ValueError is not the sender's
             if kind == DATA:
                 self.write(data)
-            elif kind == LISTED:
-                self.listed = True
-                self.tell_wanted()
-                self.records.write(COMPARED)
-                self.records.flush()
-                self.tell()
+            elif kind == LISTED and not self.listed:
+                self.compare()
             elif kind == FINISH:
                 self.check_all_is_there(complete=bool(data))
                 return bool(data)
@@ -493,16 +519,33 @@ class Receiver(object):
             self.begin(data)
         elif kind == END:
             self.end(data)
-        elif kind == ENTRY:
+        elif kind == ENTRY and not self.listed:
             self.entry(data)
         elif kind == SKIP:
-            self.drop()
-            self.skipped += 1
-            self.failures.append(TheirFailure.unpack(data))
+            self.skip(data)
         elif kind == FAILED:
             raise TheirFailure.unpack(data)
         elif kind != ACKNOWLEDGED:
-            raise ValueError("a record of kind %d" % kind)
+            raise ValueError("an unexpected record of kind %d" % kind)
+
+    def compare(self):
+        self.listed = True
+        self.tell_wanted()
+        self.records.write(COMPARED)
+        self.records.flush()
+        self.tell()
+
+    def skip(self, data):
+        if self.file is not None:
+            self.drop()
+        elif self.listed:
+            self.skipped += 1
+            if self.skipped > len(self.wanted):
+                raise ValueError("more files were left out than were asked for")
+        self.skipped_bytes += len(data)
+        if self.skipped_bytes > MOST_SKIPPED:
+            raise Failure(self.destination, 0, "too many files can't be read: their names alone are %d bytes" % MOST_SKIPPED)
+        self.failures.append(TheirFailure.unpack(data))
 
     def check_all_is_there(self, complete):
         """Nothing is taken for done that has neither arrived nor been left out with a reason."""
@@ -529,12 +572,13 @@ class Receiver(object):
 
     def entry(self, data):
         parent, kind, mode, mtime, size, length = ENTRY_HEAD.unpack_from(data)
-        name = data[ENTRY_HEAD.size : ENTRY_HEAD.size + length]
-        target = data[ENTRY_HEAD.size + length :]
+        name, target = split_at(data[ENTRY_HEAD.size :], length)
         index = self.count
         self.count += 1
-        if self.confine and mode != NO_MODE:
-            mode &= ~SET_ID
+        # a stream has no list
+        if kind not in (FILE, FOLDER, LINK) and (kind != STREAM or index or self.confine):
+            raise ValueError("an entry of kind %d" % kind)
+        mode = self.mode_to_set(mode)
         if index == 0:
             path = self.place(kind)
         else:
@@ -564,6 +608,14 @@ class Receiver(object):
                     self.tell_wanted()
         except OSError as error:
             raise Failure.of(path, error)
+
+    def mode_to_set(self, mode):
+        """Return the mode, without set-id and sticky bits if the sender is not trusted."""
+        if mode == NO_MODE and not self.confine:
+            return mode
+        if mode > ALL_BITS:
+            raise ValueError("the mode 0%o" % mode)
+        return mode & PERMISSIONS if self.confine else mode
 
     def place(self, kind):
         """Where the thing itself goes."""
@@ -658,9 +710,7 @@ class Receiver(object):
         path = self.wanted.pop(index, None)
         if path is None or self.file is not None:
             raise self.refused("a file that was not asked for")
-        if self.confine and mode != NO_MODE:
-            mode &= ~SET_ID
-        self.file = NewFile(path, mode, mtime, size)
+        self.file = NewFile(path, self.mode_to_set(mode), mtime, size)
         try:
             self.file.open()
         except (IOError, OSError) as error:
@@ -669,6 +719,8 @@ class Receiver(object):
     def write(self, data):
         if self.file is None:
             raise self.refused("data of no file")
+        if self.file.written + len(data) > self.file.size:
+            raise Failure(self.file.path, errno.EIO, "arrived damaged: more was sent than its size")
         try:
             self.file.write(data)
         except (IOError, OSError) as error:

@@ -62,6 +62,13 @@ def itself(folder):
     return stat.S_IMODE(status.st_mode), int(status.st_mtime)
 
 
+def as_received(what):
+    """Return what ``listing`` or ``itself`` tells of a copy made by ``get``: set-id and sticky bits never arrive by it."""
+    if isinstance(what, dict):
+        return {name: as_received(content) for name, content in what.items()}
+    return (what[0] & 0o777, *what[1:]) if isinstance(what, tuple) else what
+
+
 @pytest.fixture(scope="module")
 def conn():
     with remoto.Connection("localhost") as conn:
@@ -80,8 +87,8 @@ def test_any_tree(conn, tree):
         # bytes would be a file's contents
         put(conn, os.fsdecode(source), copy)
         get(conn, copy, back)
-        assert listing(copy) == listing(back) == wanted
-        assert itself(copy) == itself(back) == itself(source)
+        assert listing(copy) == wanted and listing(back) == as_received(wanted)
+        assert itself(copy) == itself(source) and itself(back) == as_received(itself(source))
         sent = []
         rsync_conn(conn, source, copy, delete=True, progress=lambda number, total: sent.append(total))
         assert set(sent) <= {0} and listing(copy) == wanted
@@ -119,4 +126,4 @@ def test_any_tree_by_tar(docker_shell, old, new):
             return
         get(conn, "/tmp/any tree", back)
         found = listing(back)
-        assert {name: found.get(name) for name in listing(source)} == listing(source)
+        assert {name: found.get(name) for name in listing(source)} == as_received(listing(source))

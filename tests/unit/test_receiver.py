@@ -1,8 +1,12 @@
 """Whatever the other side sends, ``get`` writes nothing outside of its destination."""
 
 import errno
+import itertools
 import os
 import stat
+import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -131,9 +135,24 @@ def test_a_file_that_was_not_asked_for(folder):
         receive(folder, ROOT, (files.DATA, b"data"))
 
 
-def test_setuid_is_not_taken_over(folder):
-    receive(folder, ROOT, entry(0, files.FILE, b"x", mode=0o6755, size=4), *contents(1, b"data", mode=0o6755))
-    assert stat.S_IMODE((folder / "here/x").stat().st_mode) == 0o755
+@pytest.mark.parametrize("already_there", [False, True])
+def test_set_id_and_sticky_bits_never_arrive(folder, already_there):
+    """Nor where the file is the same already, and only its mode is adjusted."""
+    tree = [
+        entry(files.NO_PARENT, files.FOLDER, b"", mode=0o7755),
+        entry(0, files.FOLDER, b"directory", mode=0o7750),
+        entry(0, files.FILE, b"file", mode=0o7640, size=4),
+    ]
+    if already_there:
+        (folder / "here").mkdir(0o755)
+        (folder / "here/file").write_bytes(b"data")
+        os.utime(folder / "here/file", (0, 0))
+        receive(folder, *tree)
+    else:
+        receive(folder, *tree, *contents(2, b"data", mode=0o7640))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("here/**")}
+    modes.update((path.name, stat.S_IMODE(path.stat().st_mode)) for path in folder.glob("here/*"))
+    assert modes == {"here": 0o755, "directory": 0o750, "file": 0o640}
 
 
 def test_damage_is_noticed(folder):
@@ -168,11 +187,45 @@ def test_what_is_left_out_with_a_reason_is_not_missing(folder):
     assert [failure.text for failure in receiver.failures] == ["Permission denied"]
 
 
+def skip(path=b"/there/x", text="Permission denied"):
+    return files.SKIP, files.Failure(path, errno.EACCES, text).pack()
+
+
+def test_more_left_out_than_asked_for_is_refused(folder):
+    with pytest.raises(files.Failure, match="more files were left out than were asked for"):
+        receive(folder, ROOT, ABCD, END[0], skip(), skip(), (files.FINISH, b""), end=[])
+
+
+def test_endless_records_of_files_left_out_are_refused(folder):
+    flood = itertools.repeat(skip(text="x" * 1_000_000))
+    with pytest.raises(files.Failure, match="too many files can't be read"):
+        receive(folder, ROOT, *itertools.islice(flood, 18))
+
+
+def test_more_data_than_announced_is_refused_at_once(folder):
+    begin, data, _ = contents(1, b"data")
+    script = Script(ROOT, ABCD, END[0], begin, data, *[(files.DATA, b"x" * 1000)] * 1000)
+    with pytest.raises(files.Failure, match="more was sent than its size"):
+        files.Receiver(script, os.fsencode(folder / "here"), b"", confine=True).run()
+    assert len(script.records) == 999
+
+
 MALFORMED = {
     "a short entry": [(files.ENTRY, b"x")],
     "a short file": [ROOT, ABCD, (files.BEGIN, b"x")],
     "a short failure": [(files.SKIP, b"x")],
     "an unknown kind": [(99, b"x")],
+    "an entry of unknown kind": [ROOT, entry(0, 9, b"x")],
+    "a stream in a directory": [ROOT, entry(0, files.STREAM, b"x")],
+    "a stream in place of all": [entry(files.NO_PARENT, files.STREAM, b"")],
+    "a directory of mode 0xFFFF": [ROOT, entry(0, files.FOLDER, b"x", mode=0xFFFF)],
+    "a listed file of mode 0xFFFF": [ROOT, entry(0, files.FILE, b"x", mode=0xFFFF)],
+    "a sent file of mode 0xFFFF": [ROOT, ABCD, *contents(1, b"data", mode=0xFFFF)],
+    "a name that is cut short": [ROOT, (files.ENTRY, entry(0, files.FILE, b"name")[1][:-1])],
+    "a failure that is cut short": [(files.SKIP, files.Failure(b"path", 0, "").pack()[:-1])],
+    "an entry behind the list": [ROOT, END[0], entry(0, files.FILE, b"x")],
+    "the list ends twice": [ROOT, END[0], END[0]],
+    "an answer in place of a record": [ROOT, (files.WANTED, b"")],
 }
 
 
@@ -195,8 +248,6 @@ def test_messages_that_no_transfer_sends(answer):
 
 
 def numbers(*values):
-    import struct
-
     return struct.pack(f"!{len(values)}I", *values)
 
 
@@ -206,12 +257,19 @@ def numbers(*values):
         (files.WANTED, b"x"),
         (files.WANTED, numbers(0)),
         (files.WANTED, numbers(9)),
+        (files.WANTED, numbers(1, 1)),
+        (files.WANTED, numbers(2, 1)),
         (files.ACKNOWLEDGED, b""),
+        (files.ACKNOWLEDGED, numbers(1)),
+        (files.DONE, b""),
+        (files.DATA, b""),
         (files.FAILED, b""),
     ],
     ids=repr,
 )
 def test_answers_to_a_sender_that_no_receiver_gives(tmp_path, record):
+    (tmp_path / "a").touch()
+    (tmp_path / "b").touch()
     with pytest.raises(files.Failure, match="not what a transfer sends"):
         files.Sender(Script(record), os.fsencode(tmp_path)).run()
 
@@ -279,3 +337,91 @@ def test_what_the_other_made_is_no_folder(folder, with_parents):
     with pytest.raises(OSError) as caught:
         files.new_folder(os.fsencode(folder / "here"), with_parents)
     assert caught.value.errno == errno.EEXIST
+
+
+# whatever is sent
+
+hypothesis = pytest.importorskip("hypothesis")
+some = hypothesis.strategies
+
+NAMES = some.sampled_from([b"a", b"b", b"c", b"", b".", b"..", b"a/b", b"/x", b"a\0b", b"../outside/x", b"x" * 300])
+INDEXES = some.sampled_from([0, 1, 2, 3, 4, files.NO_PARENT])
+MODES = some.sampled_from([0o644, 0o755, 0o4755, 0o7777, 0o000, 0x7FFF, 0xFFFF])
+SIZES = some.sampled_from([0, 4, 5, 2**40, files.NO_SIZE])
+TIMES = some.sampled_from([0, -1, 10**18, files.LAST_TIME, -files.LAST_TIME - 1])
+TARGETS = some.sampled_from([b"", b"a", b"b/c", b"../outside", b"/outside", b".."])
+ENTRIES = some.builds(
+    lambda parent, kind, mode, mtime, size, name, target: (
+        files.ENTRY,
+        files.ENTRY_HEAD.pack(parent, kind, mode, mtime, size, len(name)) + name + target,
+    ),
+    *(INDEXES, some.integers(0, 5), MODES, TIMES, SIZES, NAMES, TARGETS),
+)
+BEGINS = some.builds(lambda *numbers: (files.BEGIN, files.FILE_HEAD.pack(*numbers)), INDEXES, MODES, TIMES, SIZES)
+WHOLE = some.builds(lambda index, data, mode: contents(index, data, mode), INDEXES, some.binary(max_size=5), MODES)
+SINGLE = some.one_of(
+    ENTRIES,
+    ENTRIES,
+    BEGINS,
+    some.sampled_from([ROOT, ABCD, *END, skip(), (files.DATA, b"data"), (files.FAILED, b"x"), (files.FINISH, b"")]),
+    some.tuples(some.integers(0, 255), some.binary(max_size=40)),
+)
+RECORDS = some.lists(some.one_of(SINGLE.map(lambda record: [record]), WHOLE), max_size=12)
+FLOODS = RECORDS.map(lambda records: [ROOT, *itertools.chain.from_iterable(records)])
+
+
+@hypothesis.settings(max_examples=400, deadline=None)
+@hypothesis.given(records=FLOODS | FLOODS.map(lambda records: records[1:]), is_there=some.booleans())
+def test_any_records_end_in_success_or_failure_and_stay_inside(records, is_there):
+    with tempfile.TemporaryDirectory() as work:
+        top = Path(work)
+        (top / "outside").mkdir()
+        if is_there:
+            (top / "here").mkdir()
+            (top / "here/a").write_bytes(b"data")
+            (top / "here/b").symlink_to(top / "outside")
+        try:
+            receive(top, *records)
+        except files.Failure:
+            pass
+        assert os.listdir(top / "outside") == [] and set(os.listdir(top)) <= {"outside", "here"}
+        found = [top / "here", *(top / "here").rglob("*")]
+        assert not [path for path in found if path.name.startswith(".remoto-")]
+        assert not [path for path in found if os.path.lexists(path) and path.lstat().st_mode & 0o7000]
+
+
+@hypothesis.settings(max_examples=400, deadline=None)
+@hypothesis.given(records=some.lists(SINGLE | some.tuples(some.integers(11, 15), some.binary(max_size=12)), max_size=8))
+def test_any_answers_to_a_sender_end_in_success_or_failure(records):
+    class Answers(Script):
+        def read(self):
+            if not self.records:
+                raise files.Failure(b"", 0, "the end of the script")
+            return super().read()
+
+    with tempfile.TemporaryDirectory() as work:
+        Path(work, "a").touch()
+        try:
+            files.Sender(Answers(*records), os.fsencode(work)).run()
+        except files.Failure:
+            pass
+
+
+@hypothesis.settings(max_examples=400, deadline=None)
+@hypothesis.given(message=some.binary(max_size=60))
+def test_any_message_is_records_or_a_failure(message):
+    class Channel:
+        def __init__(self):
+            self.messages = [message]
+
+        def receive(self, timeout):
+            if not self.messages:
+                raise EOFError
+            return self.messages.pop()
+
+    records = files.Records(Channel())
+    total = 0
+    with pytest.raises((files.Failure, files.Gone)):
+        while True:
+            total += files.HEAD.size + len(records.read()[1])
+    assert total <= len(message)
