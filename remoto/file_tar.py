@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from queue import Queue
-from typing import Any, BinaryIO, Callable
+from typing import Any, BinaryIO, Callable, NoReturn
 
 import execnet
 
@@ -429,13 +429,24 @@ class _Stream:
 
 
 class _Info(tarfile.TarInfo):
-    """A member of a tar, of which no more is held in memory than names can need."""
+    """A member of a tar. It takes no more memory than names can need, and no more room than was received."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         # tarfile reads the data of a long name, or of a pax header, in one
         if self.size > LONGEST_HEADER and self.type not in tarfile.REGULAR_TYPES:
             raise ValueError(f"a header of {self.size} bytes")
-        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        if member.issparse():
+            self._refuse_sparse(member)
+        return member
+
+    def _refuse_sparse(self, member: object, *_: object) -> NoReturn:
+        # a few bytes of it stand for a file of any size
+        name = member.name if isinstance(member, tarfile.TarInfo) else self.name
+        raise files.Failure(os.fsencode(name), 0, "refused: a sparse file in the tar")
+
+    # tarfile would read the list of its parts first, which may be without end
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 class _Records:
@@ -463,7 +474,9 @@ class _Records:
         folders: dict[bytes, int] = {}
         count, complete = 0, b"complete"
         with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK, errors="surrogateescape", tarinfo=_Info) as tar:  # type: ignore[call-overload]
-            for info in tar:
+            while (info := tar.next()) is not None:
+                # tarfile keeps a list of all
+                tar.members.clear()  # type: ignore[attr-defined]
                 name = os.fsencode(info.name)
                 parts = [part for part in name.split(b"/") if part not in (b"", b".")]
                 left_out = self._left_out(info)

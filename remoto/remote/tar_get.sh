@@ -1,5 +1,7 @@
 # RUNS IN A CONTAINER WITHOUT A PYTHON, in its /bin/sh: a tar of a file or folder goes to stdout. Argument: its path.
 command -v tar > /dev/null || exit 69
+# may ask GNU tar for sparse files, which are refused, or for another format
+unset TAR_OPTIONS
 fail() { echo "$1: $2" >&2; exit 1; }
 case $1 in /*) place=$1 ;; *) place=./$1 ;; esac
 if [ -d "$place" ]; then cd "$place" || exit; exec tar -cf - .; fi

@@ -2,6 +2,7 @@
 # at the end; into a folder that is there already, each thing by itself, as the lines of the file merge say.
 # Arguments: the destination; the name in it where it is a folder; file, data or folder.
 command -v tar > /dev/null || exit 69
+unset TAR_OPTIONS
 fail() { echo "$1: $2" >&2; exit 1; }
 place=${1%/}
 [ -n "$place" ] || place=/

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import logging
 import os
 import select
@@ -785,17 +786,66 @@ ODD = {
 }
 
 
+def received(folder, blocks):
+    """Receive a tar as ``get`` does. It is the caller that checks the result."""
+    answers = itertools.chain(((file_tar.STDOUT, block) for block in blocks), [(file_tar.STATUS, 0)])
+    records = file_tar._Records(file_tar._Stream(answers, lambda status, words: None))
+    receiver = records.receiver = files.Receiver(records, os.fsencode(folder), b"", confine=True)
+    receiver.run()
+
+
 @pytest.mark.parametrize(("answer", "words"), ODD.values(), ids=ODD)
 def test_an_odd_tar(tmp_path, answer, words):
-    class FarSide(file_tar._Stream):
-        def __init__(self):
-            super().__init__(iter([(file_tar.STDOUT, answer), (file_tar.STATUS, 0)]), lambda status, words: None)
-
-    records = file_tar._Records(FarSide())
-    receiver = records.receiver = files.Receiver(records, os.fsencode(tmp_path / "here"), b"", confine=True)
     with pytest.raises(files.Failure, match=words):
-        receiver.run()
+        received(tmp_path / "here", [answer])
     assert not (tmp_path / "here").exists() or os.listdir(tmp_path / "here") == []
+
+
+SPARSE_FORMATS = {
+    "gnu": ["--format=gnu"],
+    "pax 0.0": ["--format=posix", "--sparse-version=0.0"],
+    "pax 0.1": ["--format=posix", "--sparse-version=0.1"],
+    "pax 1.0": ["--format=posix", "--sparse-version=1.0"],
+}
+
+
+@pytest.mark.parametrize("options", SPARSE_FORMATS.values(), ids=SPARSE_FORMATS)
+def test_a_sparse_member_is_refused(tmp_path, options):
+    """A tar of 10 KB, of which 3 GB would be written."""
+    (tmp_path / "there").mkdir()
+    with open(tmp_path / "there/file", "wb") as file:
+        file.truncate(3_000_000_000)
+        file.write(b"x")
+    if b"GNU tar" not in subprocess.run(["tar", "--version"], capture_output=True, check=True).stdout:
+        pytest.skip("it takes GNU tar to make one")
+    command = ["tar", "--sparse", *options, "-C", tmp_path / "there", "-cf", "-", "."]
+    made = subprocess.run(command, capture_output=True, check=True).stdout
+    assert len(made) < 20_000
+    with pytest.raises(files.Failure, match="refused: a sparse file in the tar") as caught:
+        received(tmp_path / "here", [made])
+    assert caught.value.path.endswith(b"/file") and not (tmp_path / "here").exists()
+
+
+def test_an_endless_list_of_sparse_parts_is_not_read(tmp_path):
+    header = bytearray(member("./x", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[482] = 1  # more blocks of the list follow
+    header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:]))
+    part = (b"%011o\0" % 1) * 42 + b"\1" * 8
+    blocks = iter([bytes(header), *[part * 500] * 100])
+    with pytest.raises(files.Failure, match="refused: a sparse file in the tar"):
+        received(tmp_path / "here", blocks)
+    assert len(list(blocks)) > 90
+
+
+def test_tar_options_of_a_container_do_not_count(docker, tmp_path):
+    """They may ask for sparse members."""
+    name = docker.run("python")
+    make = "rm /usr/bin/python3*; mkdir /there; printf x > /there/file; truncate -s 5M /there/file"
+    docker.client("exec", name, "sh", "-c", make)
+    with remoto.connection.get("docker")(container_name=name, env={"TAR_OPTIONS": "--sparse"}) as conn:
+        get(conn, "/there", tmp_path)
+    docker.remove(name)
+    assert (tmp_path / "there/file").read_bytes() == b"x" + bytes(5 * 1024 * 1024 - 1)
 
 
 def test_a_deep_folder_as_a_tar(tmp_path):
