@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import io
 import os
@@ -30,6 +29,8 @@ Progress = Callable[[int, int], Any]
 
 #: hosts at a time
 PARALLEL = 32
+#: characters of a path in an error: no system takes a longer one
+LONGEST_PATH = 4096
 _PUT = RemoteFunction("files", "put")
 _GET = RemoteFunction("files", "get")
 
@@ -67,18 +68,21 @@ def put(
     >>> open(os.path.join(folder, 'greeting')).read()
     'hello'
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        source = io.BytesIO(source)
-    if isinstance(source, (str, os.PathLike)):
-        contents: bytes | BinaryIO = _near_path(source)
-        what, name = f"put {_shown(_near_path(source))}", _name(_near_path(source))
+    _require_connection(conn)
+    _require_progress(progress)
+    contents = _contents(source)
+    far_path = _far_path("destination", destination)
+    bound = _bound(conn, timeout)
+    if isinstance(contents, bytes):
+        what, name = f"put {_shown(contents)}", _name(contents)
+        _require_source(contents, f"{what} to {_shown(far_path)}", _where(conn), _advice(source))
     else:
-        contents, what, name = source, "put data", b""
+        what, name = "put data", b""
     gateway = _inside(conn)
     if gateway is None:
-        file_tar.put(conn, what, contents, _far_path(destination), name, progress, timeout)
+        file_tar.put(conn, what, contents, far_path, name, progress, bound)
     else:
-        _put(gateway, what, contents, destination, name, progress=progress, timeout=_bound(conn, timeout))
+        _put(gateway, what, contents, far_path, name, progress=progress, timeout=bound)
 
 
 def get(
@@ -113,7 +117,7 @@ def get(
     >>> open(os.path.join(folder, 'here')).read()
     'hello'
     """
-    path = _far_path(source)
+    path = _far_path("source", source)
     _get(conn, path, destination, _name(path), progress, timeout)
 
 
@@ -121,19 +125,22 @@ def get_as(
     conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
 ) -> None:
     """As :func:`get`, but ``destination`` is always the copy itself, also where it is a folder that is there already."""
-    _get(conn, _far_path(source), destination, b"", progress, timeout)
+    _get(conn, _far_path("source", source), destination, b"", progress, timeout)
 
 
 def _get(
     conn: Any, source: bytes, destination: Path, name: bytes, progress: Progress | None, timeout: float | None
 ) -> None:
-    here = _near_path(destination)
+    _require_connection(conn)
+    _require_progress(progress)
+    here = _near_path("destination", destination)
+    bound = _bound(conn, timeout)
     gateway = _inside(conn)
     what = f"get {_shown(source)}"
     if gateway is None:
-        file_tar.get(conn, what, source, here, name, progress, timeout)
+        file_tar.get(conn, what, source, here, name, progress, bound)
         return
-    with _transfer(gateway, what, _GET, {"source": source}, _bound(conn, timeout)) as records:
+    with _transfer(gateway, what, _GET, {"source": source}, bound) as records:
         receiver = files.Receiver(records, here, name, confine=True, progress=progress)
         receiver.run()
     if receiver.failures:
@@ -184,8 +191,8 @@ def rsync(
     if isinstance(hosts, (bytes, bytearray)):
         raise TypeError(f"hosts: expected a name or several, not bytes: {hosts!r}")
     names = [hosts] if isinstance(hosts, str) else list(dict.fromkeys(hosts))
-    if len(names):
-        _require_source(source, names)
+    if names:
+        _require_rsync(source, destination, progress, names[0] if len(names) == 1 else f"{len(names)} hosts")
     shares = _Shares(progress) if progress else None
     more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
     if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
@@ -245,19 +252,21 @@ def rsync_conn(
     :raises FileTransferError: also an OSError: something could not be sent or written.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
     """
+    _require_connection(conn)
+    _require_rsync(source, destination, progress, _where(conn))
     _sync(conn, source, destination, logger, delete, progress)
 
 
 def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None) -> None:
     gateway = _inside(conn)
     if gateway is None:
-        path = _near_path(source)
+        path = _near_path("source", source)
         what = f"rsync {_shown(path)}"
         if delete:
             raise FileTransferError(what, conn.where(), [("", "delete=True needs a Python there")])
         name = b"" if os.path.isdir(path) else _name(path)
         report = (logger or conn.logger).info
-        file_tar.put(conn, what, path, _far_path(destination), name, progress, None, report)
+        file_tar.put(conn, what, path, _far_path("destination", destination), name, progress, None, report)
         return
     # programs put a class of their own in this one's place, which takes what remoto 1.2 passed and no more
     of_sync: dict[str, Any] = {"progress": progress} if progress else {}
@@ -266,14 +275,6 @@ def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool,
     sync.timeout = _bound(conn, None)
     sync.add_target(gateway, destination, **of_target)
     sync.send()
-
-
-def _require_source(source: Path, names: list[str]) -> None:
-    """Before anything is connected: a source that isn't there is one failure, not one for each host."""
-    if getattr(_RSync, "reads_source", False) is True and not os.path.exists(_near_path(source)):
-        path = _shown(_near_path(source))
-        host = names[0] if len(names) == 1 else f"{len(names)} hosts"
-        raise FileTransferError(f"rsync {path}", host, [(path, os.strerror(errno.ENOENT))], errno.ENOENT)
 
 
 class _RSync(execnet.RSync):
@@ -308,12 +309,12 @@ class _RSync(execnet.RSync):
             raise OSError("no targets: add_target has not been called since the last send")
         while self._targets:
             gateway, destination, finished, delete = self._targets.pop(0)
-            path = _near_path(self._sourcedir)
+            path = _near_path("sourcedir", self._sourcedir)
             _put(
                 gateway,
                 f"rsync {_shown(path)}",
                 path,
-                destination,
+                _far_path("destdir", destination),
                 b"" if os.path.isdir(path) else _name(path),
                 delete=delete,
                 accept=lambda below: self.filter(os.fsdecode(below)),
@@ -355,16 +356,15 @@ def _put(
     gateway: Any,
     what: str,
     source: bytes | BinaryIO,
-    destination: Path,
+    destination: bytes,
     name: bytes,
     *,
     delete: bool = False,
     timeout: float | None = None,
     **sender: Any,
 ) -> None:
-    far_path = _far_path(destination)
-    what = f"{what} to {_shown(far_path)}"
-    request = {"destination": far_path, "name": name, "delete": delete}
+    what = f"{what} to {_shown(destination)}"
+    request = {"destination": destination, "name": name, "delete": delete}
     with _transfer(gateway, what, _PUT, request, timeout) as records:
         end = files.Sender(records, source, **sender)
         try:
@@ -444,6 +444,10 @@ def _host(gateway: Any) -> str:
     return str(getattr(gateway, "remoteaddress", gateway))
 
 
+def _where(conn: Any) -> str:
+    return str(conn.where() if hasattr(type(conn), "where") else conn.hostname)
+
+
 def _name(path: bytes) -> bytes:
     """What a copy is called in a folder; nothing where the folder's contents are meant."""
     name = os.path.basename(path)
@@ -466,20 +470,79 @@ def _bound(conn: Any, timeout: float | None) -> float | None:
     return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
 
 
-def _near_path(path: Any) -> bytes:
-    data = os.fsencode(path)
-    if b"\0" in data:
-        raise ValueError(f"not a path: {path!r}")
-    return data
+# what is wrong with arguments is told before anything starts
 
 
-def _far_path(path: Any) -> bytes:
-    text = os.fspath(path)
-    data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
-    if not data or b"\0" in data:
-        raise ValueError(f"not a path: {path!r}")
-    return data
+def _require_connection(conn: Any) -> None:
+    if not hasattr(conn, "inside"):
+        raise TypeError(f"conn: expected a connection, not {type(conn).__name__}: {conn!r}")
+
+
+def _require_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: expected a function, not {type(progress).__name__}: {progress!r}")
+
+
+def _contents(source: Any) -> bytes | BinaryIO:
+    """Return the path of what ``put`` is to send, or an object to read it from."""
+    if isinstance(source, (str, os.PathLike)):
+        return _near_path("source", source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    if isinstance(source, io.TextIOBase) or isinstance(getattr(source, "encoding", None), str):
+        raise TypeError(f"source: expected a file opened for reading bytes, not text: {source!r}")
+    if isinstance(source, type) or not callable(getattr(source, "read", None)):
+        expected = "a path, bytes or a file opened for reading bytes"
+        raise TypeError(f"source: expected {expected}, not {type(source).__name__}: {source!r}")
+    if isinstance(source, io.IOBase) and (source.closed or not source.readable()):
+        raise ValueError(f"source: a file that is closed, or not opened for reading: {source!r}")
+    return source  # type: ignore[no-any-return]
+
+
+def _require_rsync(source: Path, destination: Path, progress: object, host: str) -> None:
+    _require_progress(progress)
+    path = _near_path("source", source)
+    _far_path("destination", destination)
+    # a class that a program has put in its place may have no use for the source
+    if getattr(_RSync, "reads_source", False) is True:
+        _require_source(path, f"rsync {_shown(path)}", host)
+
+
+def _require_source(path: bytes, what: str, host: str, advice: str = "") -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)) + advice
+        raise FileTransferError(what, host, [(_shown(path), reason)], error.errno) from None
+
+
+def _advice(source: object) -> str:
+    """Return what to add to the error where a text was probably meant to be the contents."""
+    is_text = isinstance(source, str) and ("/" not in source or source.split() != [source])
+    return " (a str is a path; contents are bytes)" if is_text else ""
+
+
+def _near_path(name: str, path: Any) -> bytes:
+    return os.fsencode(_checked_path(name, path))
+
+
+def _far_path(name: str, path: Any) -> bytes:
+    text = _checked_path(name, path)
+    if not text:
+        raise ValueError(f"{name}: the path is empty")
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+
+
+def _checked_path(name: str, path: Any) -> str | bytes:
+    try:
+        text: str | bytes = os.fspath(path)
+    except TypeError:
+        raise TypeError(f"{name}: expected a path, not {type(path).__name__}: {path!r}") from None
+    if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
+        raise ValueError(f"{name}: a path can't hold NUL: {path!r}")
+    return text
 
 
 def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
+    shown = path.decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= LONGEST_PATH else f"{shown[:LONGEST_PATH]}..."

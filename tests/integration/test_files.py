@@ -171,6 +171,21 @@ def test_a_source_that_is_not_there(conn, there, tmp_path):
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
+def test_nul_in_a_path_is_refused(conn, there, tmp_path):
+    (tmp_path / "x").touch()
+    for function, *paths in (
+        (put, b"x", f"{there}/x\0y"),
+        (put, f"{tmp_path}/x\0y", there),
+        (get, f"{there}\0", tmp_path),
+        (get, there, f"{tmp_path}/x\0y"),
+        (rsync_conn, f"{tmp_path}\0", there),
+        (rsync_conn, os.fsencode(tmp_path), os.fsencode(there) + b"\0"),
+    ):
+        with pytest.raises(ValueError, match="a path can't hold NUL"):
+            function(conn, *paths)
+    assert check(conn, ["ls", "-A", there]).stdout == []
+
+
 def test_a_destination_that_can_not_be_written(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="/proc/"):
         put(conn, b"x", "/proc/no-such-file")
