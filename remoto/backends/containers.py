@@ -25,6 +25,8 @@ from ..exc import ConnectError, ContainerError
 from . import BaseConnection, get_python_executable
 
 Pairs = Mapping[bytes, bytes]
+#: the exit status of the container's shell where its stdin ended before the script did: nothing has run
+NO_SCRIPT = 98
 #: characters of a word of the argv in an error
 LONGEST_WORD = 200
 
@@ -57,14 +59,21 @@ _SYMPTOMS = (
     (r"executable file .*not found|stat .*: no such file or directory", "interpreter", "there is no such program in it"),
 )  # fmt: skip
 
-# a shell's read takes no byte that comes behind its line: the rest is the command's
+# The container's shell first reports its process group, and only then is sent the script, up to a line that is the same as
+# the first; a shell's read takes no byte behind that line: the rest is the command's. A subshell reads, so that no variable
+# is set, and a script that is cut off is not begun.
 _READER = """\
-remoto_script=
-IFS= read -r remoto_end && while IFS= read -r remoto_line && [ "$remoto_line" != "$remoto_end" ]; do
-remoto_script="$remoto_script$remoto_line
-"
+echo "remoto started $$"
+echo "remoto started $$" >&2
+set -- "$(
+IFS= read -r end && while IFS= read -r line; do
+if [ "$line" = "$end" ]; then echo "# complete"; exit; fi
+printf "%s\\n" "$line"
 done
-[ "$remoto_line" = "$remoto_end" ] && eval "$remoto_script\""""
+)"
+case $1 in *"# complete") eval "$1" ;; esac
+exit @"""
+_READER = _READER.replace("@", str(NO_SCRIPT))
 # signals for a process group, a name a line
 _KILL = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then echo yes; else echo no; fi; done'
 

@@ -36,6 +36,9 @@ CLIENT_PATIENCE = 0.5
 # how much of what a container's client has said is kept for an error, bytes
 CLIENT_WORDS = 4096
 EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+# the exit status of the shell in the container that has not received the whole script
+NO_SCRIPT = 98
+STARTED = re.compile(br"remoto started (\d{1,20})\n")
 CLOSED = object()
 F_SETPIPE_SZ = 1031
 
@@ -119,7 +122,10 @@ def retry(call, *args):
 
 
 class Marks(object):
-    """What container.sh tells on both streams, taken out; what the client itself or a daemon writes is not the command's.
+    """What the shell in the container reports on both streams, taken out; the client's and daemons' lines are not output.
+
+    It begins with its process group, which needs no secret: nothing but the client has written before. The end has ``word``
+    in it, which the command does not know.
 
     :param names: of the program and the folder, for errors.
     :ivar pid: of the command's process group, in the container.
@@ -128,7 +134,7 @@ class Marks(object):
 
     def __init__(self, word, names):
         self.word = word
-        self.mark = re.compile(re.escape(word) + br" (started|ended|failed) (\w{1,20})\n")
+        self.mark = re.compile(re.escape(word) + br" (ended|failed) (\w{1,20})\n")
         self.names = names
         self.states = {STDOUT: "before", STDERR: "before"}
         self.held = {STDOUT: b"", STDERR: b""}
@@ -143,7 +149,13 @@ class Marks(object):
         data = self.held[name] + data
         own = []
         start = 0
-        for mark in self.mark.finditer(data):
+        if self.states[name] == "before":
+            started = STARTED.search(data)
+            if started:
+                self.pid = started.group(1).decode("ascii")
+                self.states[name] = "inside"
+                start = started.end()
+        for mark in self.mark.finditer(data, start):
             if self.states[name] == "inside":
                 own.append(data[start : mark.start()])
             self.note(name, *[word.decode("ascii") for word in mark.groups()])
@@ -169,10 +181,7 @@ class Marks(object):
         return keep
 
     def note(self, name, what, value):
-        if what == "started":
-            self.pid = value
-            self.states[name] = "inside"
-        elif what == "ended":
+        if what == "ended":
             self.status = int(value)
             self.states[name] = "after"
             if self.complete():
@@ -187,8 +196,11 @@ class Marks(object):
         """(stream, data) of what is left at the end: half a mark, which was none."""
         return [(name, self.held[name]) for name in (STDOUT, STDERR) if self.states[name] == "inside" and self.held[name]]
 
-    def outcome(self, client_status):
-        """The command's exit status. Where it has none: what the client's is, whether it has started the command, its words."""
+    def outcome(self, client_status, script_sent):
+        """The command's exit status, once both streams are complete.
+
+        Else ["client", the client's exit status, whether the command may have begun, the last lines of stderr].
+        """
         if self.failed is not None:
             problem = {
                 "program": "No such program, or not one that can be executed, in the container",
@@ -197,11 +209,12 @@ class Marks(object):
             }
             name = self.names.get(self.failed)
             raise OSError(errno.ENOENT, problem[self.failed], *([native(name)] if name else []))
-        if self.status is not None:
+        if self.complete():
             return self.status
-        # docker and podman tell of some of their problems on stdout
+        begun = self.pid is not None and script_sent and client_status != NO_SCRIPT
+        # docker and podman report some of their problems on stdout
         words = self.last_words if self.pid is not None else self.held[STDERR] + self.held[STDOUT]
-        return ["client", client_status, self.pid is not None, words]
+        return ["client", client_status, begun, words]
 
 
 class Killer(object):
@@ -270,8 +283,9 @@ class Command(object):
         self.exited_at = None
         self.lock = threading.Lock()
         self.more_stdin = request["stdin"] is True  # blocks of it come by the channel
-        script = container["script"] if container else b""
-        self.stdin = memoryview(script if self.more_stdin else script + (request["stdin"] or b""))
+        self.script = container["script"] if container else b""
+        self.stdin = memoryview(self.script if self.more_stdin else self.script + (request["stdin"] or b""))
+        self.script_left = len(self.script)
         self.stdin_blocks = []
         self.process = start(**request)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
@@ -324,7 +338,7 @@ class Command(object):
                 return self.process.returncode
             for name, data in self.marks.rest():
                 self.deliver(name, data)
-            return self.marks.outcome(self.process.returncode)
+            return self.marks.outcome(self.process.returncode, self.script_left == 0)
         finally:
             self.leave()
 
@@ -414,6 +428,8 @@ class Command(object):
 
     def has_stdin(self):
         """Whether there is something to write, or the end of it to be told."""
+        if self.script_left and (self.marks.pid is None or self.kill_deadline is not None):
+            return False  # a client that asks for a password must not read it, nor may a command begin while it is killed
         with self.lock:
             if not len(self.stdin) and self.stdin_blocks:
                 self.stdin = memoryview(self.stdin_blocks.pop(0))
@@ -422,17 +438,20 @@ class Command(object):
         return len(self.stdin) > 0 or not self.more_stdin
 
     def write(self):
-        before = len(self.stdin)
         try:
-            self.stdin = self.stdin[retry(os.write, self.input.fileno(), self.stdin[:BLOCK]) or 0 :]
+            taken = retry(os.write, self.input.fileno(), self.stdin[:BLOCK]) or 0
         except (IOError, OSError) as error:
             if error.errno != errno.EPIPE:
                 raise
+            taken = 0
             self.stdin = self.stdin[:0]  # the command does not want the rest: its own business
             self.more_stdin = False
+        self.stdin = self.stdin[taken:]
+        of_script = min(taken, self.script_left)
+        self.script_left -= of_script
         if self.more_stdin:
-            if not self.closed:
-                self.deliver(TAKEN, before - len(self.stdin))
+            if not self.closed and taken > of_script:
+                self.deliver(TAKEN, taken - of_script)
             if not len(self.stdin):
                 self.unwatch(self.input)
         elif not len(self.stdin):
@@ -478,35 +497,82 @@ class Command(object):
             self.wake_writer = None
         if self.killer is not None:
             self.killer.leave()
+        if self.input is not None:
+            if self.exited_at is None and not self.more_stdin:
+                self.hand_over_stdin()
+            else:
+                self.input.close()
         for pipe in self.outputs:
             hand_over(pipe, None)
             pipe.close()
-        if self.input is not None:
-            if self.exited_at is None and not self.more_stdin:
-                import tempfile
 
-                with tempfile.TemporaryFile() as rest:
-                    rest.write(self.stdin.tobytes())
-                    rest.seek(0)
-                    hand_over(rest, self.input)
-            self.input.close()
+    def hand_over_stdin(self):
+        """Let the command have the rest of its stdin without this Python, which may end with the connection."""
+        import tempfile  # takes longer than most commands
+
+        try:
+            rest = tempfile.TemporaryFile()
+            rest.write(self.stdin.tobytes())
+            rest.flush()
+            rest.seek(0)
+        except (IOError, OSError):
+            # a full disk: as long as this Python lives, then
+            in_background(self.write_the_rest)
+            return
+        with rest:
+            if not self.script_left:
+                hand_over(rest, self.input)
+            else:
+                for stdout in [pipe for pipe in self.outputs if pipe is self.process.stdout]:
+                    begun = self.marks.held[STDOUT].rpartition(b"\n")[2].replace(b"\0", b"")
+                    spawn(["/bin/sh", "-c", SEND_AFTER_START, "sh", native(begun)], stdout, self.input, rest)
+                    del self.outputs[stdout]
+                    stdout.close()
+        self.input.close()
+
+    def write_the_rest(self):
+        with self.input:
+            if self.script_left:
+                return
+            make_blocking(self.input)
+            try:
+                while len(self.stdin):
+                    self.stdin = self.stdin[retry(os.write, self.input.fileno(), self.stdin[:BLOCK]) :]
+            except (IOError, OSError):
+                pass  # the command does not want it
+
+
+# a shell between the client's stdout and its stdin, with the script and the command's stdin as its own stderr
+SEND_AFTER_START = """\
+while IFS= read -r line; do
+  case $1$line in
+    *"remoto started "[0-9]*) cat <&2 & exec cat > /dev/null 2>&1 ;;
+  esac
+  shift $#
+done
+"""
+
+
+def make_blocking(pipe):
+    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
 
 
 def hand_over(source, target):
     """Let cat do the reading and writing from now on: it ends with the command, and no Python waits for it."""
-    for pipe in (source, target):
-        if pipe is not None:
-            flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-            fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
     with open(os.devnull, "wb") as devnull:
-        options = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}
-        try:
-            cat = subprocess.Popen(
-                ["cat"], stdin=source, stdout=target or devnull, stderr=devnull, close_fds=True, **options
-            )
-        except OSError:
-            return  # a machine without cat: what the command writes from now on meets a closed pipe
-    in_background(cat.wait)
+        spawn(["cat"], source, target or devnull, devnull)
+
+
+def spawn(argv, stdin, stdout, stderr):
+    for pipe in (stdin, stdout):
+        make_blocking(pipe)
+    options = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}
+    try:
+        process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, close_fds=True, **options)
+    except OSError:
+        return  # a machine without cat: what the command writes from now on meets a closed pipe
+    in_background(process.wait)
 
 
 def run(channel, kill, **request):

@@ -1,12 +1,10 @@
-# RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its start and its end told on stdout and stderr.
+# RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, its end reported on stdout and stderr.
 # It comes by stdin, of which the command gets the rest. Arguments: a word that nobody else writes; program or line; extend
 # or replace; the folder or nothing; stdin or nothing; NAME=VALUE ...; --; the command.
 remoto_mark=$1 remoto_form=$2 remoto_env=$3 remoto_folder=$4 remoto_stdin=$5
 shift 5
 # a signal for the process group is for the command; this shell stays to tell of its end
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
-echo "$remoto_mark started $$"
-echo "$remoto_mark started $$" >&2
 # what this shell says itself, such as Killed, is not the command's
 exec 3>&2 2> /dev/null
 remoto_fail() {

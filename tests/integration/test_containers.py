@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 import threading
@@ -14,10 +15,16 @@ import pytest
 from remoto import connection
 from remoto.exc import CommandError, ConnectError, ConnectionLost, ContainerError
 from remoto.process import check, run
+from tests.integration.backends import BACKENDS
 from tests.integration.leftovers import wait_until
 from tests.integration.shipped import functions
 
 LOGGER = logging.getLogger("remoto-test")
+
+
+def unique_seconds():
+    """A number of seconds that no other test sleeps."""
+    return str(500_000 + int.from_bytes(os.urandom(2), "big"))
 
 
 def failure(conn, command=("true",)):
@@ -46,6 +53,75 @@ def backend(engine):
 @pytest.fixture
 def container(request, engine):
     return request.getfixturevalue(f"{engine.executable}_python")
+
+
+@pytest.fixture(params=["docker", "podman", "kubernetes"])
+def connect_through(request, tmp_path):
+    """A function that opens a connection whose client is called by a script: ``{client}`` in its text is the real one's call."""
+    open_one = BACKENDS[request.param](request)
+    client = {"kubernetes": "kubectl"}.get(request.param, request.param)
+    opened = []
+
+    def connect(script, **kw):
+        path = tmp_path / client
+        path.write_text("#!/bin/sh\n" + script.replace("{client}", f'{client} "$@"'))
+        path.chmod(0o755)
+        opened.append(open_one(executable=str(path), logger=LOGGER, **kw))
+        return opened[-1]
+
+    yield connect
+    for conn in opened:
+        conn.exit()
+
+
+def processes(argv):
+    """The ids of the processes of this machine and its containers that have this command line."""
+    listing = subprocess.run(["ps", "axo", "stat=,pid=,args="], capture_output=True, text=True).stdout
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    return [int(row[1]) for row in rows if row[2:] == [argv] and not row[0].startswith("Z")]
+
+
+def shells(conn):
+    """How many shells of remoto's there are in a container beside the one that asks."""
+    script = "for file in /proc/[0-9]*/cmdline; do tr '\\0\\n' '  ' < $file; echo; done"
+    return sum("remoto started" in line for line in check(conn, ["sh", "-c", script]).stdout) - 1
+
+
+# both streams of the client arrive two seconds late
+LATE = "{ { {client} 2>&1 >&3 3>&- | { sleep 2; cat >&2; } 3>&-; } 3>&1 | { sleep 2; cat; }; }"
+
+
+def test_a_command_does_not_begin_after_a_timeout_that_kills(connect_through):
+    """The timeout comes while the report that the container's shell has started is on its way."""
+    command = ["sleep", unique_seconds()]
+    assert check(connect_through(LATE), command, timeout=1, kill_on_timeout=True).returncode == -1
+    conn = connect_through("exec {client}")
+    wait_until(lambda: not shells(conn))
+    assert not processes(" ".join(command))
+
+
+def test_a_command_begins_after_a_timeout_that_leaves_it(connect_through):
+    conn = connect_through(LATE)
+    number = unique_seconds()
+    script = f"test $(cat) = in && exec sleep {number}"
+    assert check(conn, ["sh", "-c", script], stdin="in", timeout=1).returncode == -1
+    conn.exit()
+    wait_until(lambda: processes(f"sleep {number}"))
+    os.kill(*processes(f"sleep {number}"), signal.SIGKILL)
+
+
+def test_without_the_end_of_both_streams_the_connection_is_lost(connect_through, tmp_path):
+    conn = connect_through(f"{{client}} 2> {tmp_path}/stderr; head -n 2 {tmp_path}/stderr >&2; exit 0")
+    with pytest.raises(ConnectionLost, match="first") as caught:
+        check(conn, "echo first >&2; echo second >&2")
+    assert "first" in caught.value.stderr and "second" not in caught.value.stderr
+
+
+def test_a_client_whose_stdin_is_lost_has_run_nothing(connect_through, tmp_path):
+    conn = connect_through("exec {client} < /dev/null")
+    with pytest.raises(ContainerError) as caught:
+        check(conn, ["touch", f"{tmp_path}/begun"])
+    assert caught.value.exit_status == 98
 
 
 def test_no_such_container(backend):

@@ -6,6 +6,7 @@ from tests.unit.far import far_module
 
 STDOUT, STDERR = 1, 2
 WORD = b"remoto-0123"
+START = b"remoto started 12\n"
 
 
 @pytest.fixture
@@ -15,42 +16,49 @@ def marks():
 
 @pytest.mark.parametrize("size", [1, 2, 7, 11, 1000])
 def test_the_commands_own_part_in_blocks_of_any_size(marks, size):
-    stream = b"the client's\n" + WORD + b" started 12\nremoto-0124 own\nno newline" + WORD + b" ended 3\nlate\n"
+    stream = b"the client's\n" + START + b"remoto-0124 own\nno newline" + WORD + b" ended 3\nlate\n"
     for name in (STDOUT, STDERR):
         own = b"".join(marks.feed(name, stream[place : place + size]) for place in range(0, len(stream), size))
         assert own == b"remoto-0124 own\nno newline"
     assert (marks.pid, marks.status, marks.complete(), marks.rest()) == ("12", 3, True, [])
-    assert marks.outcome(0) == 3
+    assert marks.outcome(0, True) == 3
 
 
-def test_one_stream_alone_is_not_the_end(marks):
-    marks.feed(STDERR, WORD + b" started 1\n" + WORD + b" ended 0\n")
-    assert not marks.complete()
+def test_one_complete_stream_gives_no_exit_status(marks):
+    marks.feed(STDOUT, START + WORD + b" ended 0\n")
+    marks.feed(STDERR, START + b"the last line\n")
+    assert marks.outcome(137, True) == ["client", 137, True, b"the last line\n"]
+
+
+def test_a_script_that_has_not_arrived_has_not_begun(marks):
+    marks.feed(STDOUT, START)
+    assert marks.outcome(137, False)[2] is False
+    assert marks.outcome(98, True)[2] is False
 
 
 def test_a_client_that_started_nothing(marks):
     assert marks.feed(STDERR, b"Error: no such container\n") == b""
     assert marks.rest() == []
-    assert marks.outcome(125) == ["client", 125, False, b"Error: no such container\n"]
+    assert marks.outcome(125, False) == ["client", 125, False, b"Error: no such container\n"]
 
 
 def test_a_client_that_ended_in_the_middle(marks):
-    marks.feed(STDOUT, WORD + b" started 1\n")
+    marks.feed(STDOUT, START)
     assert marks.feed(STDOUT, b"some" + WORD[:4]) == b"some"
     assert marks.rest() == [(STDOUT, WORD[:4])]
-    marks.feed(STDERR, WORD + b" started 1\n" + b"x" * 10_000 + b"\nthe end\n")
-    client, status, started, words = marks.outcome(137)
+    marks.feed(STDERR, START + b"x" * 10_000 + b"\nthe end\n")
+    client, status, started, words = marks.outcome(137, True)
     assert (client, status, started) == ("client", 137, True) and words.endswith(b"x\nthe end\n") and len(words) < 5000
 
 
 def test_what_looks_like_a_mark_is_output(marks):
-    marks.feed(STDOUT, WORD + b" started 1\n")
-    lines = [b" 12 sh -c " + WORD + b" program\n", WORD + b"\n", WORD + b" ended\n", b"\xff" + WORD + b" started\n"]
+    marks.feed(STDOUT, START)
+    lines = [b" 12 sh -c " + WORD + b" program\n", WORD + b"\n", WORD + b" ended\n", b"\xff" + START]
     assert b"".join(marks.feed(STDOUT, line) for line in lines) + marks.held[STDOUT] == b"".join(lines)
     assert not marks.complete() and marks.failed is None
 
 
 def test_a_program_that_is_not_there(marks):
-    marks.feed(STDERR, WORD + b" started 1\n" + WORD + b" failed program\n")
+    marks.feed(STDERR, START + WORD + b" failed program\n")
     with pytest.raises(OSError, match="No such program.* in the container: 'prog'"):
-        marks.outcome(127)
+        marks.outcome(127, True)
