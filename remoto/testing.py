@@ -15,12 +15,14 @@ import execnet
 
 from . import connection
 from .backends import BaseConnection
-from .backends.modules import _call_data, _ModuleExecute, _plain, _raised, _refuse
 from .commands.answers import STATUS, STDERR, STDOUT
 from .commands.call import CHECK, RUN
 from .commands.request import Request, argv_of
 from .commands.target import Channel
 from .exc import ConnectError, RemotoError
+from .functions.facade import ModuleExecute, raised, refuse
+from .functions.json_calls import plain
+from .functions.legacy import call_data
 from .gateway import RemoteFunction
 from .process import _SEND_ENVIRONMENT
 from .testing_files import Files, Transfer, as_bytes, traceback_of
@@ -347,7 +349,7 @@ class _Command:
         """Nothing is open."""
 
 
-class _Functions(_ModuleExecute):
+class _Functions(ModuleExecute):
     def __init__(self, conn: _Scripted, module: Any, is_json: bool) -> None:
         self.module = module
         self.logger = conn.logger
@@ -360,9 +362,9 @@ class _Functions(_ModuleExecute):
     def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._conn._live_gateway()
         if self._is_json:
-            _refuse(name, args, kwargs, _plain)
+            refuse(name, args, kwargs, plain)
         else:
-            _call_data(name, args, kwargs)
+            call_data(name, args, kwargs)
         answer = self._conn._script._answer_to_call(Called(self.module.__name__, name, args, kwargs))
         if isinstance(answer, type) and issubclass(answer, BaseException):
             answer = answer()
@@ -384,7 +386,7 @@ class _Functions(_ModuleExecute):
             "traceback": traceback_of(error),
             "missing": isinstance(error, ImportError),
         }
-        return _raised(self._conn.hostname, name, problem, self._is_json, self.logger)
+        return raised(self._conn.hostname, name, problem, self._is_json, self.logger)
 
 
 class _Gateway:

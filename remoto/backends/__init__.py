@@ -17,12 +17,13 @@ from .. import gateway as gateways
 from ..commands.request import Request
 from ..commands.target import Channel
 from ..exc import ConnectError, ConnectionLost
+from ..functions import interpreter, json_calls
+from ..functions.legacy import LegacyModuleExecute
 from ..gateway import RemoteFunction
 from ..log import basic_remote_logger
 from ..pipes import ProcessIO, bounded_sending
 from ..process import check
 from ..util import bound
-from .modules import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 
 __all__ = [
     "BaseConnection",
@@ -33,6 +34,27 @@ __all__ = [
     "get_python_executable",
     "needs_ssh",
 ]
+
+
+# programs' tests put a function of their own in the place of this module's ``check``: it is looked up for each call
+
+
+def get_python_executable(conn: Any) -> str:
+    """The Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works there.
+
+    It is looked for once for each connection. A search that takes longer than ``connect_timeout``, or ``global_timeout`` where that
+    is shorter, is ended.
+
+    :raises ConnectError: also an OSError: there is none, or the search took too long.
+    """
+    return interpreter.find(conn, check)
+
+
+class JsonModuleExecute(json_calls.JsonModuleExecute):
+    __doc__ = json_calls.JsonModuleExecute.__doc__
+
+    def _remoto_check(self, *args: Any, **kw: Any) -> Any:
+        return check(*args, **kw)
 
 
 class BaseConnection:

@@ -1,0 +1,1 @@
+"""Functions of a module, run on the remote side: ``legacy`` in a Python that stays, ``json_calls`` in a fresh one for each call."""

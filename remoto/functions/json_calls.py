@@ -1,0 +1,176 @@
+"""Functions of a module of which each call is a command: a fresh Python on the remote side, which answers in JSON."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from .. import process, remote
+from ..diagnosis import FAR_LINE
+from ..exc import CommandError, CommandTimeout, FunctionError
+from . import interpreter
+from .facade import UNEXPECTED, ModuleExecute, raised, refuse, where
+from .shipping import Shipment, shown
+
+#: Python's own parser, which reads the arguments on the far side, takes about twice as many brackets
+DEEPEST = 45
+
+
+class JsonModuleExecute(ModuleExecute):
+    """A module of which each call is a command: a fresh Python on the far side, answering in JSON.
+
+    :param conn: a connection, of any backend.
+    :param module: a module of functions.
+    :param logger: for what the functions print, at DEBUG, and write to stderr, at WARNING; the connection's by default.
+    :param python_executable: the far Python, for instance of a virtualenv. By default the first of ``python3``,
+        ``python`` and ``python2.7`` that is there. May be set later.
+    :param include: modules that it imports, to be sent along; a package goes with all that is in it, also ``module`` itself.
+    :raises TypeError: on a call: an argument can't be sent.
+    :raises FunctionError: on a call: also a RuntimeError: what the function raised, with the whole remote traceback as text.
+    :raises CommandError: on a call: also a RuntimeError: that Python can't be started.
+
+    >>> import shutil, remoto
+    >>> with remoto.Connection('localhost') as conn:
+    ...     remote = JsonModuleExecute(conn, shutil)
+    ...     remote.which('sh', path='/bin')
+    '/bin/sh'
+    """
+
+    def __init__(
+        self,
+        conn: Any,
+        module: Any,
+        logger: Any = None,
+        python_executable: str | None = None,
+        *,
+        include: ModuleType | Iterable[ModuleType] = (),
+    ) -> None:
+        self.conn = conn
+        self.module = module
+        self.logger = logger or conn.logger
+        self.python_executable = python_executable
+        self.__include = include
+        # a program's test may have something else in the place of a module, and never call it
+        if isinstance(module, (ModuleType, str)):
+            self.__shipment  # noqa: B018
+
+    def _remoto_place(self) -> str:
+        return where(self.conn)
+
+    def _remoto_check(self, *args: Any, **kw: Any) -> Any:
+        return process.check(*args, **kw)
+
+    @functools.cached_property
+    def __shipment(self) -> Shipment:
+        return Shipment.of(self.module, self.__include)
+
+    @functools.cached_property
+    def __program(self) -> bytes:
+        """All but the call itself: one line, since that is what the far Python reads."""
+        shipment = self.__shipment
+        modules = bool(shipment.included or shipment.parents)
+        arguments = (
+            tuple(shipment.module),
+            shipment.included,
+            shipment.parents,
+            _far_text("including") if modules else "",
+            _far_text("problem"),
+            _far_text("printing"),
+        )
+        lines = (
+            "from __future__ import unicode_literals",
+            _far_text("loading"),
+            _far_text("call"),
+            'inf, nan = float("inf"), float("nan")',
+            f"call(*eval(sys.stdin.readline()) + {arguments!a})",
+        )
+        return ascii("\n".join(lines)).encode("ascii") + b"\n"
+
+    def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        mark = f"remoto-answer-{os.urandom(8).hex()}"
+        try:
+            request = ascii((mark, name, [plain(value) for value in args], {key: plain(kwargs[key]) for key in kwargs}))
+        except Exception:
+            refuse(name, args, kwargs, lambda value: ascii(plain(value)))
+            raise
+        python = self.python_executable or interpreter.find(self.conn, self._remoto_check)
+        stdin = self.__program + request.encode("ascii") + b"\n"
+        started = time.monotonic()
+        try:
+            stdout, stderr, status = self._remoto_check(self.conn, [python, "-c", FAR_LINE], stdin=stdin)
+        except CommandTimeout:  # the connection has raise_on_timeout set
+            stdout, stderr, status = [], [], process.NO_EXIT_CODE
+        except CommandError as error:
+            raise CommandError(error.host, python, traceback=error.traceback, reason=error.reason) from error
+        limit = _time_limit(self.conn, started, status)
+        answers = [line for line in stdout if mark in line]
+        stderr = [shown(line) for line in stderr]
+        for line in stderr:
+            self.logger.warning(line)
+        for line in stdout:
+            line, marked, _ = line.partition(mark)
+            if line or not marked:
+                self.logger.debug(shown(line))
+        if answers:
+            return self.__result(name, answers[-1].partition(mark)[2])
+        if status == 0:
+            return None
+        ended = f"and its exit status is {status}" if limit is None else f"within {limit:g} seconds (global_timeout)"
+        raise self.__no_answer(name, f"{python} gave no answer {ended}", stderr)
+
+    def __no_answer(self, name: str, what: str, stderr: list[str]) -> FunctionError:
+        host = where(self.conn)
+        self.logger.error(f'error calling "{name}"')
+        what = f'{UNEXPECTED}: error calling "{name}" on {host}: {what}'
+        return FunctionError(host, name, "", what, "\n".join(stderr), "\n".join([what, *stderr]))
+
+    def __result(self, name: str, answer: str) -> Any:
+        import json
+
+        host = where(self.conn)
+        try:
+            content = json.loads(answer)
+        except ValueError as error:
+            what = f"{UNEXPECTED}: {name}() on {host} was answered by something that is not an answer: {error}"
+            raise FunctionError(host, name, "", what, "", what) from None
+        if "raise" in content:
+            raise raised(host, name, content["raise"], whole=True, logger=self.logger)
+        return content["return"]
+
+
+def _time_limit(conn: Any, started: float, status: int) -> float | None:
+    """The connection's time limit in seconds, where it is what ended the wait for a command; else None."""
+    limit = getattr(conn, "global_timeout", None)
+    # a command that SIGHUP has ended has the same status
+    if status == process.NO_EXIT_CODE and isinstance(limit, (int, float)) and 0 < limit <= time.monotonic() - started:
+        return limit
+    return None
+
+
+@functools.cache
+def _far_text(name: str) -> str:
+    return remote.source(name)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The same of Python's own plain types, so that its text on any Python stands for it."""
+    if depth > DEEPEST:
+        raise TypeError(f"it is nested more than {DEEPEST} deep")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, (list, tuple)):
+        items = [plain(item, depth + 1) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {plain(key, depth + 1): plain(item, depth + 1) for key, item in value.items()}
+    raise TypeError(f"JSON can't carry {type(value).__name__}")

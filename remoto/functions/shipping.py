@@ -1,0 +1,134 @@
+"""Read a module and those that it imports, for the remote side."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+
+class Text(NamedTuple):
+    """A module's text, for another machine."""
+
+    name: str
+    package: str
+    filename: str
+    source: str
+    is_package: bool
+
+    @classmethod
+    def of(cls, module: ModuleType) -> Text:
+        name = module.__name__
+        spec = getattr(module, "__spec__", None)
+        filename = shown(getattr(module, "__file__", None) or f"<{name}>")
+        package = getattr(module, "__package__", None) or ""
+        text = _source(spec.loader, spec.name) if spec is not None else None
+        if text is None:
+            try:
+                text = _as_utf8(inspect.getsource(module))
+            except OSError:
+                raise TypeError(f"{name}: a module without its source can't be sent to the far side") from None
+        if name in ("__main__", "__channelexec__"):
+            name = "remoto_main"
+        return cls(name, package, filename, text, hasattr(module, "__path__"))
+
+
+def _source(loader: Any, name: str) -> str | None:
+    # what is not written in Python has no source, or a loader that knows of none
+    text = loader.get_source(name) if hasattr(loader, "get_source") else None
+    return None if text is None else _as_utf8(text)
+
+
+def _as_utf8(text: str) -> str:
+    """It travels as UTF-8, whatever the file is in."""
+    lines = text.split("\n", 2)
+    head = [re.sub(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", r"\1utf-8", line) for line in lines[:2]]
+    return "\n".join([*head, *lines[2:]])
+
+
+#: what including.py takes: {name: (whether it is a package, filename, text)}
+Included = dict[str, tuple[bool, str, str]]
+
+
+class Shipment(NamedTuple):
+    """What goes to the far side of a module and of those that it wants."""
+
+    module: Text
+    included: Included
+    #: packages of which only a part goes along
+    parents: list[str]
+
+    @classmethod
+    def of(cls, module: Any, include: ModuleType | Iterable[ModuleType]) -> Shipment:
+        text = Text.of(_checked(module))
+        included: Included = {}
+        if text.is_package:
+            included.update(_parts(text.name, module.__path__))
+        items: Iterable[Any] = [include] if isinstance(include, ModuleType) else include
+        for item in items:
+            if not isinstance(item, ModuleType):
+                raise TypeError(f"include: expected modules, not {type(item).__name__}: {item!r}")
+            included.update(_with_parts(item))
+        names = [text.name, *included]
+        parents = {name.rsplit(".", level)[0] for name in names for level in range(1, name.count(".") + 1)}
+        return cls(text, included, sorted(parents - set(names)))
+
+
+def _checked(module: Any) -> Any:
+    if not isinstance(module, ModuleType):
+        raise TypeError(f"expected a module, not {type(module).__name__}: {module!r}")
+    return module
+
+
+def _with_parts(module: ModuleType) -> Included:
+    text = Text.of(module)
+    found = {text.name: (text.is_package, text.filename, text.source)}
+    if text.is_package:
+        found.update(_parts(text.name, module.__path__))
+    return found
+
+
+def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Included:
+    """The modules of a package, to the last one. Looking for them runs none of them.
+
+    :param above: the folders that lead here, to which a link in it may lead again.
+    """
+    # only here: they take as long to import as half of this package
+    import pkgutil
+    from importlib.machinery import PathFinder
+
+    path = [folder for folder in path if os.path.realpath(folder) not in above]
+    above = [*above, *map(os.path.realpath, path)]
+    names = {info.name for info in pkgutil.iter_modules(path)}
+    # a folder without an __init__.py is a package as well
+    names.update(itertools.chain.from_iterable(map(_folders, path)))
+    found: Included = {}
+    for name in sorted(names):
+        spec = PathFinder.find_spec(f"{package}.{name}", path) if name.isidentifier() else None
+        if spec is None or name == "__pycache__":
+            continue
+        inner = spec.submodule_search_locations
+        try:
+            source = _source(spec.loader, spec.name) if spec.has_location else None
+        except (ImportError, SyntaxError, ValueError):
+            source = None  # a file that no Python can read, such as one that is there for tests
+        if source is not None:
+            found[spec.name] = (inner is not None, shown(spec.origin or spec.name), source)
+        found.update(_parts(spec.name, inner or (), above))
+    return found
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []  # it is in an archive, or can't be read
+
+
+def shown(text: str) -> str:
+    """Text that can be written anywhere: bytes that were not UTF-8 are shown as such."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
