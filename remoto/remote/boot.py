@@ -1,9 +1,11 @@
-"""RUNS ON THE FAR SIDE: the first thing in a gateway's Python. Starts execnet's loop and keeps the other modules' text."""
+"""RUNS ON THE REMOTE SIDE: the first thing in a gateway's Python. Starts execnet's loop and keeps the other modules' text."""
 
+import errno
 import gc
 import os
 import signal
 import sys
+import threading
 
 
 def unpack(text):
@@ -30,6 +32,7 @@ def call(channel, module, function, request):
     loaded = sys.modules.get("remoto_far_" + module)
     if loaded is None:
         loaded = type(sys)(str("remoto_far_" + module))
+        loaded.MAIN_THREAD = MAIN_THREAD
         code = compile(SOURCES[module], "remoto/remote/" + module + ".py", "exec")
         exec(code, loaded.__dict__)
         # another thread may have been as quick: then its module counts
@@ -38,6 +41,93 @@ def call(channel, module, function, request):
 
 
 SOURCES = {}
+# None in a gateway that execnet has opened: there the main thread is execnet's
+MAIN_THREAD = None
+
+
+class MainThread(object):
+    """Runs one task at a time in the main thread, the only one in which Python sets and runs signal handlers.
+
+    It waits for one at a pipe: Python 2 runs no handler while the main thread waits for a lock.
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.task = None
+        self.is_new = False
+        self.ended = False
+        self.reader, self.writer = os.pipe()
+
+    def offer(self, task):
+        """Return False if another task is running; else have ``task.run()`` called, and ``task.fail(error)`` if that raises."""
+        with self.lock:
+            if self.task is not None or self.ended:
+                return False
+            self.task = task
+            self.is_new = True
+        os.write(self.writer, b".")
+        return True
+
+    def release(self, task):
+        """Take the next task from now on. A task that has done its work calls this before it reports the result."""
+        if self.task is task:
+            self.task = None
+
+    def end(self):
+        self.ended = True
+        os.write(self.writer, b".")
+
+    def serve(self):
+        """Run tasks until the end."""
+        while True:
+            try:
+                if self.is_new:
+                    self.run()
+                elif self.ended:
+                    return
+                else:
+                    # a byte only wakes: a handler that raises may have lost one
+                    os.read(self.reader, 1024)
+            except Exception:
+                self.report(sys.exc_info()[1])
+
+    def run(self):
+        task = self.task
+        try:
+            self.is_new = False
+            task.run()
+        except Exception:
+            # a handler of the task's own has come too late for it
+            task.fail(sys.exc_info()[1])
+        finally:
+            self.release(task)
+
+    def report(self, error):
+        """What a handler has raised between two tasks ends none of them."""
+        os.fstat(self.reader)  # closed by a function that closes all: an error
+        if getattr(error, "errno", None) != errno.EINTR:
+            sys.excepthook(*sys.exc_info())
+
+
+def serve_gateway(io, worker, execnet):
+    """As execnet's own ``serve``, but for the main thread, which execnet gives to whatever comes first.
+
+    :param execnet: the names of its gateway_base.
+    """
+    global MAIN_THREAD
+    MAIN_THREAD = MainThread()
+    gateway = execnet["WorkerGateway"](io=io, id=worker, _startcount=2)
+    gateway._execpool = execnet["WorkerPool"](io.execmodel)
+    gateway._executetask_complete = None  # since execnet 2.1.1
+
+    def receive():
+        try:
+            gateway._thread_receiver()
+        finally:
+            MAIN_THREAD.end()
+
+    io.execmodel.start(receive)
+    MAIN_THREAD.serve()
 
 
 def boot(execnet_source, execnet_version, sources, variables, marker, worker):
@@ -62,4 +152,4 @@ def boot(execnet_source, execnet_version, sources, variables, marker, worker):
     io = main["init_popen_io"](main["get_execmodel"]("thread"))
     uid = os.getuid() if hasattr(os, "getuid") else -1
     io.write(("%s %d\n" % (marker, uid)).encode("ascii"))
-    main["serve"](io, id=worker)
+    serve_gateway(io, worker, main)

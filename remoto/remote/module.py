@@ -1,14 +1,22 @@
-"""RUNS ON THE FAR SIDE, in a gateway's Python: holds the modules that were shipped and serves their calls.
+"""RUNS ON THE REMOTE SIDE, in a gateway's Python: holds the modules that were shipped and serves their calls.
 
-Comes behind loading.py, including.py and problem.py. A channel carries one call at a time: (function, args, kwargs). The
-answer is pairs: ('debug' or 'warning', a line that was printed), then ('return', value), ('raise', description), or
-('generator', None) and ('item', value) ... ('end', None), for which the controller asks with numbers: 0 to begin, then of
-the items that it has taken. What execnet can't carry goes packed: one more item, True, tells.
+Comes behind loading.py, including.py and problem.py; boot.py has set MAIN_THREAD. A channel carries one call at a time:
+(function, args, kwargs). The answer is pairs: ('debug' or 'warning', a line that was printed), then ('return', value),
+('raise', description), or ('generator', None) and ('item', value) ... ('end', None), for which the controller asks with
+numbers: 0 to begin, then of the items that it has taken. What execnet can't carry goes packed: one more item, True, tells.
+
+A call runs in the main thread where that is free, so that functions may set signal handlers; else in the thread that serves
+its channel. A generator always runs in the latter: it is ahead of the controller, which calls other functions meanwhile.
 """
 
 import os
 import sys
 import threading
+
+try:
+    import queue
+except ImportError:
+    import Queue as queue  # Python 2
 
 LOCK = threading.Lock()
 # items of a generator that the controller has not asked for yet
@@ -19,12 +27,22 @@ TEXTS = unicode if PYTHON_2 else str  # noqa: F821
 
 
 class Held(object):
-    """A module, or why there is none. Calls may be quicker than the loading that was sent before them."""
+    """A module, or why there is none. Its first call loads it, and may come before its text."""
 
     def __init__(self):
-        self.ready = threading.Event()
+        self.has_text = threading.Event()
+        self.is_loaded = threading.Event()
+        self.load = None
+        self.holders = []  # an event for each hold() that waits for the loading
+        self.loading = False
         self.module = None
         self.problem = None
+
+    def claim(self):
+        """Return True for the first call: it is to load the module."""
+        with LOCK:
+            claimed, self.loading = self.loading, True
+        return not claimed
 
 
 HELD = {}
@@ -176,8 +194,12 @@ def guarded(printed, function, left=None):
         printed.end()
 
 
+# what a channel's callback gets at the channel's end
+CLOSED = object()
+
+
 def hold(channel, number, module, included, parents, dropped=()):
-    """Load a module, for the calls to come.
+    """Keep a module's text for its first call, and report what it prints when that loads it.
 
     :param dropped: numbers of modules that will not be called again.
     """
@@ -191,34 +213,114 @@ def hold(channel, number, module, included, parents, dropped=()):
             include(included, parents, module[0])  # noqa: F821
         mine.module = load(*module)  # noqa: F821
 
-    try:
+    def load_it():
         _, mine.problem = guarded(Printed(channel), loading)
-    finally:
-        mine.ready.set()
+        mine.is_loaded.set()
+        for ended in mine.holders:
+            ended.set()
+
+    mine.load = load_it
+    mine.has_text.set()
+    ended = threading.Event()
+    mine.holders.append(ended)
+    channel.setcallback(lambda item: ended.set(), endmarker=CLOSED)
+    if not mine.is_loaded.is_set():
+        ended.wait()
 
 
 def serve(channel, number):
-    """One call after the other, until the controller closes the channel."""
-    mine = held(number)
-    mine.ready.wait()
-    printed = Printed(channel)
-    for item in channel:
+    """Serve one call after the other, until the controller closes the channel."""
+    calls = Calls(channel, held(number))
+    channel.setcallback(calls.receive, endmarker=CLOSED)
+    calls.serve()
+
+
+class Calls(object):
+    """The calls of a channel.
+
+    :ivar jobs: what its own thread is to do: functions; also numbers, which ask for more items of a generator, and CLOSED.
+    """
+
+    def __init__(self, channel, module):
+        self.channel = channel
+        self.module = module
+        self.jobs = queue.Queue()
+        self.last = None
+
+    def receive(self, item):
+        """Start a call; execnet's receiver does this, which must not be kept waiting."""
         if not isinstance(item, tuple):
-            continue  # a generator had ended before it was asked for more
-        if mine.module is None:
+            self.jobs.put(item)
+            return
+        call = self.last = Call(self, item)
+        if MAIN_THREAD is None or not MAIN_THREAD.offer(call):  # noqa: F821
+            self.jobs.put(call.run)
+
+    def serve(self):
+        job = None
+        while job is not CLOSED:
+            job = self.jobs.get()
+            # a number is left over where a generator had ended before it was asked for more
+            if callable(job):
+                job()
+        if self.last is not None:
+            self.last.ended.wait()
+        # a call that has ended just now may have left a generator to be closed
+        while not self.jobs.empty():
+            job = self.jobs.get()
+            if callable(job):
+                job()
+
+
+class Call(object):
+    def __init__(self, calls, item):
+        self.calls = calls
+        self.item = item
+        # in the order in which calls come, not in that in which threads get to run
+        self.is_first = calls.module.claim()
+        self.ended = threading.Event()
+
+    def run(self):
+        try:
+            self.answer()
+        finally:
+            self.ended.set()
+
+    def fail(self, error):
+        """Let the channel's own thread end by the error: then execnet reports it."""
+
+        def job():
+            raise error
+
+        self.ended.set()
+        self.calls.jobs.put(job)
+
+    def answer(self):
+        channel, module = self.calls.channel, self.calls.module
+        if self.is_first:
+            module.has_text.wait()
+            module.load()
+        module.is_loaded.wait()
+        if module.module is None:
+            self.release()
             # without a problem the module has left by sys.exit(0)
-            send(channel, "raise" if mine.problem else "return", mine.problem)
-            continue
-        if len(item) > 3:
-            item = unpack(item[0])
-        function, args, kwargs = item
-        result, problem = guarded(printed, lambda: getattr(mine.module, function)(*args, **kwargs))
+            send(channel, "raise" if module.problem else "return", module.problem)
+            return
+        function, args, kwargs = unpack(self.item[0]) if len(self.item) > 3 else self.item
+        printed = Printed(channel)
+        result, problem = guarded(printed, lambda: getattr(module.module, function)(*args, **kwargs))
+        self.release()
         if problem is not None:
             send(channel, "raise", problem)
         elif hasattr(result, "send") and hasattr(result, "gi_frame"):
-            serve_generator(channel, printed, function, result)
+            self.calls.jobs.put(lambda: serve_generator(channel, self.calls.jobs, function, result))
         else:
             deliver(channel, "return", function, result)
+
+    def release(self):
+        """The next call may come as soon as this one's answer is on its way."""
+        if MAIN_THREAD is not None:  # noqa: F821
+            MAIN_THREAD.release(self)  # noqa: F821
 
 
 def deliver(channel, kind, function, value):
@@ -234,13 +336,14 @@ def deliver(channel, kind, function, value):
     return False
 
 
-def serve_generator(channel, printed, function, generator):
+def serve_generator(channel, jobs, function, generator):
     """Send what it yields as it yields; it is closed as soon as nobody is there to get it."""
+    printed = Printed(channel)
     unasked = 0
     done = object()
     send(channel, "generator", None)
     try:
-        channel.receive()
+        asked(jobs)
         while True:
             item, problem = guarded(printed, lambda: next(generator, done), done)
             if problem is not None:
@@ -253,11 +356,23 @@ def serve_generator(channel, printed, function, generator):
                 return
             unasked += 1
             while unasked >= WINDOW:
-                unasked -= channel.receive()
+                unasked -= asked(jobs)
     except EOFError:
         pass
     finally:
         guarded(printed, generator.close)
+
+
+def asked(jobs):
+    """Wait until the controller asks for more items of a generator; return for how many.
+
+    :raises EOFError: the controller has closed the channel.
+    """
+    job = jobs.get()
+    if job is CLOSED:
+        jobs.put(CLOSED)
+        raise EOFError
+    return job
 
 
 # what execnet can't carry; the controller has these, too

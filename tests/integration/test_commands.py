@@ -461,6 +461,16 @@ def test_a_slow_logger_does_not_fill_the_memory(connect):
     assert grown < 40_000  # kilobytes
 
 
+def test_exit_right_after_a_first_command_was_sent_is_quick(connect):
+    for _ in range(3):
+        conn = connect()
+        conn.execute("pass")
+        begun = time.monotonic()
+        conn.exit()
+        # what does not end by itself is killed after five seconds
+        assert time.monotonic() - begun < 4
+
+
 def test_a_closed_connection_says_so(conn):
     check(conn, ["true"])
     conn.exit()

@@ -19,7 +19,7 @@ import pytest
 import remoto
 from remoto.backends import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 from remoto.exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
-from remoto.process import check
+from remoto.process import check, run
 from tests.integration.shipped import broken, functions, latin, leaves, trouble, uses_helper
 
 SHIPPED = Path(functions.__file__).parent
@@ -233,8 +233,6 @@ def test_the_environment_of_the_connection(connect, system):
 def test_it_runs_where_commands_run(conn, remote, connect):
     marker = f"/tmp/remoto-where-{time.monotonic_ns()}"
     remote.touch(marker)
-    from remoto.process import check
-
     assert check(conn, ["rm", marker]).returncode == 0
 
 
@@ -401,6 +399,7 @@ def test_every_far_python(pythons):
             assert remote.big(5000) == -(10**5000) == remote.same(-(10**5000))
             assert remote.smallest() == [-(2**31), -(2**31) - 1, -(2**70), 2**70]
             assert remote.print_odd() is None
+            assert remote.threads() == MAIN and remote.alarm() == "alarmed"
 
 
 def test_include_on_the_oldest_python(pythons, helpers):
@@ -472,6 +471,107 @@ def test_modules_that_nobody_can_call_any_more_are_forgotten_there(legacy):
     gc.collect()
     legacy.import_module(posixpath).join("a", "b")
     assert held() == 1
+
+
+# the main thread, the only one in which Python sets signal handlers
+
+MAIN = ["MainThread", "MainThread"]
+
+
+def temporary(name):
+    return f"/tmp/remoto-{name}-{time.monotonic_ns()}"
+
+
+def wait_there(conn, path):
+    """Wait until a file is there, by commands alone."""
+    script = f"for i in $(seq 600); do test -e {path} && exit; sleep 0.05; done; exit 1"
+    assert check(conn, ["sh", "-c", script]).returncode == 0
+
+
+def test_legacy_calls_run_in_the_main_thread(legacy):
+    assert check(legacy, ["true"]).returncode == 0
+    first, second = legacy.import_module(trouble), legacy.import_module(functions)
+    for _ in range(20):
+        assert first.threads() == MAIN
+        second.same(1)
+        with pytest.raises(FunctionError):
+            second.fail("in between")
+    assert legacy.import_module(trouble).threads() == MAIN
+
+
+def test_a_command_leaves_the_main_thread_to_calls(legacy):
+    remote = legacy.import_module(trouble)
+    path, begun = temporary("go-on"), threading.Event()
+    command = ["sh", "-c", f"echo begun; while test ! -e {path}; do sleep 0.05; done"]
+    running = threading.Thread(target=run, args=(legacy, command), kwargs={"on_stdout": lambda line: begun.set()})
+    running.start()
+    assert begun.wait(50)
+    for _ in range(3):
+        assert remote.threads() == MAIN
+    assert legacy.import_module(functions).touch(path) is None
+    running.join(50)
+    assert not running.is_alive()
+
+
+def test_calls_at_the_same_time_run_in_several_threads(legacy):
+    remote, path, names = legacy.import_module(trouble), temporary("go-on"), []
+    remote.same(1)
+    threads = [threading.Thread(target=lambda: names.append(remote.thread_of_a_nap(path))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert remote.same(1) == 1
+    legacy.import_module(functions).touch(path)
+    for thread in threads:
+        thread.join(50)
+    assert len(names) == 3
+    # and from then on the main thread is free again
+    assert remote.threads() == MAIN
+
+
+def test_an_open_generator_leaves_the_main_thread_to_calls(legacy):
+    remote = legacy.import_module(trouble)
+    names = remote.endless_threads()
+    for _ in range(40):
+        assert next(names) != "MainThread"
+        assert remote.threads() == MAIN
+    names.close()
+
+
+def test_signal_alarm_ends_a_wait_in_a_call(legacy):
+    remote = legacy.import_module(trouble)
+    for _ in range(3):
+        assert remote.alarm() == "alarmed"
+
+
+def test_a_signal_handler_runs_between_two_calls(legacy):
+    remote, path = legacy.import_module(trouble), temporary("alarmed")
+    remote.alarm_later(path, False)
+    wait_there(legacy, path)
+    assert remote.same(1) == 1
+
+
+def test_a_signal_handler_that_raises_between_two_calls_ends_nothing(legacy, logged):
+    remote = legacy.import_module(trouble)
+    for _ in range(3):
+        path = temporary("alarmed")
+        remote.alarm_later(path, True)
+        wait_there(legacy, path)
+        assert remote.threads() == MAIN
+    deadline = time.monotonic() + 20
+    while "ValueError: from a handler" not in logged.texts("WARNING"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_calls_over_a_gateway_that_execnet_opened():
+    gateway = execnet.makegateway(f"popen//python={sys.executable}")
+    try:
+        remote = LegacyModuleExecute(gateway, functions)
+        assert [remote.count() for _ in range(3)] == [1, 2, 3]
+        assert list(remote.numbers(50)) == list(range(50))
+    finally:
+        gateway.exit()
+        gateway._group.terminate(5)
 
 
 # values

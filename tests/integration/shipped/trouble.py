@@ -5,11 +5,14 @@ import collections
 import io
 import os
 import pickle
+import signal
 import sys
 import threading
+import time
 
 CONSTANT = 3
 KEPT = []
+LOADED_IN = threading.current_thread().name
 
 print(u"loaded \udcff")
 
@@ -234,3 +237,51 @@ def kept_generator(path):
 def odd_last_words():
     os.write(2, b"last \xff words\n")
     os._exit(3)
+
+
+def threads():
+    """The names of the threads in which this module was loaded and in which this call runs."""
+    return [LOADED_IN, threading.current_thread().name]
+
+
+def thread_of_a_nap(path):
+    """Waits for a file."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return threading.current_thread().name
+
+
+def endless_threads():
+    while True:
+        yield threading.current_thread().name
+
+
+def alarm():
+    """Waits for a signal whose handler ends the wait."""
+
+    class Alarm(Exception):
+        pass
+
+    def handler(number, frame):
+        raise Alarm()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        time.sleep(50)
+    except Alarm:
+        return "alarmed"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def alarm_later(path, fails):
+    """A handler for a signal that comes when no call runs."""
+
+    def handler(number, frame):
+        open(path, "w").close()
+        if fails:
+            raise ValueError("from a handler")
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
