@@ -157,7 +157,7 @@ def _far_text(name: str) -> str:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The same of Python's own plain types, so that its text on any Python stands for it."""
+    """Return the value made of Python's own plain types: its literal means the same to any Python."""
     if depth > DEEPEST:
         raise TypeError(f"it is nested more than {DEEPEST} deep")
     if value is None or isinstance(value, bool):
@@ -168,9 +168,11 @@ def plain(value: Any, depth: int = 0) -> Any:
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
+    if isinstance(value, bytes):
+        return memoryview(value).tobytes()
     if isinstance(value, (list, tuple)):
         items = [plain(item, depth + 1) for item in value]
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, dict):
         return {plain(key, depth + 1): plain(item, depth + 1) for key, item in value.items()}
-    raise TypeError(f"JSON can't carry {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} has no literal that JSON calls send")

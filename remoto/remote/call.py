@@ -1,4 +1,4 @@
-"""RUNS ON THE FAR SIDE, in a Python of its own: one call of one function, answered on stdout. Comes behind loading.py.
+"""RUNS ON THE REMOTE SIDE, in a Python of its own: one call of one function, answered on stdout. Comes behind loading.py.
 
 Starting that Python is what a call costs: whatever is not needed for a plain answer is left out until it is.
 """
@@ -99,7 +99,9 @@ def call(mark, function, args, kwargs, module, included, parents, including, pro
         if including:
             run(including, "including")
             include(included, parents, module[0])  # noqa: F821
-        result = getattr(load(*module), function)(*args, **kwargs)  # noqa: F821
+        # remoto 1.x ran the module as __main__, where this is the module; elsewhere it is the module's dictionary
+        builtins = sys.modules["__builtin__" if PY2 else "builtins"]  # noqa: F821
+        result = getattr(load(*module, builtins=builtins), function)(*args, **kwargs)  # noqa: F821
         if os.getpid() != pid:
             sys.exit()
         answer = '{"return": %s}' % encode(result, function)

@@ -1,4 +1,4 @@
-"""RUNS ON THE FAR SIDE: makes a module of the text that came along."""
+"""RUNS ON THE REMOTE SIDE: makes a module of the text that came along."""
 
 import sys
 
@@ -7,9 +7,14 @@ LOADED = {}  # name: the module that was made last for it
 PY2 = sys.version_info[0] == 2
 
 
-def load(name, package, filename, source, is_package):
-    """A new module. It is not '__main__' and not '__channelexec__': blocks that ask for those do not run."""
+def load(name, package, filename, source, is_package, builtins=None):
+    """Return a new module. It is not '__main__' and not '__channelexec__': blocks that ask for those do not run.
+
+    :param builtins: its ``__builtins__``; by default Python's own choice.
+    """
     module = type(sys)(str(name))
+    if builtins is not None:
+        module.__builtins__ = builtins
     module.__file__ = native(filename)
     module.__package__ = str(package)  # Python 2 wants it in bytes
     if is_package:

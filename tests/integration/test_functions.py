@@ -99,12 +99,24 @@ def test_tuples_arrive_as_tuples(remote):
     assert remote.describe((1, ("a,", [("b]",)]), ())) == "tuple(1, tuple('a,', list(tuple('b]'))), tuple())"
 
 
-def test_bytes_go_with_legacy_alone(remote, system):
+def test_bytes_are_arguments(conn):
+    remote = conn.import_module(trouble)
+    assert remote.hexed(b"\xff\0'\"\n") == "bytes ff0027220a"
+    assert remote.hexed([1, (b"a", {b"k": {"v": b""}})]) == [1, ["bytes 61", [["bytes 6b", [["v", "bytes "]]]]]]
+
+
+def test_bytes_are_results_of_legacy_calls_alone(remote, system):
     if system == "legacy":
         assert remote.same(b"\xff\0") == b"\xff\0"
     else:
-        with pytest.raises(TypeError, match=r"argument 1 of same\(\): bytes can't be sent"):
+        with pytest.raises(FunctionError, match=r"same\(\) returned bytes, which JSON can't carry"):
             remote.same(b"\xff\0")
+
+
+def test_builtins_are_a_module_in_json_calls(json):
+    remote = json.import_module(trouble)
+    assert {"print", "len", "ValueError"} <= set(remote.builtin_names())
+    assert json.import_module(functions).name() == functions.__name__
 
 
 def test_what_can_not_be_sent_is_named_before_anything_is(remote):
@@ -383,6 +395,9 @@ def test_every_far_python(pythons):
                 remote.fail_deeper()
             assert caught.value.message == "ä from below" or version == (2, 7)
             assert remote.talk() == "answer"
+            remote = conn.import_module(trouble, python_executable=path)
+            assert remote.hexed([b"\xff", (b"", "x")]) == ["bytes ff", ["bytes ", "x"]]
+            assert "len" in remote.builtin_names()
     oldest = (2, 7) if execnet.__version__ < "2" else (3, 8)
     for version, path in sorted(pythons.items()):
         if version < oldest:

@@ -285,3 +285,18 @@ def alarm_later(path, fails):
 
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+
+def builtin_names():
+    return dir(__builtins__)
+
+
+def hexed(value):
+    """Bytes as text, for an answer in JSON."""
+    if isinstance(value, bytes):
+        return "bytes " + "".join("%02x" % octet for octet in bytearray(value))
+    if isinstance(value, dict):
+        return sorted([hexed(key), hexed(item)] for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [hexed(item) for item in value]
+    return value
