@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.figures import SHORT, Sizes, works
 from benchmarks.race import run
 from benchmarks.servers import CONTAINER, servers, settings
-from benchmarks.table import table
+from benchmarks.table import table, tables
 
 
 def main():
@@ -26,7 +26,7 @@ def main():
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--short", action="store_true", help="see that it works; the figures mean little")
-    parser.add_argument("--output", metavar="FOLDER", type=Path, help="write benchmarks.txt and benchmarks.json there")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="write benchmarks.json and its tables there")
     options = parser.parse_args()
     sizes = SHORT if options.short else Sizes()
     with servers() as (sshd, link), settings(sshd, link, sizes) as told:
@@ -37,7 +37,7 @@ def main():
     text = table(versions, figures)
     print(text)
     if options.output:
-        (options.output / "benchmarks.txt").write_text(text + "\n")
+        (options.output / "benchmarks-tables.inc").write_text(tables(versions, figures))
     return int(any("failed" in reason for figure in figures for reason in figure["reasons"].values()))
 
 

@@ -74,3 +74,45 @@ def reasons(versions, figures):
                 works.append(work)
     for line, works in lacking.items():
         yield f"{line} ({'; '.join(works)})"
+
+
+def tables(versions, figures):
+    """Return reStructuredText: a section for each work, with a row for each contestant and a column for each figure."""
+    parts = []
+    for work in grouped(figures):
+        name = work[0]["name"]
+        parts += [name.capitalize(), "~" * len(name), ""]
+        if work[0]["limit"]:
+            parts += [f"The limit is: {work[0]['limit']}.", ""]
+        parts += [".. csv-table::", "   :header-rows: 1", ""]
+        parts += [_csv("", *(column(figure) for figure in work))]
+        for contestant in versions:
+            if any(contestant in figure["values"] for figure in work):
+                parts.append(_csv(title(contestant, versions), *(cell(figure, contestant) for figure in work)))
+        if any(figure["at_most"] for figure in work):
+            parts.append(_csv("our bound", *map(bound, work)))
+        parts.append("")
+        for contestant, reason in work[0]["reasons"].items():
+            words = reason.get("missing") or "failed: " + reason["failed"]
+            parts += [f"- {title(contestant, versions)}: {words}."]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def grouped(figures):
+    """Return lists of figures: the name of each that belongs to the one above it is indented."""
+    groups = []
+    for figure in figures:
+        if figure["name"].startswith("  "):
+            groups[-1].append(figure)
+        else:
+            groups.append([figure])
+    return groups
+
+
+def column(figure):
+    return figure["name"].strip() if figure["name"].startswith("  ") else "time"
+
+
+def _csv(*cells):
+    return "   " + ", ".join('"{}"'.format(cell.replace('"', '""')) for cell in cells)

@@ -23,7 +23,8 @@ for contestant, marker in markers.items():
     style = {"s": 160, "color": "black"} if contestant == "without" else {"s": 40, "alpha": 0.8}
     axes.scatter(*zip(*points), marker=marker, label=name, **style)
 axes.set_xscale("log")
-axes.set_xlabel("times as long as remoto (logarithmic)")
+axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}x")
+axes.set_xlabel("time, as a multiple of remoto's")
 axes.set_yticks([-row for row in range(len(figures))], [figure["full_name"] for figure in figures])
 axes.grid(axis="y", linewidth=0.3)
 axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncol=4, frameon=False)

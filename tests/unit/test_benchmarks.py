@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import race
 from benchmarks.figures import LIMIT, REMOTO, Figure, Work, full_name
-from benchmarks.table import table
+from benchmarks.table import table, tables
 from benchmarks.worker import LargestChild
 
 VERSIONS = {"with_remoto": "2.0.0", "without": "2.1.2", "with_old_remoto": "1.2.1", "with_fabric": "3.2.3"}
@@ -183,3 +183,12 @@ def test_the_memory_of_a_child_counts():
     with child, LargestChild() as largest:
         child.stdout.readline()
     assert 50_000_000 < largest.bytes < 100_000_000
+
+
+def test_each_work_has_a_table_with_the_contestants_as_rows():
+    processor = {**figure(0.2, 0.1, 0.3), "name": "  processor time", "quantity": "cpu"}
+    text = tables(VERSIONS, [figure(0.002, 0.001, 0.006, at_most=0.003), processor, figure(3, 2, 1)])
+    assert text.count("Some work\n~~~~~~~~~\n") == 2
+    assert '   "", "time", "processor time"\n   "remoto", "2 ms", "200 ms"\n' in text
+    assert '   "fabric 3.2.3", "6 ms (3x)", "300 ms (1.5x)"\n   "our bound", "3 ms", ""\n' in text
+    assert "- remoto 1.2.1: it has no such thing." in text
