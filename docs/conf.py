@@ -11,7 +11,9 @@ plot_html_show_formats = False
 plot_html_show_source_link = False
 html_theme = "furo"
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
 exclude_patterns = ["_build"]
 # a reference that leads nowhere is a warning, and so an error where -W is given
 nitpicky = True
+# types of the standard library, whose index would have to be fetched, and this package's own aliases
+nitpick_ignore_regex = [("py:class", r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|dict\[str")]
