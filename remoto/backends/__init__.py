@@ -40,12 +40,12 @@ __all__ = [
 
 
 def get_python_executable(conn: Any) -> str:
-    """The Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works there.
+    """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the remote side.
 
-    It is looked for once for each connection. A search that takes longer than ``connect_timeout``, or ``global_timeout`` where that
-    is shorter, is ended.
+    It is looked for once for each connection; where none is found, it is the connection's ``interpreter``. A search that takes
+    longer than ``connect_timeout``, or ``global_timeout`` where that is shorter, is ended.
 
-    :raises ConnectError: also an OSError: there is none, or the search took too long.
+    :raises ConnectError: also an OSError: the search took too long, or its answer is not a path.
     """
     return interpreter.find(conn, check)
 
@@ -354,6 +354,7 @@ class BaseConnection:
         """
         if self.remote_import_system not in ("legacy", "json"):
             raise ValueError(f"remote_import_system: neither 'legacy' nor 'json': {self.remote_import_system!r}")
+        python_executable = interpreter.checked(python_executable)
         if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
             self.remote_module = JsonModuleExecute(self, module, self.logger, python_executable, include=include)
         else:

@@ -22,6 +22,7 @@ from .. import remote
 from ..commands.request import Request
 from ..diagnosis import FAR_LINE
 from ..exc import ConnectError, ContainerError
+from ..functions import interpreter
 from . import BaseConnection, get_python_executable
 
 Pairs = Mapping[bytes, bytes]
@@ -210,6 +211,7 @@ class ContainerConnection(BaseConnection):
         :param python: that Python; by default the one that :func:`get_python_executable` finds.
         :raises ContainerError: it could not be opened, for instance because the container has no Python.
         """
+        python = interpreter.checked(python)
         if self.gateway is None:
             self._live_gateway()
         executable = python or get_python_executable(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -16,7 +17,7 @@ UNEXPECTED = "Unexpected remote exception"
 
 
 class ModuleExecute:
-    """What both have in common: a function is an attribute."""
+    """A stand-in for a module: each of its functions is an attribute."""
 
     # these names and the subclasses' public ones are taken; whatever else there is must not hide a function of the module
     module: Any
@@ -25,6 +26,10 @@ class ModuleExecute:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {name_of(self.module)} on {self._remoto_place()}>"
 
+    def __dir__(self) -> list[str]:
+        functions = [name for name in dir(self.module) if callable(getattr(self.module, name, None))]
+        return sorted({*super().__dir__(), *(name for name in functions if not name.startswith("__"))})
+
     def _remoto_place(self) -> str:
         raise NotImplementedError
 
@@ -32,14 +37,15 @@ class ModuleExecute:
         if name.startswith("__") or name in ("module", "logger"):
             raise AttributeError(name)
         if not hasattr(self.module, name):
-            raise AttributeError(f"module {name_of(self.module)} does not have attribute {name}")
-        here = getattr(self.module, name)
-        description = (getattr(here, "__doc__", None) or "").strip().split("\n")[0]
+            raise AttributeError(f"module {self.module!r} does not have attribute {name}")
+        local = getattr(self.module, name)
+        if not callable(local):
+            what = f"{name_of(self.module)}.{name} is not a function (its type is {type(local).__name__})"
+            raise AttributeError(f"{what}: only functions of the remote module can be used")
+        description = (getattr(local, "__doc__", None) or "").strip().split("\n")[0]
 
-        @functools.wraps(here, assigned=("__name__", "__qualname__", "__doc__"), updated=())
+        @functools.wraps(local, assigned=("__name__", "__qualname__", "__doc__"), updated=())
         def function(*args: Any, **kwargs: Any) -> Any:
-            if not callable(here):
-                raise TypeError(f"{name_of(self.module)}.{name} is not a function")
             if description:
                 self.logger.debug(description)
             return self._remoto_call(name, args, kwargs)
@@ -53,21 +59,47 @@ class ModuleExecute:
 
 
 def refuse(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], can: Callable[[Any], Any]) -> None:
-    """TypeError for the first argument that can't be sent."""
+    """Raise TypeError for the first argument that can't be sent."""
     for key, value in itertools.chain(enumerate(args, 1), kwargs.items()):
         try:
             can(value)
         except Exception as error:
-            what = f"argument {key!r} of {name}(): {type(value).__name__} can't be sent to the far side: {error}"
+            what = f"argument {key!r} of {name}(): {type(value).__name__} can't be sent to the remote side: {error}"
             raise TypeError(what) from None
 
 
-def raised(host: str, name: str, problem: Mapping[str, Any], whole: bool, logger: Any) -> FunctionError:
-    """The error for an exception of the far side.
+def is_problem(value: Any) -> bool:
+    """Return True for the description of an exception that :func:`raised` takes."""
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(part), str) for part in ("name", "message", "traceback"))
+        and isinstance(value.get("missing"), bool)
+    )
 
-    :param whole: all of its traceback is the text, not its last line alone.
+
+def wrong_answer(host: str, name: str, answer: Any) -> FunctionError:
+    """Return the error for an answer that no remote side of this version gives."""
+    what = f"{name}() on {host} was answered by something that is not an answer: {_excerpt(answer)}"
+    return FunctionError(host, name, "", what, "", f"{UNEXPECTED}: {what}")
+
+
+def _excerpt(value: Any) -> str:
+    # repr() alone may be endless, too deep, or of a number that is too long for text
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    try:
+        return short.repr(value)
+    except ValueError:
+        return f"a value of the type {type(value).__name__}"
+
+
+def raised(host: str, name: str, problem: Mapping[str, Any], whole: bool, logger: Any) -> FunctionError:
+    """Return the error for an exception of the remote side.
+
+    :param problem: its description, of which :func:`is_problem` is True.
+    :param whole: let all of its traceback be the text, not its last line alone.
     """
-    exception, message, traceback = str(problem["name"]), str(problem["message"]), str(problem["traceback"])
+    exception, message, traceback = problem["name"], problem["message"], problem["traceback"]
     text = traceback if whole else RemoteError(traceback).exception_line
     if exception == "SystemExit":
         logger.error(f'error calling "{name}"')

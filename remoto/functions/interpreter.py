@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from typing import Any, Callable
 
 from ..exc import CommandTimeout, ConnectError
@@ -17,20 +19,73 @@ _FIND_PYTHON = (
 )
 
 
+class _Python:
+    """The Python of a connection, once it was looked for."""
+
+    def __init__(self) -> None:
+        # threads that come at the same time wait for the first
+        self.lock = threading.Lock()
+        self.path = ""
+        #: it was not found, and is tried nevertheless
+        self.is_guess = False
+
+
+_pythons: weakref.WeakKeyDictionary[Any, _Python] = weakref.WeakKeyDictionary()
+
+
 def find(conn: Any, check: Callable[..., Any]) -> str:
     """See :func:`remoto.backends.get_python_executable`.
 
     :param check: runs a command, as :func:`remoto.process.check`.
     """
-    # threads that come at the same time wait for the first
-    with vars(conn).setdefault("_python_lock", threading.Lock()):
-        known = vars(conn).get("_python_executable")
-        if known is None:
-            known = conn._python_executable = _search(conn, check)
-    return str(known)
+    python = _pythons.setdefault(conn, _Python())
+    with python.lock:
+        if not python.path:
+            found = _search(conn, check)
+            python.is_guess = not found
+            python.path = found or conn.interpreter
+        return python.path
+
+
+def forget_guess(conn: Any) -> bool:
+    """Return True if that Python was not found; then the next call looks for one again."""
+    python = _pythons.setdefault(conn, _Python())
+    with python.lock:
+        was_guess, python.is_guess = python.is_guess, False
+        if was_guess:
+            python.path = ""
+        return was_guess
+
+
+def checked(python_executable: Any) -> str | None:
+    """Return a ``python_executable`` as it was given, None for the default.
+
+    :raises TypeError: it is not text, nor a path.
+    :raises ValueError: it is blank, or has a NUL character.
+    """
+    path = os.fspath(python_executable) if isinstance(python_executable, os.PathLike) else python_executable
+    if path is None or path == "":
+        return None
+    if not isinstance(path, str):
+        raise TypeError(f"python_executable: expected str, not {type(path).__name__}: {path!r}")
+    if not path.strip() or "\0" in path:
+        raise ValueError(f"python_executable: not a program: {path!r}")
+    return path
+
+
+def missing(conn: Any) -> ConnectError:
+    """Return the error for a remote side that has no Python."""
+    return _error(
+        conn,
+        "there is no python3, python or python2.7 there, and functions need one",
+        "interpreter",
+        "python_executable= of import_module() names another; commands need none in a container.",
+    )
 
 
 def _search(conn: Any, check: Callable[..., Any]) -> str:
+    """Return the path of a Python; empty if there is none."""
+    conn.logger.debug("trying to determine remote python executable with python3")
     name, limit = _search_limit(conn)
     started = time.monotonic()
     command = ["/bin/sh", "-c", _FIND_PYTHON]
@@ -38,19 +93,22 @@ def _search(conn: Any, check: Callable[..., Any]) -> str:
         stdout, _, status = check(conn, command, timeout=limit, kill_on_timeout=True)
     except CommandTimeout:  # the connection has raise_on_timeout set
         stdout, status = [], NO_EXIT_CODE
-    if status == 0 and stdout:
-        return str(stdout[0].strip())
     # a command that SIGHUP has ended has the same status
     if status == NO_EXIT_CODE and limit is not None and limit <= time.monotonic() - started:
-        reason, kind = f"no answer within {limit:g} seconds ({name}) to the question for a Python there", "timeout"
-        advice = "python_executable= of import_module() names one, which spares the question."
-    else:
-        reason, kind = "there is no python3, python or python2.7 there, and functions need one", "interpreter"
-        advice = "python_executable= of import_module() names another; commands need none in a container."
-    error: ConnectError = getattr(conn, "connect_error", ConnectError)(
-        reason, host=where(conn), kind=kind, advice=advice
-    )
-    raise error
+        reason = f"no answer within {limit:g} seconds ({name}) to the question for a Python there"
+        raise _error(conn, reason, "timeout", _NAME_ONE)
+    path = str(stdout[0]).strip() if status == 0 and stdout else ""
+    if "\0" in path:
+        raise _error(conn, f"the search for a Python there was answered by {path!r:.200}", "interpreter", _NAME_ONE)
+    return path
+
+
+_NAME_ONE = "python_executable= of import_module() names one, which spares the question."
+
+
+def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
+    kind_of_error: type[ConnectError] = getattr(conn, "connect_error", ConnectError)
+    return kind_of_error(reason, host=where(conn), kind=kind, advice=advice)
 
 
 def _search_limit(conn: Any) -> tuple[str, float | None]:

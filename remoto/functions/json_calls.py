@@ -13,7 +13,7 @@ from .. import process, remote
 from ..diagnosis import FAR_LINE
 from ..exc import CommandError, CommandTimeout, FunctionError
 from . import interpreter
-from .facade import UNEXPECTED, ModuleExecute, raised, refuse, where
+from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, where, wrong_answer
 from .shipping import Shipment, shown
 
 #: Python's own parser, which reads the arguments on the far side, takes about twice as many brackets
@@ -52,7 +52,7 @@ class JsonModuleExecute(ModuleExecute):
         self.conn = conn
         self.module = module
         self.logger = logger or conn.logger
-        self.python_executable = python_executable
+        self.python_executable = interpreter.checked(python_executable)
         self.__include = include
         # a program's test may have something else in the place of a module, and never call it
         if isinstance(module, (ModuleType, str)):
@@ -97,7 +97,8 @@ class JsonModuleExecute(ModuleExecute):
         except Exception:
             refuse(name, args, kwargs, lambda value: ascii(plain(value)))
             raise
-        python = self.python_executable or interpreter.find(self.conn, self._remoto_check)
+        chosen = interpreter.checked(self.python_executable)
+        python = chosen or interpreter.find(self.conn, self._remoto_check)
         stdin = self.__program + request.encode("ascii") + b"\n"
         started = time.monotonic()
         try:
@@ -105,6 +106,8 @@ class JsonModuleExecute(ModuleExecute):
         except CommandTimeout:  # the connection has raise_on_timeout set
             stdout, stderr, status = [], [], process.NO_EXIT_CODE
         except CommandError as error:
+            if not chosen and interpreter.forget_guess(self.conn):
+                raise interpreter.missing(self.conn) from error
             raise CommandError(error.host, python, traceback=error.traceback, reason=error.reason) from error
         limit = _time_limit(self.conn, started, status)
         answers = [line for line in stdout if mark in line]
@@ -134,12 +137,13 @@ class JsonModuleExecute(ModuleExecute):
         host = where(self.conn)
         try:
             content = json.loads(answer)
-        except ValueError as error:
-            what = f"{UNEXPECTED}: {name}() on {host} was answered by something that is not an answer: {error}"
-            raise FunctionError(host, name, "", what, "", what) from None
-        if "raise" in content:
+        except (ValueError, RecursionError):
+            raise wrong_answer(host, name, answer) from None
+        if isinstance(content, dict) and content.keys() == {"return"}:
+            return content["return"]
+        if isinstance(content, dict) and content.keys() == {"raise"} and is_problem(content["raise"]):
             raise raised(host, name, content["raise"], whole=True, logger=self.logger)
-        return content["return"]
+        raise wrong_answer(host, name, content)
 
 
 def _time_limit(conn: Any, started: float, status: int) -> float | None:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Callable
 
 import execnet
 from execnet import gateway_base
@@ -19,7 +19,7 @@ from ..gateway import RemoteFunction, lost, raise_cause
 from ..log import basic_remote_logger
 from ..remote import module as far_module
 from ..util import RemoteError
-from .facade import ModuleExecute, host_of, name_of, raised, refuse
+from .facade import ModuleExecute, host_of, is_problem, name_of, raised, refuse, wrong_answer
 from .shipping import Shipment
 
 _HOLD = RemoteFunction("module", "hold")
@@ -108,6 +108,8 @@ class LegacyModuleExecute(ModuleExecute):
             if not self.__loading_logged:
                 self.__log_loading(name)
             kind, value = self.__answer(channel, name, ("return", "raise", "generator"))
+        except EOFError:
+            raise self.__lost(f"{name}()") from None
         except BaseException:
             _close(channel)
             raise
@@ -151,34 +153,31 @@ class LegacyModuleExecute(ModuleExecute):
         return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
 
     def __log_loading(self, name: str) -> None:
-        """What the module printed when it was loaded, which is over before its first call."""
-        try:
-            while True:
-                self.__log(*self.__loading.receive())
-        except EOFError:
-            self.__loading_logged = True
-        except execnet.RemoteError as error:
-            raise self.__error(name, str(error)) from None
-
-    def __log(self, level: str, line: str) -> None:
-        {"debug": self.logger.debug, "warning": self.logger.warning}[level](line)
+        """Log what the module printed when it was loaded, which is over before its first call."""
+        while True:
+            try:
+                self.__answer(self.__loading, name, ())
+            except EOFError:
+                self.__loading_logged = True
+                return
 
     def __answer(self, channel: Any, name: str, expected: Iterable[str]) -> tuple[str, Any]:
-        """What comes next that is not a line for the log."""
+        """Log the lines that come, and return the answer behind them: its kind and its value.
+
+        :raises EOFError: the channel has ended.
+        """
         while True:
             try:
                 answer = channel.receive()
-            except EOFError:
-                raise self.__lost(f"{name}()") from None
             except execnet.RemoteError as error:
                 raise self.__error(name, str(error)) from None
-            kind, value, *packed = answer if isinstance(answer, tuple) and len(answer) in (2, 3) else (None, answer)
-            if kind in ("debug", "warning"):
-                self.__log(kind, value)
+            kind, value = _parsed(answer)
+            if kind in _LINES:
+                getattr(self.logger, kind)(value)
             elif kind in expected:
-                return kind, far_values.unpack(value) if packed else value
+                return kind, value
             else:
-                raise self.__error(name, f"{name}() was answered by something that is not an answer: {answer!r:.200}")
+                raise wrong_answer(host_of(self.gateway), name, answer)
 
     def __error(self, name: str, traceback: str) -> FunctionError:
         line = RemoteError(traceback).exception_line
@@ -201,6 +200,8 @@ class LegacyModuleExecute(ModuleExecute):
                         raise self.__raised(name, value)
                     yield value
                 taken = TAKEN
+        except EOFError:
+            raise self.__lost(f"{name}()") from None
         finally:
             # where it was left early, this ends the generator there
             _close(channel)
@@ -226,6 +227,29 @@ class LegacyModuleExecute(ModuleExecute):
         "'foo', ('bar',), 1"
         """
         return ", ".join(map(repr, args))
+
+
+_LINES = ("debug", "warning")
+# the values of each kind of answer
+_VALUES: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(_LINES, lambda value: isinstance(value, str)),
+    **dict.fromkeys(("return", "item"), lambda value: True),
+    **dict.fromkeys(("generator", "end"), lambda value: value is None),
+    "raise": is_problem,
+}
+
+
+def _parsed(answer: Any) -> tuple[str, Any]:
+    """Return the kind and the value of an answer, see ``remote/module.py``; no kind if it is not an answer."""
+    try:
+        kind, value, *packed = answer
+        if packed == [True]:
+            value = far_values.unpack(value)
+        if isinstance(answer, tuple) and packed in ([], [True]) and _VALUES[kind](value):
+            return kind, value
+    except Exception:  # whatever wrong types lead to
+        pass
+    return "", None
 
 
 def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

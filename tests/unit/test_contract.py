@@ -436,8 +436,9 @@ def test_a_missing_function():
     import posixpath
 
     one = backends.LegacyModuleExecute(mock.Mock(), posixpath)
-    with pytest.raises(AttributeError, match="^module posixpath does not have attribute missing$"):
+    with pytest.raises(AttributeError) as caught:
         one.missing()
+    assert str(caught.value) == f"module {posixpath!r} does not have attribute missing"
 
 
 @pytest.mark.parametrize("executor", [backends.LegacyModuleExecute, backends.JsonModuleExecute])
@@ -462,16 +463,68 @@ def test_a_far_python_without_an_answer(monkeypatch, caplog):
     assert 'error calling "join"' in caplog.text
 
 
-def test_an_answer_that_is_cut_short(monkeypatch):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *('{"return": ', "", "[]", "5", '"return"', "{}", '{"raise": 5}', '{"raise": {}}', '{"return": 1, "raise": 2}'),
+        *('{"raise": {"name": "E", "message": 5, "traceback": "", "missing": false}}', "[" * 100_000, "\udcff", "\0"),
+    ],
+)
+def test_a_wrong_answer_to_a_json_call_is_an_error_that_names_the_host(monkeypatch, answer):
     monkeypatch.setattr("os.urandom", lambda number: b"\0" * number)
-    executor = json_executor(monkeypatch, ([f'remoto-answer-{"00" * 8} {{"return": '], [], 0))
-    with pytest.raises(exc.FunctionError, match="not an answer"):
+    executor = json_executor(monkeypatch, ([f"remoto-answer-{'00' * 8} {answer}"], [], 0))
+    with pytest.raises(exc.FunctionError, match=r"join\(\) on node1 was answered by something that is not an answer"):
         executor.join("a")
 
 
-def test_the_interpreter_is_the_first_that_is_there(monkeypatch):
-    monkeypatch.setattr(backends, "check", lambda *args, **kw: (["/usr/bin/python"], [], 0))
-    assert backends.get_python_executable(mock.Mock()) == "/usr/bin/python"
-    monkeypatch.setattr(backends, "check", lambda *args, **kw: ([], [], 1))
-    with pytest.raises(OSError, match="no python3, python or python2.7"):
-        backends.get_python_executable(mock.Mock(connect_error=exc.ConnectError, hostname="node1"))
+def searched(monkeypatch, result, **attributes):
+    """A connection on which the search for a Python has this result."""
+    monkeypatch.setattr(backends, "check", lambda *args, **kw: result)
+    return mock.Mock(
+        connect_error=exc.ConnectError, hostname="node1", logger=logging.getLogger("contract"), **attributes
+    )
+
+
+def test_the_interpreter_is_the_first_that_is_found(monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    assert backends.get_python_executable(searched(monkeypatch, (["/usr/bin/python"], [], 0))) == "/usr/bin/python"
+    assert caplog.messages == ["trying to determine remote python executable with python3"]
+
+
+@pytest.mark.parametrize("result", [([], [], 1), ([], [], 0), ([""], [], 0), (["/usr/bin/python3"], [], 1)])
+def test_the_interpreter_is_the_connections_where_none_is_found(monkeypatch, result):
+    one = searched(monkeypatch, result, interpreter="/opt/py/bin/python3")
+    assert backends.get_python_executable(one) == "/opt/py/bin/python3"
+
+
+def test_a_search_for_an_interpreter_that_answers_a_nul_is_an_error_that_names_the_host(monkeypatch):
+    one = searched(monkeypatch, (["/usr/bin\0/python3"], [], 0))
+    with pytest.raises(exc.ConnectError, match=r"node1: the search for a Python there was answered by '/usr/bin\\x00"):
+        backends.get_python_executable(one)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [("a\0b", ValueError), (" ", ValueError), (5, TypeError), (b"python3", TypeError)]
+)
+def test_a_wrong_python_executable_is_refused_before_anything_starts(monkeypatch, value, error):
+    import posixpath
+
+    def started(*args, **kw):
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(backends, "check", started)
+    with pytest.raises(error, match="^python_executable: "):
+        backends.JsonModuleExecute(mock.Mock(), posixpath, python_executable=value)
+    executor = backends.JsonModuleExecute(mock.Mock(), posixpath)
+    executor.python_executable = value
+    with pytest.raises(error, match="^python_executable: "):
+        executor.join("a")
+    for one in (conn("node1"), docker.DockerConnection(container_name="web", eager=False)):
+        one.gateway = mock.Mock()
+        for system in ("json", "legacy"):
+            one.remote_import_system = system
+            with pytest.raises(error, match="^python_executable: "):
+                one.import_module(posixpath, value)
+        if one.hostname == "localhost":
+            with pytest.raises(error, match="^python_executable: "):
+                one.inside(value)

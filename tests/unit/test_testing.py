@@ -146,7 +146,7 @@ def test_functions(conn):
     remote = conn.import_module(posixpath)
     conn.on_call("exists", lambda path: path == "/there")
     assert remote.exists("/there") and not remote.exists(path="/elsewhere")
-    with pytest.raises(AttributeError, match="module posixpath does not have attribute nothing"):
+    with pytest.raises(AttributeError, match="module <module .posixpath.* does not have attribute nothing"):
         remote.nothing()
     assert conn.calls == [
         Called("posixpath", "exists", ("/there",), {}),
@@ -212,8 +212,8 @@ def test_arguments_that_cant_be_sent(conn):
     with pytest.raises(TypeError, match=r"argument 1 of exists\(\): object can't be sent"):
         conn.import_module(posixpath).exists(object())
     conn.remote_import_system = "json"
-    with pytest.raises(TypeError, match="JSON can't carry bytes"):
-        conn.import_module(posixpath).exists(b"/x")
+    with pytest.raises(TypeError, match=r"argument 1 of exists\(\): set .*JSON calls"):
+        conn.import_module(posixpath).exists({"/x"})
     assert conn.calls == []
 
 
