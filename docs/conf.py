@@ -16,4 +16,6 @@ exclude_patterns = ["_build"]
 # a reference that leads nowhere is a warning, and so an error where -W is given
 nitpicky = True
 # types of the standard library, whose index would have to be fetched, and this package's own aliases
-nitpick_ignore_regex = [("py:class", r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|dict\[str")]
+nitpick_ignore_regex = [
+    ("py:class", r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|dict\[str")
+]
