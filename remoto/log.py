@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from typing import Any, Callable
 
 import execnet
+
+from .util import escape_controls
 
 
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
@@ -30,6 +33,37 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
     return logger
 
 
+class TerminalFormatter(logging.Formatter):
+    r"""A formatter for handlers that write to a terminal: a host's output can neither move the cursor nor set the title.
+
+    It takes what ``logging.Formatter`` takes. Control characters of the message, the logger's name, the traceback and the
+    stack are escaped, see :func:`remoto.util.escape_controls`; newlines and tabs are kept, and so is the format itself,
+    with its colours. Other handlers of the same record get it unchanged.
+
+    >>> handler = logging.StreamHandler(sys.stdout)
+    >>> handler.setFormatter(TerminalFormatter('%(name)s: %(message)s'))
+    >>> handler.handle(logging.makeLogRecord({'name': 'node1', 'msg': '10%\r\x1b]0;title\x07'}))
+    node1: 10%\r\x1b]0;title\x07
+    True
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy.copy(record)
+        shown.msg, shown.args = _escaped(record.getMessage()), None
+        shown.name = _escaped(str(record.name))
+        if record.exc_info and not record.exc_text:
+            shown.exc_text = self.formatException(record.exc_info)
+        if shown.exc_text:
+            shown.exc_text = _escaped(shown.exc_text)
+        if record.stack_info:
+            shown.stack_info = _escaped(record.stack_info)
+        return super().format(shown)
+
+
+def _escaped(text: str) -> str:
+    return "\n".join(map(escape_controls, text.split("\n")))
+
+
 class _ShownUnlessConfigured(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not logging.getLogger().handlers:
@@ -37,7 +71,7 @@ class _ShownUnlessConfigured(logging.Handler):
 
 
 _unconfigured = _ShownUnlessConfigured()
-_unconfigured.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+_unconfigured.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
 
 
 def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:

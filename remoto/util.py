@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 import threading
 from typing import Any
@@ -61,6 +62,29 @@ class _Shown(reprlib.Repr):
 
 #: repr() of anything that was received, for an error: short, whatever its size and depth
 shown = _Shown().repr
+
+# C0 (but the tab), DEL and C1 control a terminal; U+2028 and U+2029 may begin a new line; bidirectional embeddings, overrides
+# and isolates show text in another order (https://trojansource.codes); lone surrogates can't be encoded
+_CONTROLS = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text with its control characters escaped as in a Python literal, so that it can't control a terminal.
+
+    Tabs are kept. Escaped as well: bidirectional embeddings, overrides and isolates, line separators, and lone surrogates,
+    of which those that stand for bytes become ``\xNN``.
+
+    >>> print(escape_controls('10%\r20%\x1b[2J'))
+    10%\r20%\x1b[2J
+    """
+    return text if text.isprintable() else _CONTROLS.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:x}"
+    return ascii(character)[1:-1]
 
 
 class RemoteError:

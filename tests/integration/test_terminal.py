@@ -141,3 +141,15 @@ def test_what_stalls_is_ended_with_all_that_it_started(terminal):
     script = "import remoto; remoto.Connection('stall', connect_timeout=1)"
     one = terminal(sys.executable, "-c", script)
     assert one.status() == 1 and b"no answer within 1 seconds" in one.seen
+
+
+HOSTILE = r"\033]0;title\007\r\302\2332J"
+ESCAPED = rb"\x1b]0;title\x07\r\x9b2J"
+
+
+def test_default_log_handler_escapes_control_characters(terminal):
+    script = f"from remoto import Connection, process; process.run(Connection('localhost'), ['printf', {HOSTILE!r}])"
+    one = terminal(sys.executable, "-c", script)
+    assert one.status() == 0
+    assert b"DEBUG:localhost:" + ESCAPED + b"\r\n" in one.seen
+    assert b"\x1b" not in one.seen and b"\x07" not in one.seen and b"\xc2\x9b" not in one.seen
