@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from typing import Any, Callable, TextIO
+from typing import Any
 
 from .. import __version__, process
 from ..exc import CommandError, RemotoError
 from ..util import RemoteError
 from .hosts import INTERRUPTED, NO_CONNECTION, NOT_STARTED, TIMED_OUT, end_command, on_all_hosts
-from .options import add_connection, add_hosts, add_program, connect, seconds, variable
+from .options import Parser, add_connection, add_hosts, add_program, connect, seconds, variable
 from .output import Output
 
 DESCRIPTION = """\
@@ -49,7 +48,7 @@ class Work:
     def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
         self._options = options
         self._stdin = stdin
-        self._output = Output(prefix=len(options.hosts) > 1 and not options.no_prefix)
+        self._output = Output(len(options.hosts) > 1 and not options.no_prefix, options.raw)
         self._connections: list[Any] = []
 
     def do(self) -> int:
@@ -64,11 +63,7 @@ class Work:
             self._connections.append(conn)
             if output.closed:
                 return INTERRUPTED
-            with conn:
-
-                def writer(stream: TextIO) -> Callable[[Any], None]:
-                    return output.writer(host, stream, broken=lambda: end_command(conn))
-
+            with conn, output.streams(host, broken=lambda: end_command(conn)) as (stdout, stderr):
                 result = process.run(
                     conn,
                     options.command,
@@ -76,9 +71,9 @@ class Work:
                     stop_on_nonzero=False,
                     extend_env=dict(options.env),
                     stdin=self._stdin,
-                    on_stdout=writer(sys.stdout),
-                    on_stderr=writer(sys.stderr),
-                    text=output.prefix,
+                    on_stdout=stdout,
+                    on_stderr=stderr,
+                    text=False,
                     **_popen(options),
                 )
         except CommandError as error:
@@ -97,12 +92,11 @@ def _popen(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="remoto",
         usage="%(prog)s [options] HOST... -- COMMAND...",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"remoto {__version__}")
     add_connection(parser)
@@ -126,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
     add = add_program(parser)
-    add("--no-prefix", action="store_true", help="never put the host before a line")
+    add("--no-prefix", action="store_true", help="do not begin lines with their host")
+    add("--raw", action="store_true", help="do not escape control characters of the output: for colours at a terminal")
     add_hosts(parser)
     return parser

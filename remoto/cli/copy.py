@@ -10,7 +10,7 @@ from typing import Any
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
 from .hosts import INTERRUPTED, NO_CONNECTION, on_all_hosts
-from .options import add_connection, add_hosts, add_program, connect, seconds, split, start_logging
+from .options import Parser, add_connection, add_hosts, add_program, connect, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
 
 DESCRIPTIONS = {
@@ -57,7 +57,7 @@ class _Copies:
         self._source = source
         self._destination = destination
         self._options = options
-        self._output = Output(prefix=False)
+        self._output = Output()
         self._connections: list[Any] = []
 
     def do(self) -> int:
@@ -98,12 +98,11 @@ class _Copies:
 
 
 def _parser(action: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"remoto {action}",
         usage="%(prog)s [options] HOST... -- SOURCE DESTINATION",
         description=DESCRIPTIONS[action],
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_connection(parser)
     help = "give up after so many seconds without an answer"

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from .. import connection
 from ..gateway import CONNECT_TIMEOUT, KEEPALIVE
-from ..util import bound
+from ..log import TerminalFormatter
+from ..util import bound, escape_controls
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help keeps its lines, and whose errors hold no control characters."""
+
+    def __init__(self, **kw: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape_controls(message))
 
 
 def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
@@ -83,8 +94,9 @@ def add_program(parser: argparse.ArgumentParser) -> Callable[..., Any]:
 
 
 def start_logging(options: argparse.Namespace) -> None:
-    level = logging.DEBUG if options.verbose else logging.CRITICAL
-    logging.basicConfig(level=level, format="%(levelname)s:%(name)s:%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.CRITICAL, handlers=[handler])
 
 
 def _backend(name: str) -> str:

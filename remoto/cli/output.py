@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, Callable, TextIO
+from typing import Any, Callable, Protocol, TextIO
+
+from .. import log
+from ..util import escape_controls
 
 Show = Callable[[int, int], Any]
+Write = Callable[[bytes], None]
 
 
 class Output:
-    """Whole lines of many hosts, one at a time."""
+    """The output of all hosts, a block or some whole lines at a time."""
 
-    def __init__(self, prefix: bool) -> None:
-        #: whether lines begin with their host; without it bytes pass through as they come
-        self.prefix = prefix
+    def __init__(self, prefix: bool = False, raw: bool = False) -> None:
+        """
+        :param prefix: begin each line with its host.
+        :param raw: do not escape control characters of the commands' output.
+        """
+        self._prefix = prefix
+        self._raw = raw
         self._lock = threading.Lock()
         self.closed = False
         for stream in (sys.stdout, sys.stderr):
@@ -26,43 +35,115 @@ class Output:
                 stream.reconfigure(errors="backslashreplace")
 
     def close(self) -> None:
-        """From here on everything is dropped."""
+        """Drop everything from here on."""
         self.closed = True
 
-    def writer(self, host: str, stream: TextIO, broken: Callable[[], None]) -> Callable[[Any], None]:
-        """A function that writes a line, or a block of bytes; ``broken`` is called when nobody reads any more."""
+    @contextlib.contextmanager
+    def streams(self, host: str, broken: Callable[[], None]) -> Iterator[tuple[Write, Write]]:
+        """Functions that write blocks of a command's stdout and stderr.
 
-        def write(part: Any) -> None:
-            with self._lock:
-                if self.closed:
-                    return
+        :param broken: called when the output can't be written any more.
+        """
+        pairs = [(stream, self._form(host, stream)) for stream in (sys.stdout, sys.stderr)]
+
+        def writer(stream: TextIO, form: Form) -> Write:
+            def write(block: bytes) -> None:
                 try:
-                    if self.prefix:
-                        stream.write(f"{host}: {part}\n")
-                    else:
-                        stream.buffer.write(part)
-                    stream.flush()
+                    self._write(stream, form.feed(block))
                 except OSError:
+                    self.close()
                     broken()
                     raise
 
-        return write
+            return write
+
+        try:
+            yield writer(*pairs[0]), writer(*pairs[1])
+        finally:
+            for stream, form in pairs:
+                self._write(stream, form.end())
+
+    def _form(self, host: str, stream: TextIO) -> Form:
+        if self._prefix:
+            return _WithHost(host, str if self._raw else escape_controls)
+        return _Escaped() if stream.isatty() and not self._raw else _Unchanged()
+
+    def _write(self, stream: TextIO, part: str | bytes) -> None:
+        with self._lock:
+            if part and not self.closed:
+                if isinstance(part, bytes):
+                    stream.buffer.write(part)
+                else:
+                    stream.write(part)
+                stream.flush()
 
     def write_line(self, line: str) -> None:
-        with self._lock:
-            if not self.closed:
-                print(line, flush=True)
+        self._write(sys.stdout, escape_controls(line) + "\n")
 
     def problem(self, host: str, text: str, status: int) -> int:
-        with self._lock:
-            if not self.closed:
-                print(in_one_line(host, text), file=sys.stderr)
+        self._write(sys.stderr, in_one_line(host, text) + "\n")
         return status
 
 
+class Form(Protocol):
+    """What is written of a command's output."""
+
+    def feed(self, block: bytes) -> str | bytes:
+        """Return what to write after a further block."""
+
+    def end(self) -> str | bytes:
+        """Return what is left at the end."""
+
+
+class _Unchanged:
+    def feed(self, block: bytes) -> bytes:
+        return block
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _Escaped:
+    """Text for a terminal, as it comes, with its control characters escaped."""
+
+    def __init__(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        # keeps a CR at the end of a block until it is known whether a LF follows
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=False)
+
+    def feed(self, block: bytes) -> str:
+        return self._escaped(self._decoder.decode(block))
+
+    def end(self) -> str:
+        return self._escaped(self._decoder.decode(b"", final=True))
+
+    def _escaped(self, text: str) -> str:
+        lines = text.replace("\r\n", "\n").split("\n")
+        return "\n".join(map(escape_controls, lines))
+
+
+class _WithHost:
+    """Whole lines, each of which begins with its host."""
+
+    def __init__(self, host: str, shown: Callable[[str], str]) -> None:
+        self._prefix = f"{escape_controls(host)}: "
+        self._shown = shown
+        self._lines = log.Lines("backslashreplace")
+
+    def feed(self, block: bytes) -> str:
+        return self._with_host(self._lines.feed(block))
+
+    def end(self) -> str:
+        return self._with_host(self._lines.end())
+
+    def _with_host(self, lines: list[str]) -> str:
+        return "".join(f"{self._prefix}{self._shown(line)}\n" for line in lines)
+
+
 def in_one_line(host: str, text: str) -> str:
-    lines = "; ".join(part.strip() for part in text.splitlines() if part.strip())
-    return f"remoto: {host}: {lines.removeprefix(f'{host}: ')}"
+    """Return an error as one line without control characters."""
+    lines = "; ".join(filter(None, map(str.strip, text.split("\n"))))
+    return escape_controls(f"remoto: {host}: {lines.removeprefix(f'{host}: ')}")
 
 
 class Lines:
@@ -97,7 +178,7 @@ class Bars(Lines):
     def of(self, host: str) -> Show:
         from rich.markup import escape
 
-        task = self._tasks[host] = self._bars.add_task(escape(f"{host}: {self._what}"), total=None)
+        task = self._tasks[host] = self._bars.add_task(escape(escape_controls(f"{host}: {self._what}")), total=None)
         return lambda number, total: self._bars.update(task, completed=number, total=total)
 
     def done(self, host: str) -> None:

@@ -210,3 +210,61 @@ def test_the_command_ends_where_nobody_reads_or_waits(tmp_path):
 def test_what_the_terminal_can_not_show():
     words = ("localhost", "localhost", "--", "printf", "ä\\n")
     assert outcome(*words, PYTHONIOENCODING="ascii") == (0, "localhost: \\xe4\n" * 2, "")
+
+
+#: what printf makes a title, a carriage return, C1's CSI, DEL and a right-to-left override of
+HOSTILE = r"\033]0;title\007\r\302\2332J\177\342\200\256"
+ESCAPED = r"\x1b]0;title\x07\r\x9b2J\x7f\u202e"
+
+
+def hostile():
+    """The same as text."""
+    return HOSTILE.encode("ascii").decode("unicode_escape").encode("latin-1").decode("utf-8")
+
+
+@pytest.mark.parametrize("redirection", ["", ">&2"], ids=["stdout", "stderr"])
+def test_control_characters_are_escaped_behind_a_prefix(redirection):
+    words = ("localhost", "localhost", "--", "sh", "-c", f"printf 'a\\tb{HOSTILE}' {redirection}")
+    lines = f"localhost: a\tb{ESCAPED}\n" * 2
+    assert outcome(*words) == ((0, "", lines) if redirection else (0, lines, ""))
+
+
+def test_raw_keeps_control_characters_behind_a_prefix():
+    done = subprocess.run(
+        [*REMOTO, "--raw", "localhost", "localhost", "--", "printf", HOSTILE], capture_output=True, timeout=50
+    )
+    assert done.stdout == f"localhost: {hostile()}\n".encode() * 2
+
+
+def test_words_of_ssh_are_escaped_in_errors(sshd, tmp_path):
+    """A proxy writes to its stderr."""
+    (tmp_path / "proxy").write_text(f"printf '{HOSTILE}\\n' >&2\n")
+    status, _, stderr = outcome("--ssh-options", f"-o 'ProxyCommand=sh {tmp_path}/proxy'", "node1", "--", "true")
+    assert status == 255 and stderr.replace("\n", "", 1).isprintable()
+    title, csi = ESCAPED.split(r"\r")
+    assert title in stderr and csi in stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--raw", "localhost", "--", hostile()),
+        ("--raw", "--cwd", f"/{hostile()}", "localhost", "--", "true"),
+        ("--raw", f"node{hostile()}", "--", "true"),
+        ("--raw", "--backend", hostile(), "node1", "--", "true"),
+        ("put", "localhost", "--", f"/{hostile()}\n", "/tmp"),
+        ("put", f"--no-{hostile()}", "localhost", "--", "/", "/tmp"),
+    ],
+    ids=["program", "folder", "host", "backend", "path", "usage"],
+)
+def test_control_characters_are_escaped_in_errors(words):
+    status, stdout, stderr = outcome(*words)
+    assert status and ESCAPED in stderr and (stdout + stderr).replace("\n", "").isprintable()
+
+
+def test_verbose_output_is_escaped_and_shown_once():
+    for hosts in (["localhost"], ["localhost", "localhost"]):
+        status, stdout, stderr = outcome("-v", *hosts, "--", "printf", f"%b{hostile()}", r"once\n")
+        assert status == 0 and stdout.count("once") == len(hosts)
+        assert f"INFO:localhost:Running command: printf %b{ESCAPED} once\\n\n" in stderr
+        assert stderr.count("once") == len(hosts) and stderr.replace("\n", "").isprintable()

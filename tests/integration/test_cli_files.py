@@ -55,7 +55,7 @@ def test_failures(sshd, source, tmp_path):
 def test_names_that_can_not_be_shown(sshd, source):
     os.rename(os.fsencode(source / "file"), os.fsencode(source) + b"/\xff")
     status, stdout, stderr = outcome("put", "node1", "--", os.fsencode(source) + b"/\xff", f"{source}/copy")
-    assert (status, stderr) == (0, "") and stdout.endswith("\\udcff: 1,234 bytes\n")
+    assert (status, stderr) == (0, "") and stdout.endswith("\\xff: 1,234 bytes\n")
     status, _, stderr = outcome("put", "node1", "--", os.fsencode(source) + b"/\xff", b"/proc/\xfe")
     assert status == 1 and "/proc/\\xfe" in stderr
 
@@ -153,6 +153,16 @@ def test_a_bar_at_a_terminal(source, tmp_path):
     odd = source.rename(tmp_path / "[bold]")
     status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / "copy"))
     assert (status, stdout) == (0, b"") and b"100%" in shown and b"/[bold]" in shown
+
+
+@pytest.mark.parametrize("destination", ["copy", "/proc/no-such-directory/x"], ids=["done", "failed"])
+def test_control_characters_of_a_path_are_escaped_beside_a_bar(source, tmp_path, destination):
+    pytest.importorskip("rich")
+    odd = source.rename(tmp_path / "\x1b]0;title\x07\r\n\x9b2J")
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / destination))
+    assert (status, stdout) == (int(destination != "copy"), b"")
+    assert rb"\x1b]0;title\x07\r\n\x9b2J" in shown
+    assert b"\x1b]" not in shown and b"\x07" not in shown and b"\xc2\x9b" not in shown
 
 
 def test_a_failure_at_a_terminal(source):

@@ -153,3 +153,33 @@ def test_default_log_handler_escapes_control_characters(terminal):
     assert one.status() == 0
     assert b"DEBUG:localhost:" + ESCAPED + b"\r\n" in one.seen
     assert b"\x1b" not in one.seen and b"\x07" not in one.seen and b"\xc2\x9b" not in one.seen
+
+
+def shown(terminal, *argv):
+    """What a program shows at a terminal, and its exit status."""
+    one = terminal(*argv)
+    status = one.status()
+    return one.seen.replace(b"\r\n", b"\n"), status
+
+
+@pytest.mark.parametrize("hosts", [["localhost"], ["localhost", "localhost"]], ids=["one", "two"])
+@pytest.mark.parametrize("redirection", ["", ">&2"], ids=["stdout", "stderr"])
+def test_output_is_escaped_at_a_terminal(terminal, hosts, redirection):
+    script = rf"printf 'one\r\n\ttwo{HOSTILE}\n' {redirection}"
+    seen, status = shown(terminal, *REMOTO, *hosts, "--", "sh", "-c", script)
+    start = b"localhost: " if len(hosts) > 1 else b""
+    assert (seen, status) == ((start + b"one\n" + start + b"\ttwo" + ESCAPED + b"\n") * len(hosts), 0)
+
+
+@pytest.mark.parametrize("hosts", [["localhost"], ["localhost", "localhost"]], ids=["one", "two"])
+def test_raw_output_reaches_the_terminal(terminal, hosts):
+    seen, status = shown(terminal, *REMOTO, "--raw", *hosts, "--", "printf", r"\033[31mred\033[0m\n")
+    start = b"localhost: " if len(hosts) > 1 else b""
+    assert (seen, status) == ((start + b"\x1b[31mred\x1b[0m\n") * len(hosts), 0)
+
+
+def test_output_appears_before_its_line_is_complete(terminal):
+    one = terminal(*REMOTO, "localhost", "--", "sh", "-c", "printf 'ä: '; exec sleep 100")
+    one.wait_for("ä: ".encode())
+    one.interrupt()
+    assert one.status() == 130
