@@ -42,7 +42,7 @@ def _main(words: list[str]) -> int:
     if not separator:
         parser.parse_known_args(own)  # --help and --version need no command
         parser.error("a -- and a command are missing: remoto HOST... -- COMMAND...")
-    given = parser.parse_args(own)
+    given = options.parse(parser, own)
     if given.hosts[0] in ("put", "get"):
         # with an option before it: never a host, on which the source would be run as a command
         own.remove(given.hosts[0])

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from typing import Any
 
 from .. import __version__, process
 from ..exc import CommandError, RemotoError
 from ..util import RemoteError
-from .hosts import INTERRUPTED, NO_CONNECTION, NOT_STARTED, TIMED_OUT, end_command, on_all_hosts
+from .hosts import (
+    INTERRUPTED,
+    NO_CONNECTION,
+    NOT_STARTED,
+    TIMED_OUT,
+    Outcome,
+    end_command,
+    on_all_hosts,
+    reason,
+    summarise,
+)
 from .options import Parser, add_connection, add_hosts, add_program, connect, seconds, variable
 from .output import Output
 
@@ -42,6 +53,10 @@ nobody reads the output any more; 1 when it can't be written; 2 for a wrong call
 """
 
 
+# what a program's name rarely holds, and a line for the shell does
+_OF_A_SHELL = re.compile(r"[\s|&;<>()$`*?]")
+
+
 class Work:
     """The command on all hosts."""
 
@@ -52,17 +67,18 @@ class Work:
         self._connections: list[Any] = []
 
     def do(self) -> int:
-        return on_all_hosts(self._run_on, self._options, self._output, self._connections)
+        """Return the exit status."""
+        outcomes = on_all_hosts(self._run_on, self._options, self._output, self._connections)
+        return summarise(self._options.hosts, outcomes, self._output)
 
-    def _run_on(self, host: str) -> int:
-        """The exit status for one host."""
+    def _run_on(self, host: str) -> Outcome:
         options, output = self._options, self._output
         started = time.monotonic()
         try:
             conn = connect(host, options)
             self._connections.append(conn)
             if output.closed:
-                return INTERRUPTED
+                return Outcome(INTERRUPTED)
             with conn, output.streams(host, broken=lambda: end_command(conn)) as (stdout, stderr):
                 result = process.run(
                     conn,
@@ -77,13 +93,24 @@ class Work:
                     **_popen(options),
                 )
         except CommandError as error:
-            return output.problem(host, RemoteError(error.traceback).exception_line or str(error), NOT_STARTED)
+            return self._failed(host, NOT_STARTED, self._not_started(error))
         except (RemotoError, ValueError) as error:
-            return output.problem(host, str(error), NO_CONNECTION)
+            return self._failed(host, NO_CONNECTION, str(error), reason(error))
         # the same number stands for signal 1, which needs no time
         if result == process.NO_EXIT_CODE and options.timeout and time.monotonic() - started >= options.timeout:
-            return output.problem(host, f"no output for {options.timeout:g} seconds", TIMED_OUT)
-        return result if result >= 0 else 128 - result
+            return self._failed(host, TIMED_OUT, f"no output for {options.timeout:g} seconds")
+        return Outcome(result) if result >= 0 else Outcome(128 - result, f"killed by signal {-result}")
+
+    def _failed(self, host: str, status: int, text: str, reason: str = "") -> Outcome:
+        self._output.problem(host, text)
+        return Outcome(status, reason or text)
+
+    def _not_started(self, error: CommandError) -> str:
+        text = RemoteError(error.traceback).exception_line or str(error)
+        command = self._options.command
+        if len(command) == 1 and _OF_A_SHELL.search(command[0]):
+            text += "; a line for the shell needs --shell"
+        return text
 
 
 def _popen(options: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +118,7 @@ def _popen(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     parser = Parser(
         prog="remoto",
         usage="%(prog)s [options] HOST... -- COMMAND...",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
-from .hosts import INTERRUPTED, NO_CONNECTION, on_all_hosts
-from .options import Parser, add_connection, add_hosts, add_program, connect, seconds, split, start_logging
+from .hosts import INTERRUPTED, NO_CONNECTION, Outcome, on_all_hosts, reason, summarise
+from .options import Parser, add_connection, add_hosts, add_program, connect, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
 
 DESCRIPTIONS = {
@@ -41,7 +42,7 @@ def main(action: str, words: Sequence[str]) -> int:
     """
     own, _, paths = split(list(words))
     parser = _parser(action)
-    options = parser.parse_args(own)
+    options = parse(parser, own)
     if len(paths) != 2:
         parser.error("two paths belong behind --: SOURCE DESTINATION")
     start_logging(options)
@@ -61,17 +62,18 @@ class _Copies:
         self._connections: list[Any] = []
 
     def do(self) -> int:
-        """The highest exit status."""
+        """Return the exit status."""
         with progress(f"{self._action} {self._source}", self._output) as shown:
-            return on_all_hosts(lambda host: self._copy(host, shown), self._options, self._output, self._connections)
+            copy = functools.partial(self._copy, shown)
+            outcomes = on_all_hosts(copy, self._options, self._output, self._connections)
+        return summarise(self._options.hosts, outcomes, self._output)
 
-    def _copy(self, host: str, shown: Lines) -> int:
-        """The exit status for one host."""
+    def _copy(self, shown: Lines, host: str) -> Outcome:
         try:
             conn = connect(host, self._options)
             self._connections.append(conn)
             if self._output.closed:
-                return INTERRUPTED
+                return Outcome(INTERRUPTED)
             with conn:
                 show = shown.of(host)
                 if self._action == "put":
@@ -79,15 +81,18 @@ class _Copies:
                 else:
                     self._get(conn, host, show)
                 shown.done(host)
-                return 0
+                return Outcome(0)
         except FileTransferError as error:
-            return shown.problem(host, str(error).removeprefix(f"{error.host}: "), FAILED)
+            shown.problem(host, str(error).removeprefix(f"{error.host}: "))
+            return Outcome(FAILED, reason(error))
         except (RemotoError, ValueError) as error:
-            return shown.problem(host, str(error), NO_CONNECTION)
+            shown.problem(host, str(error))
+            return Outcome(NO_CONNECTION, reason(error))
         except BrokenPipeError:
             raise
         except OSError as error:
-            return shown.problem(host, str(error), FAILED)
+            shown.problem(host, str(error))
+            return Outcome(FAILED, reason(error))
 
     def _get(self, conn: Any, host: str, show: Show) -> None:
         get, destination = file_sync.get, self._destination
@@ -97,7 +102,7 @@ class _Copies:
         get(conn, self._source, destination, progress=show, timeout=self._options.timeout)
 
 
-def _parser(action: str) -> argparse.ArgumentParser:
+def _parser(action: str) -> Parser:
     parser = Parser(
         prog=f"remoto {action}",
         usage="%(prog)s [options] HOST... -- SOURCE DESTINATION",

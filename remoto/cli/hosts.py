@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
+from ..exc import ConnectError, ConnectionLost, FileTransferError
 from .output import Output
 
 TIMED_OUT = 124
@@ -20,20 +21,28 @@ BROKEN_PIPE = 141
 STUCK = 1.0
 
 
+class Outcome(NamedTuple):
+    """How one host ended."""
+
+    status: int
+    #: why it failed; empty if the exit status is all there is to say
+    reason: str = ""
+
+
 def on_all_hosts(
-    serve: Callable[[str], int], options: argparse.Namespace, output: Output, connections: list[Any]
-) -> int:
-    """The highest exit status. What stops one of the hosts' threads or this one stops them all.
+    serve: Callable[[str], Outcome], options: argparse.Namespace, output: Output, connections: list[Any]
+) -> list[Outcome]:
+    """Serve all hosts, and return their outcomes. An exception in one of their threads, or in this one, stops them all.
 
     :param connections: those that ``serve`` has opened so far.
     """
     pool = ThreadPoolExecutor(options.parallel)
-    statuses = [pool.submit(serve, host) for host in options.hosts]
+    outcomes = [pool.submit(serve, host) for host in options.hosts]
     try:
-        ended, _ = wait(statuses, return_when=FIRST_EXCEPTION)
-        highest = max(status.result() for status in ended)
+        wait(outcomes, return_when=FIRST_EXCEPTION)
+        ended = [outcome.result() for outcome in outcomes if outcome.done()]
         pool.shutdown()
-        return highest
+        return ended
     except BaseException as error:
         output.close()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -41,8 +50,27 @@ def on_all_hosts(
             end_command(conn)
             conn.exit()
         # a reader that is there and does not read holds a thread that writes, for ever
-        error.is_stuck = bool(wait(statuses, timeout=STUCK).not_done)  # type: ignore[attr-defined]
+        error.is_stuck = bool(wait(outcomes, timeout=STUCK).not_done)  # type: ignore[attr-defined]
         raise
+
+
+def reason(error: Exception) -> str:
+    """Return the cause of an error in a few words, without stderr and advice."""
+    if isinstance(error, ConnectionLost):
+        return error.what
+    if isinstance(error, FileTransferError):
+        return f"{error.path}: {error.reason}" if error.path else error.reason
+    return error.reason if isinstance(error, ConnectError) else str(error)
+
+
+def summarise(hosts: list[str], outcomes: list[Outcome], output: Output) -> int:
+    """Return the highest exit status; of several hosts, name first those that failed."""
+    failed = [(host, outcome) for host, outcome in zip(hosts, outcomes) if outcome.status]
+    if failed and len(hosts) > 1:
+        for host, outcome in failed:
+            output.problem(host, outcome.reason or f"exit status {outcome.status}")
+        output.write_error(f"remoto: {len(failed)} of {len(hosts)} hosts failed")
+    return max(outcome.status for outcome in outcomes)
 
 
 def end_command(conn: Any) -> None:

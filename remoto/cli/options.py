@@ -11,6 +11,32 @@ from ..gateway import CONNECT_TIMEOUT, KEEPALIVE
 from ..log import TerminalFormatter
 from ..util import bound, escape_controls
 
+ENGINES = ("docker", "podman")
+CLUSTERS = ("kubernetes", "openshift")
+BY_SSH = ("ssh", *ENGINES)
+ALL = ("ssh", "local", *ENGINES, *CLUSTERS)
+#: the options of the connection, and the backends that have a use for them
+USED_BY = {
+    "--ssh-options": BY_SSH,
+    "--use-ssh": BY_SSH,
+    "--sudo": ALL,
+    "--detect-sudo": tuple(name for name in ALL if name != "local"),
+    "--interpreter": ALL,
+    "--connect-timeout": ALL,
+    "--keepalive": BY_SSH,
+    "--user": ENGINES,
+    "--engine-host": ENGINES,
+    "--namespace": CLUSTERS,
+    "--context": CLUSTERS,
+    "--container": CLUSTERS,
+}
+#: the parameter of the connection's class that a HOST is
+HOST_PARAMETER = {
+    **dict.fromkeys(ALL, "hostname"),
+    **dict.fromkeys(ENGINES, "container_name"),
+    **dict.fromkeys(CLUSTERS, "pod_name"),
+}
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose help keeps its lines, and whose errors hold no control characters."""
@@ -23,73 +49,84 @@ class Parser(argparse.ArgumentParser):
 
 
 def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
-    """What stands before the first ``--``, whether there is one, and what stands behind it."""
+    """Return the arguments before the first ``--``, whether there is one, and the arguments after it."""
     if "--" not in words:
         return words, False, []
     place = words.index("--")
     return words[:place], True, words[place + 1 :]
 
 
+def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
+    """Parse arguments; exit with a usage message if the backend has no use for one of them."""
+    options = parser.parse_args(words)
+    for flag in USED_BY:
+        if _keyword(flag) in options and options.backend not in USED_BY[flag]:
+            parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(USED_BY[flag])}")
+    elsewhere = [host for host in options.hosts if options.backend == "local" and connection.needs_ssh(host)]
+    if elsewhere:
+        parser.error(f"{elsewhere[0]}: not this machine; backend local takes localhost")
+    return options
+
+
 def connect(host: str, options: argparse.Namespace) -> Any:
-    """A connection that opens on first use."""
-    backend = connection.get(options.backend)
-    given: dict[str, Any] = {
-        "sudo": options.sudo,
-        "detect_sudo": options.detect_sudo,
-        "use_ssh": options.use_ssh,
-        "interpreter": options.interpreter,
-        "ssh_options": options.ssh_options,
-        "connect_timeout": options.connect_timeout,
-        "keepalive": options.keepalive,
-        "kill_on_timeout": getattr(options, "kill_on_timeout", False),
-        "eager": False,
-    }
-    if issubclass(backend, connection.docker.DockerConnection):
-        return backend(options.engine_host, container_name=host, user=options.user, **given)
-    if issubclass(backend, connection.kubernetes.KubernetesConnection):
-        return backend(host, options.namespace, options.context, container=options.container, **given)
-    return backend(host, **given)
+    """Return a connection that opens on first use."""
+    keywords = set(map(_keyword, USED_BY))
+    given = {name: value for name, value in vars(options).items() if name in keywords}
+    if "engine_host" in given:
+        given["hostname"] = given.pop("engine_host")
+    given[HOST_PARAMETER[options.backend]] = host
+    kill = getattr(options, "kill_on_timeout", False)
+    return connection.get(options.backend)(**given, kill_on_timeout=kill, eager=False)
 
 
-def add_connection(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("the connection").add_argument
-    add(
+def _keyword(flag: str) -> str:
+    return flag[2:].replace("-", "_")
+
+
+def add_connection(parser: Parser) -> None:
+    group = parser.add_argument_group("connection")
+    group.add_argument(
         "--backend",
         default="ssh",
         type=_backend,
         metavar="NAME",
-        help="ssh (the default), local, docker, podman, kubernetes or openshift; "
-        "with the last four a HOST is a container of this machine, or a pod",
+        help="ssh (default), local, docker, podman, kubernetes or openshift; with the last four HOST is a container or a pod",
     )
-    add("--ssh-options", metavar="OPTIONS", help="further options for ssh, as one word: '-p 2222 -J jump'")
-    add("--use-ssh", action="store_true", help="by ssh even where the host is this machine")
-    add("--sudo", action="store_true", help="as root, by sudo")
-    add("--detect-sudo", action="store_true", help="as root, by sudo where the user there is not root")
-    add("--interpreter", metavar="PYTHON", help="the Python to use there (python3)")
-    add("--connect-timeout", type=seconds, default=CONNECT_TIMEOUT, metavar="SECONDS", help="default: %(default)g")
-    add(
-        "--keepalive",
-        type=seconds,
-        default=KEEPALIVE,
-        metavar="SECONDS",
-        help="between probes of a silent host (%(default)g)",
+    switch = {"action": "store_true"}
+    number = {"type": seconds, "metavar": "SECONDS"}
+    _add(group, "--ssh-options", "further options for ssh, as one argument: '-p 2222 -J jump'", metavar="OPTIONS")
+    _add(group, "--use-ssh", "use ssh even if the host is this machine", **switch)
+    _add(group, "--sudo", "run everything as root, with sudo", **switch)
+    _add(group, "--detect-sudo", "use sudo unless the remote user is root", **switch)
+    _add(group, "--interpreter", "the remote Python (default: python3)", metavar="PYTHON")
+    _add(group, "--connect-timeout", f"time limit for connecting (default: {CONNECT_TIMEOUT:g})", **number)
+    _add(group, "--keepalive", f"interval of ssh's keepalive messages, 0 for none (default: {KEEPALIVE:g})", **number)
+    group = parser.add_argument_group("container")
+    _add(group, "--user", "the user in the container", metavar="NAME")
+    _add(group, "--engine-host", "the host of the engine, by ssh (default: this machine)", metavar="HOST")
+    _add(group, "--namespace", "the namespace of the pod", metavar="NAME")
+    _add(group, "--context", "the context of the client's configuration", metavar="NAME")
+    _add(group, "--container", "the container of the pod", metavar="NAME")
+
+
+def _add(group: Any, flag: str, help: str, **more: Any) -> None:
+    """Add an option of the connection; it is absent unless it is given."""
+    backends = USED_BY[flag]
+    if backends != ALL:
+        help += f" [{', '.join(backends)}]"
+    group.add_argument(flag, default=argparse.SUPPRESS, help=help, **more)
+
+
+def add_hosts(parser: Parser) -> None:
+    parser.add_argument(
+        "hosts", nargs="+", type=_host, metavar="HOST", help="HOST or USER@HOST; or a container or a pod"
     )
-    add = parser.add_argument_group("the container").add_argument
-    add("--user", metavar="NAME", help="the user in it, with docker and podman")
-    add("--engine-host", metavar="HOST", help="the machine of the engine, by ssh, with docker and podman")
-    add("--namespace", metavar="NAME", help="the pod's namespace, with kubernetes and openshift")
-    add("--context", metavar="NAME", help="the context of the client's configuration, likewise")
-    add("--container", metavar="NAME", help="one of the pod's containers, likewise")
 
 
-def add_hosts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("hosts", nargs="+", type=_host, metavar="HOST", help="HOST or USER@HOST")
-
-
-def add_program(parser: argparse.ArgumentParser) -> Callable[..., Any]:
+def add_program(parser: Parser) -> Callable[..., Any]:
     add = parser.add_argument_group("this program").add_argument
-    add("--parallel", type=_number, default=32, metavar="N", help="hosts at a time (%(default)s)")
-    add("-v", "--verbose", action="store_true", help="log what is done, to stderr")
+    add("--parallel", type=_number, default=32, metavar="N", help="serve N hosts at a time (default: %(default)s)")
+    add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")
     return add
 
 
@@ -100,9 +137,11 @@ def start_logging(options: argparse.Namespace) -> None:
 
 
 def _backend(name: str) -> str:
-    if name.lower() not in connection._BACKENDS:
-        raise argparse.ArgumentTypeError(f"there is no backend of the name {name}")
-    return name
+    """Return a backend's first name."""
+    found = connection._BACKENDS.get(name.lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"no such backend: {name}; choose from {', '.join(ALL)}")
+    return next(first for first in ALL if connection._BACKENDS[first] is found)
 
 
 def _host(text: str) -> str:

@@ -80,9 +80,11 @@ class Output:
     def write_line(self, line: str) -> None:
         self._write(sys.stdout, escape_controls(line) + "\n")
 
-    def problem(self, host: str, text: str, status: int) -> int:
-        self._write(sys.stderr, in_one_line(host, text) + "\n")
-        return status
+    def write_error(self, line: str) -> None:
+        self._write(sys.stderr, escape_controls(line) + "\n")
+
+    def problem(self, host: str, text: str) -> None:
+        self.write_error(in_one_line(host, text))
 
 
 class Form(Protocol):
@@ -141,9 +143,9 @@ class _WithHost:
 
 
 def in_one_line(host: str, text: str) -> str:
-    """Return an error as one line without control characters."""
+    """Return an error as one line."""
     lines = "; ".join(filter(None, map(str.strip, text.split("\n"))))
-    return escape_controls(f"remoto: {host}: {lines.removeprefix(f'{host}: ')}")
+    return f"remoto: {host}: {lines.removeprefix(f'{host}: ')}"
 
 
 class Lines:
@@ -163,8 +165,8 @@ class Lines:
     def done(self, host: str) -> None:
         self._output.write_line(f"{host}: {self._what}: {self._sizes.get(host, 0):,} bytes")
 
-    def problem(self, host: str, text: str, status: int) -> int:
-        return self._output.problem(host, text, status)
+    def problem(self, host: str, text: str) -> None:
+        self._output.problem(host, text)
 
 
 class Bars(Lines):
@@ -186,13 +188,13 @@ class Bars(Lines):
         if host in self._tasks:
             self._bars.update(self._tasks[host], completed=1, total=1)
 
-    def problem(self, host: str, text: str, status: int) -> int:
+    def problem(self, host: str, text: str) -> None:
         if host in self._tasks:
             self._bars.remove_task(self._tasks.pop(host))
             self._bars.refresh()
         if not self._output.closed:
-            self._bars.console.print(in_one_line(host, text), markup=False, highlight=False, soft_wrap=True)
-        return status
+            line = escape_controls(in_one_line(host, text))
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

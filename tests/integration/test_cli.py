@@ -41,15 +41,54 @@ def test_several_hosts(sshd):
     status, stdout, stderr = outcome("--env", "REMOTO_N=1", "node1", "node2", "localhost", "--", "sh", "-c", script)
     assert status == 2
     assert sorted(stdout.splitlines()) == ["localhost: 1", "node1: 1", "node2: 1"]
-    assert sorted(stderr.splitlines()) == ["localhost: words", "node1: words", "node2: words"]
+    *words, failed1, failed2, failed3, summary = stderr.splitlines()
+    assert sorted(words) == ["localhost: words", "node1: words", "node2: words"]
+    assert [failed1, failed2, failed3] == [f"remoto: {host}: exit status 2" for host in ("node1", "node2", "localhost")]
+    assert summary == "remoto: 3 of 3 hosts failed"
     assert outcome("--no-prefix", "node1", "node2", "--", "echo", "x")[1] == "x\nx\n"
 
 
 def test_one_host_of_several_that_can_not_be_reached(sshd):
     status, stdout, stderr = outcome("node1", "refused", "--", "echo", "x")
     assert (status, stdout) == (255, "node1: x\n")
-    (line,) = stderr.splitlines()
+    line, failed, summary = stderr.splitlines()
     assert line.startswith("remoto: refused: cannot connect to refused: ") and "Connection refused" in line
+    # the reason alone: the line above has ssh's stderr, its argv and the advice
+    assert line.startswith(failed.replace("refused: ", "refused: cannot connect to refused: ", 1) + ";")
+    assert summary == "remoto: 1 of 2 hosts failed"
+
+
+#: the first host to run it exits with 4, the second succeeds, the third is killed, the fourth is silent, the others succeed
+IN_TURN = """
+for number in 1 2 3 4 5; do mkdir $number 2> /dev/null && break; done
+case $number in 1) exit 4;; 3) kill -9 $$;; 4) exec sleep 100;; esac
+"""
+
+
+def test_summary_names_each_host_that_failed_in_the_order_given(sshd, tmp_path):
+    hosts = ["node0", "unresolvable", "node1", "node2", "refused", "node3", "node4"]
+    options = ["--parallel", "1", "--timeout", "5", "--kill-on-timeout", "--cwd", str(tmp_path), "--shell"]
+    status, stdout, stderr = outcome(*options, *hosts, "--", IN_TURN)
+    assert (status, stdout) == (255, "")
+    *_, first, unresolvable, killed, refused, silent, summary = stderr.splitlines()
+    assert first == "remoto: node0: exit status 4"
+    assert unresolvable.startswith("remoto: unresolvable: ") and refused.startswith("remoto: refused: ")
+    assert killed == "remoto: node2: killed by signal 9"
+    assert silent == "remoto: node3: no output for 5 seconds"
+    assert summary == "remoto: 5 of 7 hosts failed"
+
+
+def test_summary_names_hosts_that_failed_at_the_same_time(sshd):
+    hosts = [f"node{number}" for number in range(12)]
+    status, stdout, stderr = outcome(*hosts, "--", "sh", "-c", "echo out; exit 7")
+    assert status == 7 and sorted(stdout.splitlines()) == sorted(f"{host}: out" for host in hosts)
+    lines = [f"remoto: {host}: exit status 7" for host in hosts]
+    assert stderr.splitlines() == [*lines, "remoto: 12 of 12 hosts failed"]
+
+
+def test_no_summary_where_all_hosts_succeed_or_there_is_one(sshd):
+    assert outcome("node1", "node2", "--", "true") == (0, "", "")
+    assert outcome("node1", "--", "false") == (1, "", "")
 
 
 def test_options_for_ssh(sshd):
@@ -84,6 +123,13 @@ def test_a_program_that_is_not_there():
     status, _, stderr = outcome("localhost", "--", "no-such-program")
     assert status == 126 and stderr.startswith("remoto: localhost: ") and "No such file" in stderr
     assert len(stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("command", "is_told"), [(["df -h | sort"], True), (["$HOME/x"], True), (["no-such"], False)])
+def test_line_for_a_shell_that_is_run_without_one_is_told_of_shell(command, is_told):
+    status, _, stderr = outcome("localhost", "--", *command)
+    assert status == 126 and ("--shell" in stderr) is is_told
+    assert outcome("--shell", "localhost", "--", "echo a | tr a b") == (0, "b\n", "")
 
 
 def test_the_reader_that_leaves_early():
@@ -163,6 +209,42 @@ def test_wrong_calls(arguments):
     assert status == 2 and stderr.startswith("usage: remoto [options] HOST... -- COMMAND...")
 
 
+BACKENDS = ("ssh", "local", "docker", "podman", "kubernetes", "openshift")
+USES = {
+    "--ssh-options=-v": "ssh docker podman",
+    "--use-ssh": "ssh docker podman",
+    "--keepalive=0": "ssh docker podman",
+    "--detect-sudo": "ssh docker podman kubernetes openshift",
+    "--user=x": "docker podman",
+    "--engine-host=localhost": "docker podman",
+    "--namespace=x": "kubernetes openshift",
+    "--context=x": "kubernetes openshift",
+    "--container=x": "kubernetes openshift",
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "backend"), [(option, backend) for option in USES for backend in BACKENDS if backend not in USES[option]]
+)
+def test_options_that_the_backend_does_not_use_are_refused(option, backend):
+    status, stdout, stderr = outcome("--backend", backend, option, "localhost", "--", "true")
+    flag = option.partition("=")[0]
+    uses = USES[option].replace(" ", ", ")
+    assert (status, stdout) == (2, "") and stderr.startswith("usage: remoto [options] HOST... -- COMMAND...")
+    assert stderr.endswith(f"\nremoto: error: {flag}: not used by backend {backend}, only by {uses}\n")
+
+
+def test_options_that_the_backend_does_not_use_are_refused_for_files_and_by_its_other_name():
+    status, _, stderr = outcome("get", "--backend", "k8s", "--user", "x", "web", "--", "/etc/hostname", "x")
+    assert status == 2 and "--user: not used by backend kubernetes, only by docker, podman" in stderr
+
+
+def test_other_hosts_than_this_machine_are_refused_with_the_local_backend():
+    assert outcome("--backend", "local", "localhost", "--", "echo", "x") == (0, "x\n", "")
+    status, stdout, stderr = outcome("--backend", "local", "localhost", "node1", "--", "echo", "x")
+    assert (status, stdout) == (2, "") and "node1: not this machine" in stderr and stderr.startswith("usage: ")
+
+
 @pytest.mark.parametrize("words", [["put"], ["get", "--help"], ["--sudo", "put", "localhost", "--", "/bin/true"]])
 def test_put_and_get_are_never_hosts(words):
     status, stdout, stderr = outcome(*words)
@@ -172,7 +254,7 @@ def test_put_and_get_are_never_hosts(words):
 
 def test_a_backend_that_does_not_exist():
     status, _, stderr = outcome("--backend", "telnet", "node1", "--", "true")
-    assert status == 2 and "there is no backend of the name telnet" in stderr
+    assert status == 2 and "no such backend: telnet" in stderr
     assert stderr.startswith("usage: ")
 
 

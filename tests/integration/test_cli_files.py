@@ -44,12 +44,15 @@ def test_into_a_container(docker_shell, source):
 def test_failures(sshd, source, tmp_path):
     status, stdout, stderr = outcome("put", "node1", "refused", "--", str(source), "/proc/no-such-folder/x")
     assert status == 255 and stdout == ""
-    lines = sorted(stderr.splitlines())
+    *lines, failed, refused, summary = stderr.splitlines()
+    lines.sort()
     assert lines[0].startswith("remoto: node1: put ") and "No such file" in lines[0]
     assert lines[1].startswith("remoto: refused: cannot connect") and len(lines) == 2
+    assert failed.startswith("remoto: node1: /proc/no-such-folder/x: ") and refused.startswith("remoto: refused: ")
+    assert summary == "remoto: 2 of 2 hosts failed"
     assert outcome("put", "node1", "--", str(tmp_path / "missing"), "/tmp")[0] == 1
     status, _, stderr = outcome("get", "node1", "node2", "--", str(source), f"{source}/file")
-    assert status == 1 and "File exists" in stderr and len(stderr.splitlines()) == 2
+    assert status == 1 and stderr.count("File exists") == 4 and len(stderr.splitlines()) == 5
 
 
 def test_names_that_can_not_be_shown(sshd, source):
