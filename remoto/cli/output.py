@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Callable, Protocol, TextIO
 
-from .. import log
+from ..commands.lines import Lines as OutputLines
 from ..util import escape_controls
 
 Show = Callable[[int, int], Any]
@@ -120,8 +120,7 @@ class _Escaped:
         return self._escaped(self._decoder.decode(b"", final=True))
 
     def _escaped(self, text: str) -> str:
-        lines = text.replace("\r\n", "\n").split("\n")
-        return "\n".join(map(escape_controls, lines))
+        return "\n".join(map(escape_controls, text.replace("\r\n", "\n").split("\n")))
 
 
 class _WithHost:
@@ -130,7 +129,7 @@ class _WithHost:
     def __init__(self, host: str, shown: Callable[[str], str]) -> None:
         self._prefix = f"{escape_controls(host)}: "
         self._shown = shown
-        self._lines = log.Lines("backslashreplace")
+        self._lines = OutputLines("backslashreplace")
 
     def feed(self, block: bytes) -> str:
         return self._with_host(self._lines.feed(block))
