@@ -241,6 +241,38 @@ def test_a_program_that_is_not_there(conn, logged):
     assert out == [] and "No such" in err[0] and code == -1
 
 
+@pytest.mark.parametrize("function", [run, check])
+def test_command_that_could_not_be_started_says_why(conn, logged, function):
+    with pytest.raises(CommandError) as caught:
+        function(conn, ["no-such-program", "-a"])
+    error = caught.value
+    assert error.reason.startswith("No such ") and error.reason.endswith(": 'no-such-program'")
+    assert error.host in (conn.hostname, conn.where())
+    lines = logged.texts("ERROR")
+    assert lines[0].startswith("Traceback") and lines[-1].endswith(error.reason)
+    assert not [line for line in lines if "remoto/remote/" in line or "gateway_base" in line]
+    with pytest.raises(CommandError) as caught:
+        function(conn, ["true"], cwd="/no/such/directory")
+    assert caught.value.reason.endswith(": '/no/such/directory'")
+
+
+def test_failed_command_has_the_last_lines_of_stderr(conn):
+    with pytest.raises(CommandError) as caught:
+        run(conn, sh("i=0; while [ $i -lt 50 ]; do echo line $i >&2; i=$((i+1)); done; exit 3"))
+    error = caught.value
+    assert error.exit_code == 3 and error.stderr.splitlines() == [f"line {number}" for number in range(40, 50)]
+
+
+def test_string_without_a_shell_is_told_of_it(connect):
+    conn = connect()
+    if connect.in_container:
+        assert check(conn, "echo a b").stdout == ["a b"]
+        return
+    with pytest.raises(CommandError) as caught:
+        run(conn, "echo a b")
+    assert caught.value.reason == "No such file or directory: 'echo a b'" and "shell=True" in caught.value.advice
+
+
 def test_the_end_by_a_signal(connect):
     conn = connect()
     expected = 128 + signal.SIGKILL if connect.in_container else -signal.SIGKILL

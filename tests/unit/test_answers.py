@@ -199,3 +199,11 @@ def test_missing_shell_is_named(command, named, popen, expected):
 
 def test_missing_shell_is_named_for_a_python_2_which_names_no_path():
     assert "shell=True" in shown(not_started("ls -a", "OSError: [Errno 2] No such file or directory"))
+
+
+def test_missing_shell_is_named_where_sudo_runs_the_command():
+    conn = connection((2, b"sudo: ls -a: command not found\n"), (0, 1))
+    conn.sudo = True
+    with pytest.raises(CommandError) as caught:
+        run(conn, "ls -a")
+    assert "shell=True" in caught.value.advice

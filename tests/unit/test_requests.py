@@ -18,7 +18,9 @@ def conn():
 
 
 @pytest.mark.parametrize("function", [run, check])
-@pytest.mark.parametrize("wrong", ["node1", None, 3, remoto.Connection, object()], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["node1", None, 3, remoto.Connection, object()], ids=lambda wrong: type(wrong).__name__
+)
 def test_no_connection_is_refused(function, wrong):
     with pytest.raises(TypeError, match="^conn: expected a connection, not "):
         function(wrong, ["true"], exit=True)
