@@ -1,110 +1,135 @@
-"""What it means when a process that was to carry a gateway has ended: its own words and exit status in plain ones."""
+"""Turn the exit status and stderr of a process that should have carried a gateway into an error with a reason."""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shlex
 from collections.abc import Sequence
 
 import execnet
 
-from .exc import ConnectError
+from .exc import ConnectError, HostError, StartError
 
 #: what every far Python is started with; execnet's own
 FAR_LINE = "import sys;exec(eval(sys.stdin.readline()))"
 
-# what is said, what that means, and what to do; the first that fits counts
+# (pattern in stderr, kind, reason, advice); the first that matches counts
 _OF_PYTHON_OR_SUDO = (
     (r"remoto: Python (?P<found>\S+) cannot run execnet", "version", "", ""),
     (
         r"sudo: .*(password is required|terminal is required|no tty present|must have a tty)",
         "sudo",
-        "sudo wants a password there",
+        "sudo requires a password",
         "Allow that user NOPASSWD in sudoers, or connect as root.",
     ),
-    (r"is not in the sudoers file|may not run sudo|is not allowed to (execute|run sudo)", "sudo",
-     "sudo is not allowed to that user there", "Add the user to sudoers, or connect as root."),
-    (r"(^|[\s:])sudo: (command )?not found|'sudo'", "sudo", "sudo is not installed there", "Install sudo, or connect as root."),
-)  # fmt: skip
+    (
+        r"is not in the sudoers file|may not run sudo|is not allowed to (execute|run sudo)",
+        "sudo",
+        "the user is not allowed to run sudo",
+        "Add the user to sudoers, or connect as root.",
+    ),
+    (
+        r"(^|[\s:])sudo: (command )?not found|'sudo'",
+        "sudo",
+        "sudo: command not found",
+        "Install sudo on the remote host, or connect as root.",
+    ),
+)
 _OF_SSH = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
         "hostkey",
-        "its host key is not the one that is known",
+        "host key has changed",
         "If the machine was installed anew: ssh-keygen -R HOST, then connect once with ssh.",
     ),
     (
         r"Host key verification failed|No .* host key is known",
         "hostkey",
-        "its host key is not known here",
+        "host key verification failed",
         "Connect once with ssh and accept the key, or add it to known_hosts.",
     ),
     (
         r"Could not resolve hostname",
         "unresolvable",
-        "no address is known for that name",
+        "could not resolve hostname",
         "Check the spelling, DNS, /etc/hosts and HostName in ssh's configuration.",
     ),
-    (r"Connection refused", "refused", "nothing listens on that port there", "Is sshd running, and on that port?"),
-    (r"timed out", "timeout", "it does not answer", "Is the machine up, and does a firewall let ssh through?"),
-    (r"No route to host|Network is unreachable", "unreachable", "the network does not lead there", ""),
+    (r"Connection refused", "refused", "connection refused", "Is sshd running, and on that port?"),
+    (r"timed out", "timeout", "connection timed out", "Is the machine up, and does a firewall let ssh through?"),
+    (r"No route to host", "unreachable", "no route to host", ""),
+    (r"Network is unreachable", "unreachable", "network is unreachable", ""),
     (
         r"Permission denied \(|Too many authentication failures|Permission denied, please try again",
         "permission",
-        "it does not let that user in",
+        "permission denied",
         "Check the user's name and that ssh finds a key which the host accepts.",
     ),
-)  # fmt: skip
+)
+#: ssh's own exit status where it failed; any other is the remote command's (ssh(1))
+_SSH_FAILED = 255
 
 
 def diagnosis(
     argv: Sequence[str], host: str, interpreter: str, status: int | None, stderr: str, timeout: float | None
 ) -> ConnectError:
-    """The error for a process that ended before Python had answered.
+    """Return the error for a process that ended before Python answered.
 
-    :param status: its exit status; None where it was ended here.
-    :param stderr: what it said.
-    :param timeout: the seconds that were waited for, where that was the reason.
+    :param status: its exit status; None if remoto ended it.
+    :param stderr: its stderr.
+    :param timeout: the seconds that were waited for, if the timeout was the reason.
+    :returns: a HostError for ssh's failures and the timeout, a StartError for those of sudo and Python.
     """
 
-    def error(kind: str, reason: str, advice: str) -> ConnectError:
-        return ConnectError(
+    def error(cause: type[ConnectError], kind: str, reason: str, advice: str = "") -> ConnectError:
+        return cause(
             reason, host=host, kind=kind, command=_printable(argv), exit_status=status, stderr=stderr, advice=advice
         )
 
     if timeout is not None:
         return error(
-            "timeout", f"no answer within {timeout:g} seconds", "connect_timeout= sets how many seconds are waited for."
+            HostError, "timeout", f"no answer within {timeout:g} seconds", "Set connect_timeout= to wait longer."
         )
     for pattern, kind, reason, advice in _OF_PYTHON_OR_SUDO:
         found = re.search(pattern, stderr, re.MULTILINE)
         if found and kind == "version":
-            reason = f"{interpreter} there is Python {found.group('found')}, and {_needed_python()} is needed"
-            advice = "interpreter= names another one there; execnet 1.9 here starts Python 2.7 and 3.5 as well."
+            reason = f"{interpreter} is Python {found['found']}, and {_needed_python()}"
+            advice = "Name another one with interpreter=. With execnet 1.9 on this machine, 2.7 and 3.5 do as well."
         if found:
-            return error(kind, reason, advice)
-    # ssh's own status; with another one, such words are a banner's or a start-up file's
-    for pattern, kind, reason, advice in _OF_SSH if status == 255 else ():
+            return error(StartError, kind, reason, advice)
+    # with another status such words are from a banner or a start-up file
+    for pattern, kind, reason, advice in _OF_SSH if status == _SSH_FAILED else ():
         if re.search(pattern, stderr, re.MULTILINE):
-            return error(kind, reason, advice)
-    if status in (126, 127) or re.search(r"sudo: .*: command not found", stderr):
-        return error("interpreter", f"{interpreter} can't be run there", "interpreter= names another one.")
-    return error("other", "it ended before Python had started there", "")
+            return error(HostError, kind, reason, advice)
+    if status == 126:
+        return error(StartError, "interpreter", f"{interpreter}: cannot execute", "Name another one with interpreter=.")
+    if status == 127 or re.search(r"sudo: .*: command not found", stderr):
+        return error(
+            StartError, "interpreter", f"{interpreter}: command not found", "Name another one with interpreter=."
+        )
+    program = os.path.basename(argv[0])
+    # a signal ended it: ssh itself, since a remote command's signal is 128 + its number
+    failed = status is None or status < 0 or status == _SSH_FAILED
+    cause = HostError if program == "ssh" and failed else StartError
+    return error(cause, "other", f"{program} ended before Python started")
 
 
-def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError) -> ConnectError:
-    """The error for a program that is not on this machine."""
-    kind, reason = "client", f"{argv[0]} can't be run here: {error.strerror}"
-    advice = f"Install {argv[0]}; it is looked for on PATH."
-    if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
+def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError | RuntimeError) -> StartError:
+    """Return the error for a program that could not be started on this machine.
+
+    :param error: why; a RuntimeError if no thread could be started for it.
+    """
+    number, why = (error.errno, error.strerror) if isinstance(error, OSError) else (None, str(error))
+    kind, advice = "client", f"Install {argv[0]}, or add its directory to PATH."
+    if number not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
         kind, advice = "other", ""
     elif argv[0] == "sudo":
         kind, advice = "sudo", "Install sudo, or run this program as root."
     elif argv[0] == shlex.split(interpreter)[0]:
-        kind, reason = "interpreter", f"{interpreter} can't be run here: {error.strerror}"
-        advice = "interpreter= names another one."
-    return ConnectError(reason, host=host, kind=kind, command=_printable(argv), exit_status=127, advice=advice)
+        kind, advice = "interpreter", "Name another one with interpreter=."
+    reason = f"cannot run {argv[0]} on this machine: {why}"
+    return StartError(reason, host=host, kind=kind, command=_printable(argv), exit_status=127, advice=advice)
 
 
 def _printable(argv: Sequence[str]) -> list[str]:
@@ -116,4 +141,4 @@ def _needed_python() -> str:
     from importlib import metadata
 
     needed = metadata.metadata("execnet")["Requires-Python"] or "a newer one"
-    return f"{needed} (by execnet {execnet.__version__} here)"
+    return f"execnet {execnet.__version__} on this machine requires {needed}"

@@ -1,9 +1,11 @@
 """Every error that remoto raises::
 
     RemotoError
-        ConnectError              (also execnet.HostNotFound and OSError)
-            InvalidHostname       (also ValueError)
-            ContainerError        (also RuntimeError)
+        ConnectError
+            HostError             (also execnet.HostNotFound)
+                InvalidHostname   (also ValueError)
+            StartError            (also OSError)
+                ContainerError    (also RuntimeError)
         ConnectionLost            (also RuntimeError and OSError)
         CommandError              (also RuntimeError)
             CommandTimeout        (also TimeoutError)
@@ -35,12 +37,14 @@ __all__ = [
     "DataFormatError",
     "FileTransferError",
     "FunctionError",
+    "HostError",
     "HostNotFound",
     "InvalidHostname",
     "ModuleMissing",
     "RemoteError",
     "RemotoError",
     "RsyncError",
+    "StartError",
     "TimeoutError",
 ]
 
@@ -53,8 +57,8 @@ class RemotoError(Exception):
 
 
 def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, Any], errno: int | None) -> RemotoError:
-    # of two built-in bases only one can make it
-    error: RemotoError = (OSError if issubclass(kind, OSError) else RuntimeError).__new__(kind, *args)
+    # OSError insists on its own __new__, which is not the first one found where RuntimeError is a base as well
+    error: RemotoError = (OSError if issubclass(kind, OSError) else Exception).__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
     if isinstance(error, OSError):
@@ -62,16 +66,17 @@ def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, A
     return error
 
 
-class ConnectError(RemotoError, HostNotFound, OSError):
-    """A connection could not be opened.
+class ConnectError(RemotoError):
+    """A connection could not be opened. What is raised is one of its two kinds: HostError or StartError.
 
-    :ivar str reason: what went wrong, in plain words.
-    :ivar str kind: one word for it, for programs: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
-        ``hostkey``, ``permission``, ``sudo``, ``interpreter``, ``version``, ``client``, ``hostname`` or ``other``.
+    :ivar str reason: the reason, such as ``connection refused``.
+    :ivar str kind: one word for it, for programs. HostError: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
+        ``hostkey``, ``permission``, ``hostname`` or ``other``. StartError: ``interpreter``, ``version``, ``sudo``,
+        ``client`` or ``other``.
     :ivar str host: the host as it was given.
-    :ivar list command: the argv that was tried here; empty when nothing was started.
-    :ivar exit_status: that command's exit status, or None where it was ended by the time limit.
-    :ivar str stderr: what the other side (ssh, the shell there, sudo, Python) said.
+    :ivar list command: the argv that was tried on this machine; empty when nothing was started.
+    :ivar exit_status: that command's exit status; None after a timeout.
+    :ivar str stderr: the stderr of that command: of ssh, the remote shell, sudo or Python.
     """
 
     def __init__(
@@ -108,11 +113,19 @@ class ConnectError(RemotoError, HostNotFound, OSError):
         return self._text()
 
 
-class InvalidHostname(ConnectError, ValueError):
+class HostError(ConnectError, HostNotFound):
+    """The host was not reached: ssh failed, or nothing answered before ``connect_timeout``. Also an execnet.HostNotFound."""
+
+
+class InvalidHostname(HostError, ValueError):
     """A hostname was refused before anything was started: it is an option, or holds options or shell syntax."""
 
 
-class ContainerError(ConnectError, RuntimeError):
+class StartError(ConnectError, OSError):
+    """Python could not be started: a missing or too old interpreter, sudo, or no ssh on this machine. Also an OSError."""
+
+
+class ContainerError(StartError, RuntimeError):
     """The client of a container failed: no such container, stopped, no permission, no engine, ...
 
     Its ``kind`` may also be ``container``, ``stopped``, ``user`` or ``shell``; ``host`` names the container.

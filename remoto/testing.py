@@ -19,7 +19,7 @@ from .commands.answers import STATUS, STDERR, STDOUT
 from .commands.call import CHECK, RUN
 from .commands.request import Request, argv_of
 from .commands.target import Channel
-from .exc import ConnectError, RemotoError
+from .exc import HostError, RemotoError
 from .functions.facade import ModuleExecute, raised, refuse
 from .functions.json_calls import plain
 from .functions.legacy import call_data
@@ -133,11 +133,9 @@ class Script:
     def unreachable(self, error: BaseException | None = None) -> None:
         """Let no further connection be opened.
 
-        :param error: what is raised; by default a :class:`remoto.exc.ConnectError` of the kind ``unreachable``.
+        :param error: what is raised; by default a :class:`remoto.exc.HostError` of the kind ``unreachable``.
         """
-        self._connect_error = error or ConnectError(
-            "the network does not lead there", host=self._script_host, kind="unreachable"
-        )
+        self._connect_error = error or HostError("no route to host", host=self._script_host, kind="unreachable")
 
     def unused(self) -> list[Any]:
         """The commands, and the names of the functions, of the answers that nobody has asked for."""

@@ -16,7 +16,7 @@ from typing import Any
 from .. import gateway as gateways
 from ..commands.request import Request
 from ..commands.target import Channel
-from ..exc import ConnectError, ConnectionLost
+from ..exc import ConnectError, ConnectionLost, HostError, StartError
 from ..functions import interpreter, json_calls
 from ..functions.legacy import LegacyModuleExecute
 from ..gateway import RemoteFunction
@@ -77,7 +77,8 @@ class BaseConnection:
     :param env: variables for every command and function on the far side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
     :param raise_on_timeout: likewise.
-    :raises ConnectError: also an OSError and execnet.HostNotFound: it could not be opened.
+    :raises HostError: also an execnet.HostNotFound: the host was not reached.
+    :raises StartError: also an OSError: Python could not be started.
 
     >>> with BaseConnection('localhost') as conn:
     ...     check(conn, ['echo', 'a b'])
@@ -87,7 +88,7 @@ class BaseConnection:
     #: how :meth:`import_module` has functions run: ``legacy`` in a Python that stays, ``json`` in a fresh one for each call
     remote_import_system = "legacy"
     #: the class of the error where nothing can be run there
-    connect_error = ConnectError
+    connect_error: type[StartError] = StartError
 
     def __init__(
         self,
@@ -162,6 +163,9 @@ class BaseConnection:
         except ConnectError as error:
             if self._closed:
                 raise self._is_closed() from None
+            # 1.x let them through to stderr: a program that drops the error still shows them
+            for line in error.stderr.splitlines():
+                self.logger.warning(line)
             if error.kind == "interpreter":
                 self.logger.error(
                     "Can't communicate with remote host, possibly because %s is not installed there", self.interpreter
@@ -209,7 +213,7 @@ class BaseConnection:
             try:
                 argv = gateways.popen_argv(interpreter)
             except ValueError as error:
-                raise ConnectError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
+                raise StartError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
         return self._start(argv)
 
     def _ssh_words(self, target: str) -> list[str]:
@@ -220,7 +224,7 @@ class BaseConnection:
         try:
             return shlex.split(options) + host
         except ValueError as error:
-            raise ConnectError(f"ssh_options: {error}", host=self.hostname, kind="hostname") from None
+            raise HostError(f"ssh_options: {error}", host=self.hostname, kind="hostname") from None
 
     def _start(self, argv: list[str]) -> Any:
         return gateways.open_gateway(
@@ -369,7 +373,7 @@ class BaseConnection:
         """The gateway whose Python runs where commands run; connects first where that has not been done.
 
         :param python: in a container, its Python; by default the one that :func:`get_python_executable` finds.
-        :raises ConnectError: also an OSError: it could not be opened, for instance because a container has no Python.
+        :raises ConnectError: it could not be opened, for instance a StartError because a container has no Python.
         """
         return self._live_gateway()
 

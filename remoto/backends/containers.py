@@ -21,7 +21,7 @@ from .. import gateway as gateways
 from .. import remote
 from ..commands.request import Request
 from ..diagnosis import FAR_LINE
-from ..exc import ConnectError, ContainerError
+from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from . import BaseConnection, get_python_executable
 
@@ -99,7 +99,7 @@ class ContainerConnection(BaseConnection):
     #: the client's name or path
     executable = ""
     remote_import_system = "json"
-    connect_error = ContainerError
+    connect_error: type[StartError] = ContainerError
     #: the arguments that name the container, for errors
     named_by = "the keyword arguments of remoto.backends.BaseConnection"
     has_client = True
@@ -153,7 +153,7 @@ class ContainerConnection(BaseConnection):
         folder = popen.pop("cwd", b"")
         shell = popen.pop("shell", False)
         if popen:
-            raise TypeError(f"{', '.join(popen)}: can't be had in a container")
+            raise TypeError(f"{', '.join(popen)}: not supported in containers")
         args = request["args"]
         form = b"line" if shell or isinstance(args, bytes) else b"program"
         variables: dict[bytes, bytes] = {}

@@ -8,7 +8,7 @@ import time
 import weakref
 from typing import Any, Callable
 
-from ..exc import CommandTimeout, ConnectError
+from ..exc import CommandTimeout, ConnectError, StartError
 from ..process import NO_EXIT_CODE
 from .facade import where
 
@@ -107,7 +107,7 @@ _NAME_ONE = "python_executable= of import_module() names one, which spares the q
 
 
 def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
-    kind_of_error: type[ConnectError] = getattr(conn, "connect_error", ConnectError)
+    kind_of_error: type[ConnectError] = getattr(conn, "connect_error", StartError)
     return kind_of_error(reason, host=where(conn), kind=kind, advice=advice)
 
 

@@ -10,10 +10,11 @@ import threading
 import time
 from pathlib import Path
 
+import execnet
 import pytest
 
 from remoto import connection
-from remoto.exc import CommandError, ConnectError, ConnectionLost, ContainerError
+from remoto.exc import CommandError, ConnectionLost, ContainerError, StartError
 from remoto.process import check, run
 from tests.integration.backends import BACKENDS
 from tests.integration.leftovers import wait_until
@@ -36,7 +37,8 @@ def failure(conn, command=("true",)):
         errors.append(caught.value)
     conn.exit()
     assert errors[0].kind == errors[1].kind
-    assert isinstance(errors[0], (ConnectError, RuntimeError, OSError))
+    assert all(isinstance(errors[0], base) for base in (StartError, RuntimeError, OSError))
+    assert not isinstance(errors[0], execnet.HostNotFound)
     return errors[0]
 
 

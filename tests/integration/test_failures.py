@@ -19,7 +19,7 @@ from execnet.gateway_base import Message
 from execnet.gateway_bootstrap import HostNotFound
 
 import remoto
-from remoto.exc import ConnectError, ConnectionLost
+from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
 from remoto.gateway import ssh_argv
 from remoto.pipes import ProcessIO, bounded_sending
 from remoto.process import check, extend_env, run
@@ -70,16 +70,36 @@ def failure(host, **kw):
 def test_a_failure_to_connect(sshd, host, kw, kind, words):
     error = failure(host, **kw)
     assert (error.kind, error.host) == (kind, host)
-    assert isinstance(error, execnet.HostNotFound) and isinstance(error, HostNotFound) and isinstance(error, OSError)
+    is_ssh = error.exit_status == 255
+    assert isinstance(error, HostNotFound) is isinstance(error, execnet.HostNotFound) is is_ssh
+    assert isinstance(error, OSError) is not is_ssh
     assert words in error.stderr and words in str(error) and host in str(error)
     if host != "localhost":
         assert error.command[0] == "ssh" and host in error.command
     assert isinstance(error.exit_status, int)
 
 
+def test_a_failure_to_connect_logs_the_words_of_ssh(sshd, caplog):
+    with pytest.raises(HostError) as caught:
+        remoto.Connection("refused", logger=LOGGER)
+    assert caught.value.stderr
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == caught.value.stderr.splitlines()
+
+
+@pytest.mark.parametrize(("program", "kw"), [("ssh", {"use_ssh": True}), ("sudo", {"sudo": True})])
+def test_a_program_that_is_not_installed_here(program, kw, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    error = failure("localhost", **kw)
+    assert isinstance(error, StartError) and not isinstance(error, HostNotFound)
+    assert error.kind == {"ssh": "client", "sudo": "sudo"}[program] and error.command[0] == program
+    assert error.reason == f"cannot run {program} on this machine: No such file or directory"
+
+
 def test_ssh_that_stalls(sshd):
     error = failure("stall", connect_timeout=0.5)
     assert (error.kind, error.exit_status) == ("timeout", None)
+    assert isinstance(error, HostError)
     assert "0.5 seconds" in str(error)
 
 
@@ -150,15 +170,10 @@ def test_exit_gives_up_what_is_about_to_be_opened(sshd):
 
 
 @pytest.mark.parametrize("option", ["sudo", "detect_sudo"])
-def test_sudo_that_wants_a_password(users, option):
+def test_sudo_that_requires_a_password(users, option):
     error = failure("nosudo", **{option: True})
+    assert isinstance(error, StartError) and not isinstance(error, HostNotFound)
     assert error.kind == "sudo" and "password is required" in error.stderr and "NOPASSWD" in str(error)
-
-
-def test_no_ssh_on_this_machine(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    error = failure("node0")
-    assert error.kind == "client" and error.command[0] == "ssh"
 
 
 @pytest.mark.parametrize("host", ["node0", "localhost"])

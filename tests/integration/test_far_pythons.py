@@ -4,7 +4,7 @@ import execnet
 import pytest
 
 import remoto
-from remoto.exc import ConnectError
+from remoto.exc import StartError
 from remoto.process import check, run
 
 OLDEST = (2, 7) if execnet.__version__ < "2" else (3, 8)
@@ -39,7 +39,7 @@ def test_commands(pythons):
 
 def test_too_old(pythons):
     for version, path in far(pythons, startable=False):
-        with pytest.raises(ConnectError) as caught:
+        with pytest.raises(StartError) as caught:
             remoto.Connection("localhost", interpreter=path)
         assert caught.value.kind == "version"
         assert "is Python %d.%d." % version in str(caught.value) and ">=" in str(caught.value)

@@ -19,7 +19,7 @@ import pytest
 
 import remoto
 from remoto import file_sync, file_tar
-from remoto.exc import ConnectionLost, FileTransferError, RsyncError
+from remoto.exc import ConnectionLost, FileTransferError, HostError, RsyncError
 from remoto.file_sync import get, put, rsync, rsync_conn
 from remoto.process import check
 from remoto.remote import files
@@ -619,7 +619,7 @@ def test_rsync_tells_of_progress_and_takes_options(sshd, tree, tmp_path):
     told = []
     rsync(["node1", "node2"], tree, tmp_path / "copy", progress=lambda *numbers: told.append(numbers), ssh_options="-C")
     assert told[-1][0] == told[-1][1] > 0
-    with pytest.raises(OSError, match="port 1"):
+    with pytest.raises(HostError, match="port 1"):
         rsync("node1", tree, tmp_path / "copy", ssh_options="-p 1")
 
 

@@ -1,4 +1,4 @@
-"""sudo and detect_sudo with real users. A sudo that wants a password is in test_failures.py."""
+"""sudo and detect_sudo with real users. A sudo that requires a password is in test_failures.py."""
 
 import logging
 

@@ -480,9 +480,7 @@ def test_a_wrong_answer_to_a_json_call_is_an_error_that_names_the_host(monkeypat
 def searched(monkeypatch, result, **attributes):
     """A connection on which the search for a Python has this result."""
     monkeypatch.setattr(backends, "check", lambda *args, **kw: result)
-    return mock.Mock(
-        connect_error=exc.ConnectError, hostname="node1", logger=logging.getLogger("contract"), **attributes
-    )
+    return mock.Mock(connect_error=exc.StartError, hostname="node1", logger=logging.getLogger("contract"), **attributes)
 
 
 def test_the_interpreter_is_the_first_that_is_found(monkeypatch, caplog):
@@ -499,7 +497,7 @@ def test_the_interpreter_is_the_connections_where_none_is_found(monkeypatch, res
 
 def test_a_search_for_an_interpreter_that_answers_a_nul_is_an_error_that_names_the_host(monkeypatch):
     one = searched(monkeypatch, (["/usr/bin\0/python3"], [], 0))
-    with pytest.raises(exc.ConnectError, match=r"node1: the search for a Python there was answered by '/usr/bin\\x00"):
+    with pytest.raises(exc.StartError, match=r"node1: the search for a Python there was answered by '/usr/bin\\x00"):
         backends.get_python_executable(one)
 
 

@@ -1,9 +1,9 @@
 """What the words of ssh, sudo and Python mean; the real ones are in tests/integration/test_failures.py."""
 
-import execnet
 import pytest
 
 from remoto.diagnosis import FAR_LINE, diagnosis, not_started
+from remoto.exc import HostError, StartError
 
 ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
 
@@ -15,6 +15,9 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
         (255, "ssh: connect to host node1 port 22: Connection refused", "refused"),
         (255, "ssh: connect to host node1 port 22: Connection timed out", "timeout"),
         (255, "ssh: connect to host node1 port 22: No route to host", "unreachable"),
+        (255, "ssh: connect to host node1 port 22: Network is unreachable", "unreachable"),
+        (255, "kex_exchange_identification: Connection closed by remote host", "other"),
+        (-15, "", "other"),
         (255, "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @", "hostkey"),
         (255, "No ED25519 host key is known for node1 and ...\nHost key verification failed.", "hostkey"),
         (255, "root@node1: Permission denied (publickey,password).", "permission"),
@@ -37,15 +40,45 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
 def test_kinds(status, words, kind):
     error = diagnosis(ARGV, "node1", "python3", status, words, None)
     assert error.kind == kind and error.host == "node1" and error.exit_status == status
-    assert isinstance(error, execnet.HostNotFound) and isinstance(error, OSError)
+    assert isinstance(error, HostError if is_ssh_failure(status) else StartError)
     for line in words.splitlines():
         assert line in str(error)
     assert "exec(eval(" not in str(error) and "ssh -T node1" in str(error)
 
 
+def is_ssh_failure(status):
+    return status == 255 or status < 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "reason"),
+    [
+        (255, "ssh: connect to host node1 port 22: No route to host", "no route to host"),
+        (255, "root@node1: Permission denied (publickey,password).", "permission denied"),
+        (255, "ssh: Could not resolve hostname node1: Name or service not known", "could not resolve hostname"),
+        (255, "ssh: connect to host node1 port 22: Connection refused", "connection refused"),
+        (255, "ssh: connect to host node1 port 22: Connection timed out", "connection timed out"),
+        (255, "Host key verification failed.", "host key verification failed"),
+        (1, "sudo: a password is required", "sudo requires a password"),
+        (127, "sh: 1: sudo: not found", "sudo: command not found"),
+        (127, "sh: 1: python3: not found", "python3: command not found"),
+        (126, "sh: 1: /etc/passwd: Permission denied", "python3: cannot execute"),
+        (0, "", "ssh ended before Python started"),
+    ],
+)
+def test_the_reason_is_in_the_words_that_people_search_for(status, words, reason):
+    assert diagnosis(ARGV, "node1", "python3", status, words, None).reason == reason
+
+
+def test_the_status_of_ssh_from_another_program_is_no_failure_of_ssh():
+    error = diagnosis(["sh", "-c", "exit 255"], "localhost", "sh -c 'exit 255'", 255, "", None)
+    assert isinstance(error, StartError) and error.reason == "sh ended before Python started"
+
+
 def test_a_timeout():
     error = diagnosis(ARGV, "node1", "python3", None, "", 3)
     assert error.kind == "timeout" and "within 3 seconds" in str(error) and error.exit_status is None
+    assert isinstance(error, HostError)
 
 
 def test_the_version_found_and_the_one_needed():
@@ -65,8 +98,16 @@ def test_the_version_found_and_the_one_needed():
 def test_a_program_that_is_not_here(argv, kind):
     error = not_started(argv, "node1", "python9", FileNotFoundError(2, "No such file or directory"))
     assert error.kind == kind and "No such file or directory" in str(error)
+    assert isinstance(error, StartError)
 
 
 def test_a_program_that_there_is_no_room_for():
     error = not_started(["python9"], "node1", "python9", OSError(24, "Too many open files"))
     assert error.kind == "other" and "Too many open files" in str(error) and "interpreter=" not in str(error)
+    assert isinstance(error, StartError)
+
+
+def test_a_thread_that_cannot_be_started():
+    error = not_started(ARGV, "node1", "python3", RuntimeError("can't start new thread"))
+    assert isinstance(error, StartError) and error.kind == "other"
+    assert error.reason == "cannot run ssh on this machine: can't start new thread"

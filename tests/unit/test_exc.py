@@ -25,8 +25,8 @@ def test_the_picture_is_the_tree():
 
 
 def test_a_connect_error_tells_all_it_knows():
-    error = exc.ConnectError(
-        "nothing listens there",
+    error = exc.HostError(
+        "connection refused",
         host="node1",
         kind="refused",
         command=["ssh", "-o", "a b", "node1"],
@@ -35,14 +35,31 @@ def test_a_connect_error_tells_all_it_knows():
         advice="Start it.",
     )
     assert str(error).splitlines() == [
-        "cannot connect to node1: nothing listens there",
+        "cannot connect to node1: connection refused",
         "    ssh: first",
         "    second",
         "tried: ssh -o 'a b' node1 (exit status 255)",
         "Start it.",
     ]
     assert (error.host, error.kind, error.exit_status) == ("node1", "refused", 255)
-    assert isinstance(error, (OSError, HostNotFound)) and error.command == ["ssh", "-o", "a b", "node1"]
+    assert error.command == ["ssh", "-o", "a b", "node1"]
+
+
+@pytest.mark.parametrize(
+    ("error", "caught_by"),
+    [
+        (exc.ConnectError, {exc.ConnectError}),
+        (exc.HostError, {exc.ConnectError, HostNotFound}),
+        (exc.InvalidHostname, {exc.ConnectError, HostNotFound, ValueError}),
+        (exc.StartError, {exc.ConnectError, OSError}),
+        (exc.ContainerError, {exc.ConnectError, OSError, RuntimeError}),
+        (exc.RsyncError, {HostNotFound, OSError}),
+        (exc.ConnectionLost, {OSError, RuntimeError}),
+    ],
+)
+def test_a_connection_error_is_of_one_kind(error, caught_by):
+    asked = {exc.ConnectError, HostNotFound, OSError, RuntimeError, ValueError}
+    assert {base for base in asked if issubclass(error, base)} == caught_by
 
 
 def test_a_connect_error_of_what_was_never_tried():
@@ -62,23 +79,21 @@ def test_a_failed_command():
     assert (error.host, error.command, error.exit_code, error.traceback) == ("node1", "ls -a", 3, "")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        exc.ConnectError(
-            "why", host="h", kind="refused", command=["ssh", "h"], exit_status=255, stderr="x", advice="y"
-        ),
-        exc.InvalidHostname("why", host="h"),
-        exc.ContainerError("why", host="h", kind="stopped"),
-        exc.ConnectionLost("h", "ls", "it ended", "words"),
-        exc.CommandError("h", "ls", 3, "traceback"),
-        exc.FunctionError("h", "f", "ValueError", "message", "traceback", "text"),
-        exc.ModuleMissing("h", "f", "ImportError", "message", "traceback", "text"),
-        exc.FileTransferError("put a to b", "h", [("a", "No such file"), ("b", "none")], 2),
-        exc.RsyncError({"h": OSError(1, "no")}, ["i"]),
+ERRORS = [
+    *[
+        kind("why", host="h", kind="refused", command=["ssh", "h"], exit_status=255, stderr="x", advice="y")
+        for kind in (exc.ConnectError, exc.HostError, exc.InvalidHostname, exc.StartError, exc.ContainerError)
     ],
-    ids=lambda error: type(error).__name__,
-)
+    exc.ConnectionLost("h", "ls", "it ended", "words"),
+    exc.CommandError("h", "ls", 3, "traceback"),
+    exc.FunctionError("h", "f", "ValueError", "message", "traceback", "text"),
+    exc.ModuleMissing("h", "f", "ImportError", "message", "traceback", "text"),
+    exc.FileTransferError("put a to b", "h", [("a", "No such file"), ("b", "none")], 2),
+    exc.RsyncError({"h": OSError(1, "no")}, ["i"]),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_errors_cross_from_one_process_to_another(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error) and str(copy) == str(error) and copy.args == error.args
@@ -86,3 +101,8 @@ def test_errors_cross_from_one_process_to_another(error):
         name: str(value) for name, value in vars(error).items()
     }
     assert getattr(copy, "errno", None) == getattr(error, "errno", None)
+
+
+def test_every_class_of_error_is_pickled_above():
+    own = {error for name in exc.__all__ if issubclass(error := getattr(exc, name), exc.RemotoError)}
+    assert {type(error) for error in ERRORS} == own - {exc.RemotoError}

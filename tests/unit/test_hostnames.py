@@ -6,7 +6,7 @@ import pytest
 
 import remoto
 from remoto import backends
-from remoto.exc import ConnectError, InvalidHostname
+from remoto.exc import HostError, InvalidHostname
 from remoto.gateway import split_hostname, ssh_argv
 
 
@@ -54,7 +54,8 @@ def test_refused(hostname):
     for eager in (True, False):
         with pytest.raises(InvalidHostname) as caught:
             remoto.Connection(hostname, eager=eager)
-        assert isinstance(caught.value, (ConnectError, ValueError)) and caught.value.kind == "hostname"
+        assert isinstance(caught.value, HostError) and isinstance(caught.value, ValueError)
+        assert caught.value.kind == "hostname"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_the_argv_of_ssh():
 
 
 def test_options_with_an_open_quote():
-    with pytest.raises(ConnectError, match="ssh_options: No closing quotation"):
+    with pytest.raises(HostError, match="ssh_options: No closing quotation"):
         remoto.Connection("node1", ssh_options="-o 'x", use_ssh=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import remoto
 from remoto import connection, process
-from remoto.exc import CommandError, ConnectError, ConnectionLost, FileTransferError, FunctionError
+from remoto.exc import CommandError, ConnectionLost, FileTransferError, FunctionError, HostError
 from remoto.file_sync import get, put, rsync, rsync_conn
 from remoto.process import check, run
 from remoto.testing import Called, Hosts, Ran, ScriptedConnection, Unexpected
@@ -291,11 +291,11 @@ def test_hosts(hosts):
 
 def test_hosts_that_are_unreachable(hosts):
     hosts["node1"].unreachable()
-    hosts["node2"].unreachable(ConnectError("nothing listens there", host="node2", kind="refused"))
-    with pytest.raises(OSError, match="cannot connect to node1: the network does not lead there"):
+    hosts["node2"].unreachable(HostError("connection refused", host="node2", kind="refused"))
+    with pytest.raises(HostError, match="cannot connect to node1: no route to host"):
         remoto.Connection("node1")
     lazy = remoto.Connection("node2", eager=False)
-    with pytest.raises(ConnectError) as raised:
+    with pytest.raises(HostError) as raised:
         check(lazy, ["true"])
     assert raised.value.kind == "refused"
 
