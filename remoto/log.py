@@ -13,23 +13,23 @@ from .util import escape_controls
 
 
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
-    """The logger of a connection that was given none.
+    """Return the logger of a connection that was given none.
 
-    Where nobody has set up logging, as in an interactive session, its records are shown on stderr, from DEBUG up. Once the
-    program sets it up, its settings alone count.
+    Its level is DEBUG unless the program has set another, so that the output of commands, which is logged at DEBUG, is shown
+    under ``logging.basicConfig(level=logging.INFO)`` as well. In a program that has not configured logging, such as an
+    interactive session, its records are shown on stderr.
 
     :param name: usually the connection's hostname; this machine's name by default.
     """
     import socket  # only here: it takes as long to import as all of this package
 
     logger = logging.getLogger(name or socket.gethostname())
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.DEBUG)
     if not logger.hasHandlers():
         logger.addHandler(_unconfigured)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.DEBUG)
     elif _unconfigured in logger.handlers and logging.getLogger().handlers:
         logger.removeHandler(_unconfigured)
-        logger.setLevel(logging.NOTSET)
     return logger
 
 

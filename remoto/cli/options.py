@@ -131,9 +131,11 @@ def add_program(parser: Parser) -> Callable[..., Any]:
 
 
 def start_logging(options: argparse.Namespace) -> None:
+    level = logging.DEBUG if options.verbose else logging.CRITICAL
     handler = logging.StreamHandler()
+    handler.setLevel(level)  # the root's level does not count for a connection's logger, which has one of its own
     handler.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
-    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.CRITICAL, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _backend(name: str) -> str:

@@ -93,7 +93,7 @@ QUIET = """
 import logging, os, resource, signal, sys, threading
 import remoto
 from remoto.process import check, run
-logging.basicConfig(level=logging.CRITICAL)
+logging.getLogger().addHandler(logging.NullHandler())
 """
 PROGRAM = (
     QUIET

@@ -2,6 +2,8 @@
 
 import inspect
 import logging
+import subprocess
+import sys
 from unittest import mock
 
 import execnet
@@ -155,6 +157,20 @@ def test_rsyncs_own_class_has_its_logger():
     assert file_sync._RSync("/source", logger="a logger").logger == "a logger"
 
 
+# the default logger
+
+
+def test_output_is_shown_by_a_program_that_configures_logging_at_info():
+    program = (
+        "import logging, remoto\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "with remoto.Connection('localhost') as conn:\n"
+        "    remoto.process.run(conn, ['echo', 'hello'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines() == ["INFO:localhost:Running command: echo hello", "DEBUG:localhost:hello"]
+
+
 # connections that are not opened
 
 
@@ -167,7 +183,7 @@ def test_attributes():
     assert one.interpreter == "python3" and one.hostname == "node1" and one.sudo is False
     for name in ("global_timeout", "remote_module", "channel", "gateway", "ssh_options"):
         assert getattr(one, name) is None
-    assert one.logger.name == "node1" and one.group is not None
+    assert one.logger.name == "node1" and one.logger.level == logging.DEBUG and one.group is not None
     assert one.has_connection() is False
     one.exit()
     one.exit()

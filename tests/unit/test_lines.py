@@ -30,12 +30,14 @@ def test_lone_crs_in_blocks_of_any_size(size, data):
     assert lines.end() == []
 
 
-def test_the_default_logger_leaves_a_configured_program_alone():
+def test_the_default_logger_is_at_debug_unless_its_level_was_set():
     import logging
 
     assert logging.getLogger().handlers  # pytest's
-    logger = basic_remote_logger("some-host")
-    assert logger.name == "some-host" and logger.level == logging.NOTSET and not logger.handlers
+    logging.getLogger("quiet-host").setLevel(logging.ERROR)
+    for name, level in (("some-host", logging.DEBUG), ("quiet-host", logging.ERROR)):
+        logger = basic_remote_logger(name)
+        assert (logger.name, logger.level, logger.handlers) == (name, level, [])
 
 
 UNCONFIGURED = """
@@ -59,4 +61,4 @@ def test_the_default_logger_of_a_program_that_sets_up_logging_late():
     import sys
 
     done = subprocess.run([sys.executable, "-c", UNCONFIGURED], capture_output=True, text=True, timeout=30)
-    assert done.stderr.splitlines() == ["DEBUG:node1:one of node1"] * 2 + ["once", "later two"]
+    assert done.stderr.splitlines() == ["DEBUG:node1:one of node1"] * 2 + ["once", "later two", "later three"]
