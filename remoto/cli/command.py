@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
-import time
 from typing import Any
 
 from .. import __version__, process
-from ..exc import CommandError, RemotoError
-from ..util import RemoteError
+from ..commands.failure import shell_advice
+from ..exc import CommandError, CommandTimeout, RemotoError
 from .hosts import (
     INTERRUPTED,
     NO_CONNECTION,
@@ -53,8 +51,8 @@ nobody reads the output any more; 1 when it can't be written; 2 for a wrong call
 """
 
 
-# what a program's name rarely holds, and a line for the shell does
-_OF_A_SHELL = re.compile(r"[\s|&;<>()$`*?]")
+# the library's own advice speaks of shell=True
+_SHELL_ADVICE = "a line for the shell needs --shell"
 
 
 class Work:
@@ -73,44 +71,45 @@ class Work:
 
     def _run_on(self, host: str) -> Outcome:
         options, output = self._options, self._output
-        started = time.monotonic()
         try:
             conn = connect(host, options)
             self._connections.append(conn)
             if output.closed:
                 return Outcome(INTERRUPTED)
             with conn, output.streams(host, broken=lambda: end_command(conn)) as (stdout, stderr):
-                result = process.run(
+                process.run(
                     conn,
                     options.command,
                     timeout=options.timeout,
-                    stop_on_nonzero=False,
                     extend_env=dict(options.env),
                     stdin=self._stdin,
                     on_stdout=stdout,
                     on_stderr=stderr,
+                    raise_on_timeout=True,
                     text=False,
                     **_popen(options),
                 )
+        except CommandTimeout as error:
+            return self._failed(host, TIMED_OUT, f"no output for {error.timeout:g} seconds")
         except CommandError as error:
-            return self._failed(host, NOT_STARTED, self._not_started(error))
+            return self._command_failed(host, error)
         except (RemotoError, ValueError) as error:
             return self._failed(host, NO_CONNECTION, str(error), reason(error))
-        # the same number stands for signal 1, which needs no time
-        if result == process.NO_EXIT_CODE and options.timeout and time.monotonic() - started >= options.timeout:
-            return self._failed(host, TIMED_OUT, f"no output for {options.timeout:g} seconds")
-        return Outcome(result) if result >= 0 else Outcome(128 - result, f"killed by signal {-result}")
+        return Outcome(0)
 
     def _failed(self, host: str, status: int, text: str, reason: str = "") -> Outcome:
         self._output.problem(host, text)
         return Outcome(status, reason or text)
 
-    def _not_started(self, error: CommandError) -> str:
-        text = RemoteError(error.traceback).exception_line or str(error)
-        command = self._options.command
-        if len(command) == 1 and _OF_A_SHELL.search(command[0]):
-            text += "; a line for the shell needs --shell"
-        return text
+    def _command_failed(self, host: str, error: CommandError) -> Outcome:
+        command, status = self._options.command, error.exit_code
+        # with sudo, the program is not found by sudo, on stderr
+        needs_shell = len(command) == 1 and shell_advice(command[0], {}, error.reason or error.stderr)
+        if status is None:
+            return self._failed(host, NOT_STARTED, f"{error.reason}; {_SHELL_ADVICE}" if needs_shell else error.reason)
+        if needs_shell:
+            self._output.problem(host, _SHELL_ADVICE)
+        return Outcome(status) if status > 0 else Outcome(128 - status, f"killed by signal {-status}")
 
 
 def _popen(options: argparse.Namespace) -> dict[str, Any]:

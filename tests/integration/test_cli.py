@@ -132,6 +132,15 @@ def test_line_for_a_shell_that_is_run_without_one_is_told_of_shell(command, is_t
     assert outcome("--shell", "localhost", "--", "echo a | tr a b") == (0, "b\n", "")
 
 
+def test_line_for_a_shell_that_sudo_does_not_find_is_told_of_shell(users):
+    status, _, stderr = outcome("--sudo", "localhost", "--", "df -h")
+    assert status == 1 and stderr.endswith("\nremoto: localhost: a line for the shell needs --shell\n")
+    assert (
+        outcome("--sudo", "localhost", "--", "sh", "-c", "echo 'x y: command not found' >&2; exit 1")[2].count("\n")
+        == 1
+    )
+
+
 def test_the_reader_that_leaves_early():
     done = subprocess.run(
         ["bash", "-c", f'{sys.executable} -m remoto localhost -- seq 1000000 | head -n 1; echo "${{PIPESTATUS[0]}}"'],
