@@ -51,7 +51,9 @@ _SYMPTOMS = (
     (r"unable to connect to the server: .*x509: ", "client", "the client does not trust the API server's certificate"),
     (r"cannot connect to the docker daemon|failed to connect to the docker api|cannot connect to podman|unable to connect to podman"
      r"|connection to the server .* refused|unable to connect to the server|no such host|i/o timeout|error dialing backend"
-     r"|was refused - did you specify the right host or port|rpc error: code = unavailable",
+     r"|was refused - did you specify the right host or port|rpc error: code = unavailable"
+     # kubectl, of a server that has ended in the middle of a command
+     r"|error reading from error stream|websocket: close 1006",
      "unreachable", "the engine or API server can't be reached"),
     (r"context \S+ does not exist|context was not found|context not found|no configuration has been provided|kubeconfig"
      r"|unable to resolve docker endpoint|^error: stat |unable to read client-", "client", "the client's configuration does not fit"),

@@ -1,7 +1,6 @@
 """How a connection of each backend is opened. A new backend is one more function here: all contract tests run over it."""
 
 import functools
-import os
 
 import remoto
 from remoto import connection
@@ -28,9 +27,8 @@ def podman(request, image="python"):
 
 def kubernetes(request, image="python"):
     pod = request.getfixturevalue(f"kube_{image}")
-    # a real cluster instead of the tests' own server
-    context = os.environ.get("REMOTO_TEST_KUBE_CONTEXT")
-    return lambda **kw: connection.get("kubernetes")(pod, context=context, **kw)
+    keywords = request.getfixturevalue("kube_cluster").keywords
+    return lambda **kw: connection.get("kubernetes")(pod, **keywords, **kw)
 
 
 BACKENDS = {"local": local, "ssh": ssh, "docker": docker, "podman": podman, "kubernetes": kubernetes}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.backends import BACKENDS, SHELLS
+from tests.servers.cluster import Cluster, real_context
 from tests.servers.engines import Docker, Podman
-from tests.servers.images import named
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
@@ -121,35 +121,34 @@ def podman_shell(podman):
 
 
 @pytest.fixture(scope="session")
-def kube_python(request):
-    yield from _pod(request, "python")
+def kube_cluster(request):
+    """The cluster of the contract tests: a real one where there is one, else the tests' own server."""
+    context = real_context()
+    if context:
+        cluster = Cluster(context)
+    else:
+        kube = request.getfixturevalue("kube")
+        cluster = Cluster(kube.context, str(kube.kubeconfig), {"python": "python", "shell": "shell"})
+    with cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
-def kube_shell(request):
-    yield from _pod(request, "shell")
+def kube_python(request, kube_cluster):
+    return _pod(request, kube_cluster, "python")
 
 
-def _pod(request, image):
-    context = os.environ.get("REMOTO_TEST_KUBE_CONTEXT")
-    if context:
-        yield from _pod_of_a_cluster(["kubectl", "--context", context], image)
-        return
-    kube = request.getfixturevalue("kube")
-    # docker's client, since it is the quicker one
-    kube.add(f"{image}-0", {"main": ["docker", "exec", "-i", request.getfixturevalue(f"docker_{image}")]})
-    yield f"{image}-0"
+@pytest.fixture(scope="session")
+def kube_shell(request, kube_cluster):
+    return _pod(request, kube_cluster, "shell")
 
 
-def _pod_of_a_cluster(kubectl, image):
-    public = {"python": "python:3-slim", "shell": "busybox"}[image]
-    pod = f"remoto-tests-{image}-{os.getpid()}"
-    subprocess.run([*kubectl, "run", pod, f"--image={named(image) or public}", "--", "sleep", "7200"], check=True)
-    try:
-        subprocess.run([*kubectl, "wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s"], check=True)
-        yield pod
-    finally:
-        subprocess.run([*kubectl, "delete", "pod", pod, "--now", "--wait=false"], check=True)
+def _pod(request, cluster, image):
+    if not real_context():
+        # docker's client, since it is the quicker one
+        container = request.getfixturevalue(f"docker_{image}")
+        request.getfixturevalue("kube").images[image] = ["docker", "exec", "-i", container]
+    return cluster.run(image)
 
 
 @pytest.fixture(scope="session")

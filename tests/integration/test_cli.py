@@ -97,8 +97,10 @@ def test_options_for_ssh(sshd):
 
 
 @pytest.mark.parametrize("backend", ["docker", "podman", "kubernetes"])
-def test_containers(request, backend):
+def test_containers(request, monkeypatch, backend):
     name = request.getfixturevalue({"kubernetes": "kube_shell"}.get(backend, f"{backend}_shell"))
+    if backend == "kubernetes":
+        monkeypatch.setenv("KUBECONFIG", str(request.getfixturevalue("kube_cluster").kubeconfig))
     assert outcome("--backend", backend, name, "--", "sh", "-c", "echo $0; exit 4") == (4, "sh\n", "")
     if backend != "kubernetes":
         assert outcome("--backend", backend, "--user", "nobody", name, "--", "id", "-u")[1] != "0\n"

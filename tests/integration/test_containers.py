@@ -223,6 +223,17 @@ def test_a_container_that_is_stopped(engine, backend):
     engine.remove(name)
 
 
+def test_paused_container_is_stopped(engine, backend):
+    name = engine.run("shell")
+    engine.client("pause", name)
+    try:
+        error = failure(backend(container_name=name, logger=LOGGER))
+    finally:
+        engine.client("unpause", name)
+    assert error.kind == "stopped" and name in str(error)
+    engine.remove(name)
+
+
 def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend):
     for function in (run, check):
         name = engine.run("shell")
@@ -413,58 +424,6 @@ def test_legacy_keeps_one_python_in_the_container(backend, container):
         deadline = time.monotonic() + 10
         while any(name.startswith("python3") for name in check(conn, ["sh", "-c", "cat /proc/[0-9]*/comm"]).stdout):
             assert time.monotonic() < deadline, "a Python was left behind"
-
-
-# pods
-
-
-@pytest.fixture
-def pods(kube, docker_shell):
-    there = ["docker", "exec", "-i", docker_shell]
-    kube.add("two", {"main": ["docker", "exec", "-i", "no-such-container"], "side": there})
-    kube.add("waiting", {"main": None})
-    kube.add("secret", {"main": there}, forbidden="create")
-    kube.add("elsewhere", {"main": there}, namespace="shop")
-    return kube
-
-
-@pytest.mark.parametrize("name", ["kubernetes", "openshift"])
-def test_a_pod(pods, name):
-    backend = connection.get(name)
-    with backend("elsewhere", namespace="shop", logger=LOGGER) as conn:
-        assert check(conn, ["echo", "a b"]) == (["a b"], [], 0)
-    with backend("two", container="side", kubeconfig=str(pods.kubeconfig), context=pods.context, logger=LOGGER) as conn:
-        assert check(conn, ["sh", "-c", "echo a; echo b >&2; exit 9"]) == (["a"], ["b"], 9)
-
-
-@pytest.mark.parametrize(
-    ("keywords", "kind", "words"),
-    [
-        ({"pod_name": "no-such-pod"}, "container", 'pods "no-such-pod" not found'),
-        ({"pod_name": "elsewhere"}, "container", 'pods "elsewhere" not found'),
-        ({"pod_name": "two", "namespace": "shop"}, "container", 'pods "two" not found'),
-        ({"pod_name": "two", "namespace": "nowhere"}, "container", 'namespaces "nowhere" not found'),
-        ({"pod_name": "two", "container": "third"}, "container", "container third is not valid for pod two"),
-        ({"pod_name": "waiting"}, "stopped", "container not found"),
-        ({"pod_name": "secret"}, "permission", "forbidden"),
-        ({"pod_name": "two", "context": "unreachable"}, "unreachable", "refused"),
-        ({"pod_name": "two", "context": "no-such-context"}, "client", "no-such-context"),
-        ({"pod_name": "two", "kubeconfig": "/no/such/file"}, "client", "/no/such/file"),
-        ({"pod_name": "two", "executable": "no-such-kubectl"}, "client", "no-such-kubectl"),
-    ],
-    ids=lambda value: None if isinstance(value, str) else "-".join(value.values()).replace("/", "_"),
-)
-def test_how_a_pod_fails(pods, keywords, kind, words):
-    error = failure(connection.get("kubernetes")(**keywords, logger=LOGGER))
-    assert words.lower() in error.stderr.lower()
-    assert error.kind == kind
-    assert keywords["pod_name"] in error.host and error.stderr.splitlines()[0] in str(error)
-
-
-def test_what_kubectl_says_of_a_choice_is_not_the_commands(pods, docker_shell, kube):
-    kube.add("several", {"main": ["docker", "exec", "-i", docker_shell], "side": None})
-    with connection.get("kubernetes")("several", logger=LOGGER) as conn:
-        assert check(conn, ["echo", "x"]) == (["x"], [], 0)
 
 
 def test_nothing_is_left_of_the_client(docker_python):

@@ -20,6 +20,7 @@ import remoto
 from remoto.backends import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 from remoto.exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
 from remoto.process import check, run
+from tests.integration.backends import SHELLS
 from tests.integration.shipped import broken, functions, latin, leaves, trouble, uses_helper
 
 SHIPPED = Path(functions.__file__).parent
@@ -392,8 +393,7 @@ def test_a_lost_connection(sshd):
 @pytest.mark.parametrize("shell", ["docker_shell", "podman_shell", "kube_shell"])
 def test_a_container_without_python(request, shell):
     name = request.getfixturevalue(shell)
-    backend = remoto.connection.get({"d": "docker", "p": "podman", "k": "kubernetes"}[shell[0]])
-    conn = backend(name) if shell == "kube_shell" else backend(container_name=name)
+    conn = SHELLS[f"{shell.partition('_')[0].replace('kube', 'kubernetes')}-shell"](request)()
     for system in ("json", "legacy"):
         conn.remote_import_system = system
         with pytest.raises(ConnectError, match=re.escape(name)) as caught:

@@ -81,6 +81,10 @@ KUBELET = "Internal error occurred: Internal error occurred: error executing com
             'refused"',
         ),
         (
+            "unreachable",
+            "error: error reading from error stream: next reader: websocket: close 1006 (abnormal closure): unexpected EOF",
+        ),
+        (
             "client",
             "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority",
         ),

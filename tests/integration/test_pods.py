@@ -1,0 +1,278 @@
+"""What is particular to pods: how kubectl is called, how it and the API server fail, before a command and in the middle of one.
+
+The states of pods, and a pod that is deleted, are those of the contract tests' cluster, which may be a real one.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from remoto import connection
+from remoto.exc import ConnectError, ConnectionLost, ContainerError
+from remoto.process import check, run
+from tests.integration.leftovers import children, wait_until
+from tests.integration.shipped import functions
+
+LOGGER = logging.getLogger("remoto-test")
+#: containerd's, in the words of the kubelet and the API server
+ENDED = (
+    "failed to load task: no running task found: task 0123 not found: not found",
+    'failed to create exec "4567": task 0123 not found: not found',
+    'failed to start exec "4567": OCI runtime exec failed: exec failed: unable to start container process: error executing '
+    "setns process: namespace path: lstat /proc/4711/ns/ipc: no such file or directory: unknown",
+)
+PAUSED = 'failed to start exec "4567": OCI runtime exec failed: exec failed: cannot exec in a paused container: unknown'
+NO_RUNTIME = (
+    'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix '
+    '/run/containerd/containerd.sock: connect: connection refused"'
+)
+
+
+def pod(name, **keywords):
+    return connection.get("kubernetes")(name, logger=LOGGER, **keywords)
+
+
+def failure(conn, **keywords):
+    """The error that run and check have in common."""
+    errors = []
+    for function in (run, check):
+        with pytest.raises(ContainerError) as caught:
+            function(conn, ["true"], **keywords)
+        errors.append(caught.value)
+    conn.exit()
+    assert errors[0].kind == errors[1].kind
+    return errors[0]
+
+
+@pytest.fixture
+def pods(kube, docker_shell):
+    there = ["docker", "exec", "-i", docker_shell]
+    kube.add("two", {"main": ["docker", "exec", "-i", "no-such-container"], "side": there})
+    kube.add("waiting", {"main": None})
+    kube.add("secret", {"main": there}, forbidden="create")
+    kube.add("hidden", {"main": there}, forbidden="get")
+    kube.add("elsewhere", {"main": there}, namespace="shop")
+    kube.add("slow", {"main": there}, start_delay=0.25)
+    return kube
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "openshift"])
+def test_a_pod(pods, name):
+    backend = connection.get(name)
+    with backend("elsewhere", namespace="shop", logger=LOGGER) as conn:
+        assert check(conn, ["echo", "a b"]) == (["a b"], [], 0)
+    with backend("two", container="side", kubeconfig=str(pods.kubeconfig), context=pods.context, logger=LOGGER) as conn:
+        assert check(conn, ["sh", "-c", "echo a; echo b >&2; exit 9"]) == (["a"], ["b"], 9)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "words"),
+    [
+        ({"pod_name": "no-such-pod"}, "container", 'pods "no-such-pod" not found'),
+        ({"pod_name": "elsewhere"}, "container", 'pods "elsewhere" not found'),
+        ({"pod_name": "two", "namespace": "shop"}, "container", 'pods "two" not found'),
+        ({"pod_name": "two", "namespace": "nowhere"}, "container", 'namespaces "nowhere" not found'),
+        ({"pod_name": "two", "container": "third"}, "container", "container third is not valid for pod two"),
+        ({"pod_name": "waiting"}, "stopped", "container not found"),
+        ({"pod_name": "secret"}, "permission", "is forbidden"),
+        ({"pod_name": "hidden"}, "permission", "is forbidden"),
+        ({"pod_name": "two", "context": "wrong-credentials"}, "permission", "You must be logged in to the server"),
+        ({"pod_name": "two", "context": "unreachable"}, "unreachable", "refused"),
+        ({"pod_name": "two", "context": "unknown-ca"}, "client", "certificate signed by unknown authority"),
+        ({"pod_name": "two", "context": "no-such-context"}, "client", "no-such-context"),
+        ({"pod_name": "two", "kubeconfig": "/no/such/file"}, "client", "/no/such/file"),
+        ({"pod_name": "two", "executable": "no-such-kubectl"}, "client", "no-such-kubectl"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(value.values()).replace("/", "_"),
+)
+def test_how_a_pod_fails(pods, keywords, kind, words):
+    name = keywords["pod_name"]
+    error = failure(connection.get("kubernetes")(**keywords, logger=LOGGER))
+    assert words.lower() in error.stderr.lower()
+    assert error.kind == kind
+    assert name in error.host and error.stderr.splitlines()[0] in str(error)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        *(({"runtime_failure": words}, "stopped") for words in (*ENDED, PAUSED)),
+        ({"upgrade_failure": NO_RUNTIME}, "unreachable"),
+    ],
+    ids=["no-task", "no-task-at-exec", "no-namespace", "paused", "no-runtime"],
+)
+def test_failures_of_the_container_runtime(kube, state, kind):
+    kube.add("failing", {"main": []}, **state)
+    error = failure(pod("failing"))
+    assert error.kind == kind and "failing" in error.host
+    assert next(iter(state.values())) in error.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("pending", "does not have a host assigned"),
+        ("succeeded", "current phase is Succeeded"),
+        ("crashing", "container not found"),
+    ],
+)
+def test_pod_that_does_not_run_is_stopped(kube_cluster, state, words):
+    name = getattr(kube_cluster, state)()
+    error = failure(pod(name, **kube_cluster.keywords))
+    assert error.kind == "stopped" and words in error.stderr and name in error.host
+
+
+def test_pod_of_the_cluster_that_does_not_exist(kube_cluster):
+    error = failure(pod("remoto-tests-no-such-pod", **kube_cluster.keywords))
+    assert error.kind == "container"
+
+
+def test_pod_deleted_in_the_middle_of_a_command(kube_cluster, kube_shell):
+    name = kube_cluster.run("shell")
+    conn = pod(name, **kube_cluster.keywords)
+    with pytest.raises(ConnectionLost) as caught:
+        run(conn, "echo begun; exec sleep 300", on_stdout=lambda line: kube_cluster.delete(name))
+    assert name in str(caught.value) and "sleep 300" in str(caught.value)
+    conn.exit()
+
+
+def test_command_that_starts_after_the_answer(pods):
+    """A real cluster answers 101 before it starts the command."""
+    with pod("slow") as conn:
+        assert check(conn, ["cat"], stdin="a\nb\n") == (["a", "b"], [], 0)
+        assert check(conn, ["sh", "-c", "exit 9"]).returncode == 9
+        assert run(conn, ["true"]) == 0
+        with pytest.raises(RuntimeError):
+            check(conn, ["no-such-program"])
+
+
+# without credentials
+
+
+def test_kubectl_without_credentials_gets_nothing_of_stdin(pods):
+    """It asks for a user's name and reads the answer from stdin."""
+    begun = time.monotonic()
+    error = failure(pod("slow", context="no-credentials"))
+    assert error.kind == "permission" and "Please enter Username:" in error.stderr
+    with pod("slow", context="no-credentials") as conn, pytest.raises(ContainerError) as caught:
+        check(conn, ["cat"], stdin="root hunter2\n")
+    # an answer makes it ask for the password as well
+    assert caught.value.kind == "permission" and "Please enter Password:" not in caught.value.stderr
+    # three commands: none waits for something that would never come
+    assert time.monotonic() - begun < 15
+
+
+@pytest.mark.parametrize("system", ["json", "legacy"])
+@pytest.mark.parametrize("python", [None, "python3"])
+def test_functions_without_credentials(pods, system, python):
+    with pod("slow", context="no-credentials") as conn:
+        conn.remote_import_system = system
+        with pytest.raises(ConnectError) as caught:
+            conn.import_module(functions, python).same(1)
+        assert caught.value.kind == "permission"
+
+
+# a server that ends, or freezes
+
+
+@contextlib.contextmanager
+def server(folder, *prefix):
+    """An API server in a process of its own and a connection to a pod of it, where each command runs behind ``prefix``."""
+    kubeconfig = folder / "kubeconfig"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.servers.kube", str(kubeconfig), *prefix],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+            command = ["kubectl", "run", "web", "--image=any", "--", "sleep", "7200"]
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=60)
+            with pod("web", kubeconfig=kubeconfig) as conn:
+                yield process, conn
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.stdin.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+@pytest.mark.parametrize("function", [run, check])
+def test_server_that_dies_in_the_middle_of_a_command(kube, docker, tmp_path, function):
+    container = docker.run("shell")
+    with server(tmp_path, "docker", "exec", "-i", container) as (process, conn):
+        with pytest.raises(ConnectionLost) as caught:
+            function(conn, "echo begun; exec sleep 300", on_stdout=lambda line: process.kill())
+        assert "web" in str(caught.value) and "sleep 300" in str(caught.value)
+        assert "unexpected EOF" in caught.value.stderr
+        # and the next one says why it can't
+        assert failure(conn).kind == "unreachable"
+    docker.remove(container)
+
+
+def test_server_that_dies_before_a_command_begins(kube, tmp_path):
+    begun = tmp_path / "begun"
+    script = 'echo > "$0"; exec sleep 300'
+    with server(tmp_path, "sh", "-c", script, str(begun)) as (process, conn):
+        caught = []
+
+        def work():
+            try:
+                check(conn, ["true"])
+            except RuntimeError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        wait_until(begun.exists)
+        process.kill()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert isinstance(caught[0], ContainerError) and caught[0].kind == "unreachable"
+
+
+@pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.parametrize("function", [run, check])
+def test_timeout_applies_to_a_server_that_freezes_in_the_middle_of_a_command(kube, docker, tmp_path, function, kill):
+    container = docker.run("shell")
+    before = children()
+    with server(tmp_path, "docker", "exec", "-i", container) as (process, conn):
+        frozen = threading.Event()
+
+        def freeze(line):
+            process.send_signal(signal.SIGSTOP)
+            frozen.set()
+
+        result = function(conn, "echo begun; exec sleep 300", on_stdout=freeze, timeout=2, kill_on_timeout=kill)
+        assert frozen.is_set()
+        assert (result if function is run else result.returncode) == -1
+        begun = time.monotonic()
+        conn.exit()
+        assert time.monotonic() - begun < 10
+    docker.remove(container)
+    wait_until(lambda: children() <= before)
+
+
+def test_timeout_applies_to_a_frozen_server(kube, tmp_path):
+    with server(tmp_path) as (process, conn):
+        process.send_signal(signal.SIGSTOP)
+        assert check(conn, ["true"], timeout=1).returncode == -1
+        assert run(conn, ["true"], timeout=1) == -1
+
+
+def test_what_kubectl_says_of_a_choice_is_not_the_commands(pods, docker_shell, kube):
+    kube.add("several", {"main": ["docker", "exec", "-i", docker_shell], "side": None})
+    with pod("several") as conn:
+        assert check(conn, ["echo", "x"]) == (["x"], [], 0)

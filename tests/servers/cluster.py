@@ -1,0 +1,123 @@
+"""Pods that ``kubectl`` makes: on a real cluster, or on the tests' own API server. The same steps for both.
+
+REMOTO_TEST_KUBE_CONTEXT names a context of kubectl's configuration: a real cluster, which the tests then use. It has to let
+its user make, delete and get pods and run commands in them, and to get the images ``python:3-slim`` and ``busybox``, or
+those that REMOTO_TEST_IMAGE_PYTHON and REMOTO_TEST_IMAGE_SHELL name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .images import named
+
+PUBLIC_IMAGES = {"python": "python:3-slim", "shell": "busybox"}
+#: seconds until a pod is in the state that it was made for; an image may have to be fetched, a crash comes after a start
+READY_TIMEOUT = 180
+CLIENT_TIMEOUT = READY_TIMEOUT + 60
+#: ends one day, should the tests be killed
+IDLE = ("sleep", "7200")
+CRASHED = "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff"
+
+
+#: before the tests' own server takes its place
+_KUBECONFIG = os.environ.get("KUBECONFIG", "")
+
+
+def real_context() -> str | None:
+    """The context of the real cluster that the tests are to use, if there is one."""
+    return os.environ.get("REMOTO_TEST_KUBE_CONTEXT") or None
+
+
+class Cluster:
+    """A cluster for the length of a ``with`` block; the pods that were made in it are deleted at the end.
+
+    ``kubeconfig`` is a file of its own: the tests' own server takes the place of KUBECONFIG meanwhile.
+
+    :param context: of kubectl's configuration.
+    :param configuration: that one, as KUBECONFIG would have it; by default as it was when the tests began.
+    :param images: what the images ``python`` and ``shell`` are called there.
+    """
+
+    def __init__(self, context: str, configuration: str = _KUBECONFIG, images: Mapping[str, str] | None = None) -> None:
+        self.context = context
+        self._images = images or {image: named(image) or public for image, public in PUBLIC_IMAGES.items()}
+        self._configuration = configuration
+        self._pods: list[str] = []
+
+    def __enter__(self) -> Cluster:
+        self._folder = tempfile.TemporaryDirectory(prefix="remoto-cluster-")
+        self.kubeconfig = Path(self._folder.name, "kubeconfig")
+        view = ("config", "view", "--raw", "--flatten", "--minify")
+        configuration = _kubectl(self._configuration, "--context", self.context, *view)
+        self.kubeconfig.touch(mode=0o600)
+        self.kubeconfig.write_text(configuration)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._pods:
+                self.kubectl("delete", "pod", *self._pods, "--ignore-not-found", "--now", "--wait=false")
+        finally:
+            self._folder.cleanup()
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What a connection to one of its pods takes beside the pod."""
+        return {"kubeconfig": str(self.kubeconfig), "context": self.context}
+
+    def kubectl(self, *arguments: str) -> str:
+        """The output of kubectl.
+
+        :raises RuntimeError: when it fails; holds its stderr.
+        """
+        return _kubectl(str(self.kubeconfig), *arguments)
+
+    def run(self, image: str) -> str:
+        """The name of a new pod of the image ``python`` or ``shell`` that is ready; its container is called the same."""
+        return self._make(image, "condition=Ready", command=IDLE)
+
+    def succeeded(self) -> str:
+        return self._make("shell", "jsonpath={.status.phase}=Succeeded", "--restart=Never", command=("true",))
+
+    def crashing(self) -> str:
+        """A pod whose container ends again and again, and is not running now."""
+        return self._make("shell", CRASHED, command=("false",))
+
+    def pending(self) -> str:
+        """A pod that no node can be found for."""
+        nowhere = json.dumps({"spec": {"nodeSelector": {"remoto-tests/no-such-node": "true"}}})
+        return self._make("shell", "", f"--overrides={nowhere}", command=IDLE)
+
+    def delete(self, pod: str) -> None:
+        self.kubectl("delete", "pod", pod, "--now", "--wait=false")
+
+    def _make(self, image: str, until: str, *options: str, command: tuple[str, ...]) -> str:
+        pod = f"remoto-tests-{image}-{secrets.token_hex(4)}"
+        self._pods.append(pod)
+        self.kubectl("run", pod, f"--image={self._images[image]}", *options, "--", *command)
+        if until:
+            self.kubectl("wait", f"--for={until}", f"pod/{pod}", f"--timeout={READY_TIMEOUT}s")
+        return pod
+
+
+def _kubectl(kubeconfig: str, *arguments: str) -> str:
+    done = subprocess.run(
+        ["kubectl", *arguments],
+        # an empty KUBECONFIG is as none
+        env={**os.environ, "KUBECONFIG": kubeconfig},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CLIENT_TIMEOUT,
+    )
+    if done.returncode:
+        raise RuntimeError(f"kubectl {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
