@@ -39,6 +39,8 @@ EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbi
 # the exit status of the shell in the container that has not received the whole script
 NO_SCRIPT = 98
 STARTED = re.compile(br"remoto started (\d{1,20})\n")
+# kubectl, to a user of whom it knows no credentials: it would wait for an answer
+PROMPT = b"Please enter Username: "
 CLOSED = object()
 F_SETPIPE_SZ = 1031
 
@@ -188,6 +190,10 @@ class Marks(object):
                 self.ended_at = time.time()
         else:
             self.failed = value
+
+    def client_asks(self):
+        """Whether the client waits for an answer in the place of starting the command."""
+        return self.pid is None and self.held[STDOUT].endswith(PROMPT)
 
     def complete(self):
         return self.states == {STDOUT: "after", STDERR: "after"}
@@ -418,6 +424,8 @@ class Command(object):
             name = STDOUT if pipe is self.process.stdout else STDERR
             if self.marks is not None:
                 data = self.marks.feed(name, data)
+                if self.marks.client_asks():
+                    self.end_stdin()
             with self.lock:
                 self.unacknowledged += len(data)
             try:
@@ -455,6 +463,10 @@ class Command(object):
             if not len(self.stdin):
                 self.unwatch(self.input)
         elif not len(self.stdin):
+            self.end_stdin()
+
+    def end_stdin(self):
+        if self.input is not None:
             self.unwatch(self.input)
             self.input.close()
             self.input = None
