@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, openshift, podman, ssh
@@ -10,6 +11,9 @@ from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, open
 __all__ = ["Connection", "docker", "get", "kubernetes", "local", "needs_ssh", "openshift", "podman", "ssh"]
 
 Connection = BaseConnection
+
+#: for what belongs to no connection
+logger = logging.getLogger("remoto")
 
 _BACKENDS: dict[str, Any] = {
     "ssh": ssh.SshConnection,
@@ -26,23 +30,27 @@ _BACKENDS: dict[str, Any] = {
 
 
 def get(name: str | None, fallback: str | None = "ssh") -> Any:
-    """The class of a backend.
+    """Return the class of a backend.
 
     :param name: ``ssh``; ``local``, ``popen`` or ``localhost``; ``docker``; ``podman``; ``kubernetes`` or ``k8s``;
         ``openshift`` or ``oc``. Any case; blanks around it are ignored. Empty or None means ssh.
-    :param fallback: the name that counts where ``name`` is not known.
-    :returns: a subclass of :class:`remoto.backends.BaseConnection`, or None where neither name is known.
+    :param fallback: the name to use if ``name`` is unknown, which is logged and is a warning of :mod:`warnings`.
+    :returns: a subclass of :class:`remoto.backends.BaseConnection`, or None if neither name is known.
+    :raises TypeError: the name is not a string.
 
     >>> get('ssh').__name__
     'BaseConnection'
     >>> get(' Local ').__name__
     'LocalConnection'
     """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name: expected a backend's name, not {type(name).__name__}: {name!r}")
     wanted = (name or "ssh").strip().lower() or "ssh"
     if wanted in _BACKENDS:
         return _BACKENDS[wanted]
-    logger = logging.getLogger("remoto")
-    logger.warning('no connection backend found for: "%s"', name)
+    unknown = f'no connection backend found for: "{name}"'
+    logger.warning(unknown)
+    warnings.warn(f"{unknown}; falling back to {fallback!r}" if fallback else unknown, stacklevel=2)
     if not fallback:
         return None
     logger.info('falling back to "%s"', fallback)

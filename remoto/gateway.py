@@ -106,8 +106,14 @@ def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None
 
 
 def popen_argv(interpreter: str) -> list[str]:
-    """The command that starts Python on this machine."""
-    return [*shlex.split(interpreter), "-c", FAR_LINE]
+    """Return the command that starts Python on this machine.
+
+    :raises ValueError: the interpreter is blank, or has an open quote.
+    """
+    words = shlex.split(interpreter)
+    if not words:
+        raise ValueError("expected a command")
+    return [*words, "-c", FAR_LINE]
 
 
 # by ssh's words. A host may be connected to again and again: asking takes as long as a few commands

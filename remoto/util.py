@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
-import threading
 from typing import Any
+
+#: seconds, about 24 days: poll(2) takes milliseconds in a C int
+LONGEST_WAIT = (2**31 - 1) // 1000
 
 
 def admin_command(sudo: bool, command: Any) -> Any:
@@ -26,8 +29,23 @@ def admin_command(sudo: bool, command: Any) -> Any:
     return ["sudo", *words]
 
 
+def checked_text(name: str, value: Any) -> str | None:
+    """Return an argument that is text or a path; None if it is empty or None.
+
+    :param name: the argument's name, for the error.
+    :raises TypeError: it is something else.
+    :raises ValueError: it has a NUL, which no argument of a program can have.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"{name}: expected str, not {type(value).__name__}: {value!r}")
+    if text and "\0" in text:
+        raise ValueError(f"{name}: has a NUL character: {value!r}")
+    return text or None
+
+
 def bound(name: str, seconds: Any) -> float | None:
-    """A number of seconds to wait; None, 0 and infinity are no bound: None.
+    """Return a number of seconds to wait; None, 0, infinity and whatever is longer than the system can wait mean no limit: None.
 
     :param name: what it is called, for the error.
     :raises TypeError: it is no number.
@@ -42,8 +60,7 @@ def bound(name: str, seconds: Any) -> float | None:
         raise TypeError(f"{name}: expected seconds, not {type(seconds).__name__}: {seconds!r}")
     if not seconds >= 0:
         raise ValueError(f"{name}: not a number of seconds: {seconds!r}")
-    # no lock can wait longer than that
-    return seconds if 0 < seconds <= threading.TIMEOUT_MAX else None
+    return seconds if 0 < seconds <= LONGEST_WAIT else None
 
 
 class _Shown(reprlib.Repr):

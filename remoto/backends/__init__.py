@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shlex
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType, TracebackType
@@ -23,7 +24,7 @@ from ..gateway import RemoteFunction
 from ..log import basic_remote_logger
 from ..pipes import ProcessIO, bounded_sending
 from ..process import check
-from ..util import bound
+from ..util import bound, checked_text
 
 __all__ = [
     "BaseConnection",
@@ -63,13 +64,13 @@ class BaseConnection:
     It may be used from several threads at once.
 
     :param hostname: ``HOST``, ``USER@HOST`` or ``-F FILE HOST``.
-    :param logger: for all that happens on it; by default one named after the host, see :func:`basic_remote_logger`.
+    :param logger: where it logs; by default a logger named after the host, see :func:`basic_remote_logger`.
     :param sudo: run the far Python, and so everything, as root by sudo.
     :param threads: accepted for the programs that pass it; any number of threads may use a connection.
     :param eager: False connects on first use.
     :param detect_sudo: turn ``sudo`` on where the far user is not root.
     :param use_ssh: by ssh even where the host is this one.
-    :param interpreter: the far Python: a command for the far user's shell. ``python3`` by default.
+    :param interpreter: the remote Python: a command for the remote user's shell. The default is ``python3``.
     :param ssh_options: further options for ssh, one string, split as a shell would.
     :param connect_timeout: seconds until the far Python must have answered; None or 0 for no bound.
     :param keepalive: seconds between ssh's probes of a silent peer; it is given up after three. What ssh's own
@@ -79,6 +80,8 @@ class BaseConnection:
     :param raise_on_timeout: likewise.
     :raises HostError: also an execnet.HostNotFound: the host was not reached.
     :raises StartError: also an OSError: Python could not be started.
+    :raises TypeError: an argument is of the wrong type; nothing has been started.
+    :raises ValueError: an argument's value cannot be used, for instance an InvalidHostname; nothing has been started.
 
     >>> with BaseConnection('localhost') as conn:
     ...     check(conn, ['echo', 'a b'])
@@ -110,20 +113,18 @@ class BaseConnection:
     ) -> None:
         gateways.split_hostname(hostname)
         self.hostname = hostname
-        self.logger: logging.Logger = logger or basic_remote_logger(hostname)
-        if ssh_options is not None and not isinstance(ssh_options, str):
-            raise TypeError(f"ssh_options: expected one string, not {type(ssh_options).__name__}: {ssh_options!r}")
+        self.logger: logging.Logger = _checked_logger(logger) if logger else basic_remote_logger(hostname)
         self.sudo = sudo
         self.detect_sudo = detect_sudo
         self.use_ssh = use_ssh
-        self.interpreter = interpreter or "python3"
-        self.ssh_options = ssh_options
+        self.interpreter = checked_text("interpreter", interpreter) or f"python{sys.version_info[0]}"
+        if not self.interpreter.strip():
+            raise ValueError(f"interpreter: expected a command, not blanks: {interpreter!r}")
+        self.ssh_options = checked_text("ssh_options", ssh_options)
+        self._ssh_words(self.ssh_options or "")
         self.connect_timeout = bound("connect_timeout", connect_timeout)
         self.keepalive = bound("keepalive", keepalive)
-        self.env = {_text(name): _text(value) for name, value in (env or {}).items()}
-        for name, value in self.env.items():
-            if not name or "=" in name or "\0" in name + value:
-                raise ValueError(f"env: not a variable that can be set: {name!r}")
+        self.env = _checked_env({} if env is None else env)
         self.kill_on_timeout = kill_on_timeout
         self.raise_on_timeout = raise_on_timeout
         self.global_timeout: float | None = None
@@ -190,13 +191,20 @@ class BaseConnection:
         return self.use_ssh or needs_ssh(hostname)
 
     def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
-        """What to open, in execnet's words: ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``."""
-        sudo = self.sudo if use_sudo is None else use_sudo
-        interpreter = f"sudo {self.interpreter}" if sudo else self.interpreter
-        if (_needs_ssh or self._needs_ssh)(hostname):
+        """Return execnet's name for what to open: ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
+
+        :param _needs_ssh: asked in place of :func:`needs_ssh`; ``use_ssh`` still wins.
+        :param use_sudo: by default as the connection has it.
+        """
+        python = self._python_command(use_sudo)
+        if self.use_ssh or (_needs_ssh or self._needs_ssh)(hostname):
             target = f"{self.ssh_options} {hostname}" if self.ssh_options else hostname
-            return f"ssh={target}//python={interpreter}"
-        return f"popen//python={interpreter}"
+            return f"ssh={target}//python={python}"
+        return f"popen//python={python}"
+
+    def _python_command(self, use_sudo: bool | None) -> str:
+        sudo = self.sudo if use_sudo is None else use_sudo
+        return f"sudo {self.interpreter}" if sudo else self.interpreter
 
     def _make_gateway(self, hostname: str) -> Any:
         return self._open(self._make_connection_string(hostname))
@@ -376,6 +384,23 @@ class BaseConnection:
         :raises ConnectError: it could not be opened, for instance a StartError because a container has no Python.
         """
         return self._live_gateway()
+
+
+def _checked_logger(logger: Any) -> Any:
+    """Return a logger, or whatever else has its methods, such as a LoggerAdapter or a program's own class."""
+    if not all(callable(getattr(logger, level, None)) for level in ("debug", "info", "warning", "error")):
+        raise TypeError(f"logger: expected a logger, not {type(logger).__name__}: {logger!r}")
+    return logger
+
+
+def _checked_env(env: Any) -> dict[str, str]:
+    if not isinstance(env, Mapping):
+        raise TypeError(f"env: expected a mapping of names to values, not {type(env).__name__}: {env!r}")
+    checked = {_text(name): _text(value) for name, value in env.items()}
+    for name, value in checked.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ValueError(f"env: not a variable that can be set: {name!r}")
+    return checked
 
 
 def _text(value: Any) -> str:

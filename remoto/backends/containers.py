@@ -23,6 +23,7 @@ from ..commands.request import Request
 from ..diagnosis import FAR_LINE
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
+from ..util import checked_text
 from . import BaseConnection, get_python_executable
 
 Pairs = Mapping[bytes, bytes]
@@ -287,20 +288,6 @@ def _keywords(connection: type[ContainerConnection]) -> set[str]:
     """The names of the arguments of a class and of its bases."""
     makers = [vars(base)["__init__"] for base in connection.__mro__[:-1] if "__init__" in vars(base)]
     return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kw"}
-
-
-def checked_text(name: str, value: Any) -> str | None:
-    """An argument that is text or a path; None where it is empty or None.
-
-    :raises TypeError: it is something else.
-    :raises ValueError: it has a NUL, which no argument of a program can have.
-    """
-    text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if text is not None and not isinstance(text, str):
-        raise TypeError(f"{name}: expected str, not {type(value).__name__}: {value!r}")
-    if text and "\0" in text:
-        raise ValueError(f"{name}: has a NUL character: {value!r}")
-    return text or None
 
 
 def checked_name(what: str, name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .containers import ContainerConnection, checked_name, checked_text
+from ..util import checked_text
+from .containers import ContainerConnection, checked_name
 
 
 class DockerConnection(ContainerConnection):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .containers import ContainerConnection, checked_name, checked_text
+from ..util import checked_text
+from .containers import ContainerConnection, checked_name
 
 
 class KubernetesConnection(ContainerConnection):

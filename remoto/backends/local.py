@@ -8,7 +8,10 @@ from . import BaseConnection
 
 
 class LocalConnection(BaseConnection):
-    """A connection to a Python on this machine. Takes what :class:`remoto.backends.BaseConnection` takes; the hostname is ``localhost``.
+    """A connection to a Python on this machine, never by ssh.
+
+    :param hostname: ignored; it is always ``localhost``.
+    :param kw: what :class:`remoto.backends.BaseConnection` takes. ``use_ssh`` and ``detect_sudo`` have no effect.
 
     >>> from remoto.process import check
     >>> with LocalConnection() as conn:
@@ -19,3 +22,6 @@ class LocalConnection(BaseConnection):
     def __init__(self, hostname: str | None = None, **kw: Any) -> None:
         kw["detect_sudo"] = False
         super().__init__("localhost", **kw)
+
+    def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
+        return f"popen//python={self._python_command(use_sudo)}"

@@ -96,6 +96,18 @@ def test_a_program_that_is_not_installed_here(program, kw, tmp_path, monkeypatch
     assert error.reason == f"cannot run {program} on this machine: No such file or directory"
 
 
+def test_a_very_long_connect_timeout():
+    with remoto.Connection("localhost", logger=LOGGER, connect_timeout=1e7) as conn:
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+
+
+def test_an_interpreter_that_was_made_blank():
+    conn = remoto.Connection("localhost", logger=LOGGER, eager=False)
+    conn.interpreter = " "
+    with pytest.raises(StartError, match="cannot connect to localhost: interpreter: expected a command"):
+        check(conn, ["true"])
+
+
 def test_ssh_that_stalls(sshd):
     error = failure("stall", connect_timeout=0.5)
     assert (error.kind, error.exit_status) == ("timeout", None)

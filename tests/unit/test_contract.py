@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 import subprocess
 import sys
 from unittest import mock
@@ -65,6 +66,48 @@ def test_every_exported_name_is_there(module):
     assert set(module.__all__) <= set(dir(module))
 
 
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (connection, "Connection docker get kubernetes local logger needs_ssh openshift podman ssh"),
+        (
+            backends,
+            "BaseConnection JsonModuleExecute LegacyModuleExecute basic_remote_logger check docker get_python_executable "
+            "kubernetes local needs_ssh openshift podman ssh",
+        ),
+        (process, "check extend_env run"),
+        (file_sync, "Connection _RSync rsync rsync_conn"),
+        (log, "reporting"),
+        (util, "RemoteError admin_command"),
+        (exc, "DataFormatError HostNotFound RemoteError TimeoutError"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_names_that_programs_import(module, names):
+    assert [name for name in names.split() if not hasattr(module, name)] == []
+
+
+def test_import_remoto_alone_gives_the_modules_that_programs_use():
+    program = (
+        "import remoto\n"
+        "for module in (remoto.backends, remoto.connection):\n"
+        "    module.needs_ssh, module.docker.DockerConnection, module.ssh.SshConnection\n"
+        "remoto.process.run, remoto.rsync, remoto.file_sync.rsync_conn\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_installed_distribution_has_the_version_that_programs_ask_for():
+    from importlib import metadata
+
+    version = metadata.version("remoto")
+    assert version == remoto.__version__ and re.fullmatch(r"\d+\.\d+\.\d+", version)
+
+
+def test_the_logger_of_the_connection_module():
+    assert connection.logger is logging.getLogger("remoto")
+
+
 def test_execnets_own_errors():
     for name in ("HostNotFound", "RemoteError", "TimeoutError", "DataFormatError"):
         assert getattr(exc, name) is getattr(execnet, name)
@@ -113,7 +156,7 @@ def test_positional_parameters(function, parameters):
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
-        *[(name, ssh.SshConnection) for name in ("ssh", "SSH", " ssh ", "", None, "baremetal")],
+        *[(name, ssh.SshConnection) for name in ("ssh", "SSH", " ssh ", "", None)],
         *[(name, local.LocalConnection) for name in ("local", "popen", "localhost", "Local")],
         *[("docker", docker.DockerConnection), ("podman", podman.PodmanConnection)],
         *[(name, kubernetes.KubernetesConnection) for name in ("kubernetes", "k8s")],
@@ -126,13 +169,24 @@ def test_get(name, backend):
 
 def test_get_of_an_unknown_name(caplog):
     caplog.set_level(logging.INFO)
-    assert connection.get("baremetal").__name__ == "BaseConnection"
+    with pytest.warns(
+        UserWarning, match="^no connection backend found for: \"baremetal\"; falling back to 'ssh'$"
+    ) as told:
+        assert connection.get("baremetal").__name__ == "BaseConnection"
+    assert told[0].filename == __file__
     assert caplog.record_tuples == [
         ("remoto", logging.WARNING, 'no connection backend found for: "baremetal"'),
         ("remoto", logging.INFO, 'falling back to "ssh"'),
     ]
-    assert connection.get("baremetal", fallback=None) is None
-    assert connection.get("baremetal", fallback="local") is local.LocalConnection
+    with pytest.warns(UserWarning, match='^no connection backend found for: "baremetal"$'):
+        assert connection.get("baremetal", fallback=None) is None
+    with pytest.warns(UserWarning):
+        assert connection.get("baremetal", fallback="local") is local.LocalConnection
+
+
+def test_get_of_what_is_no_name():
+    with pytest.raises(TypeError, match=r"^name: expected a backend's name, not list: \['ssh'\]$"):
+        connection.get(["ssh"])
 
 
 # rsync
@@ -151,6 +205,19 @@ def test_a_class_in_the_place_of_rsyncs_own_gets_what_1_2_passed(monkeypatch):
     one = mock.Mock()
     file_sync.rsync_conn(one, "/source", "/destination", "a logger")
     assert calls == [("/source", "a logger"), (one.inside(), "/destination"), "send"]
+
+
+def test_rsync_looks_its_connection_up_in_its_module(monkeypatch):
+    opened = []
+
+    def refuse(*args, **kw):
+        opened.append((args, kw))
+        raise exc.HostNotFound("refused")
+
+    monkeypatch.setattr(file_sync, "Connection", refuse)
+    with pytest.raises(exc.HostNotFound, match="refused"):
+        remoto.rsync("node1", __file__, "/destination", "a logger", True)
+    assert opened == [(("node1", "a logger", True), {})]
 
 
 def test_rsyncs_own_class_has_its_logger():
@@ -189,6 +256,81 @@ def test_attributes():
     one.exit()
 
 
+def test_the_default_interpreter_has_the_major_version_of_this_program(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (4, 0))
+    assert conn("node1").interpreter == "python4"
+    assert conn("node1", interpreter="python2").interpreter == "python2"
+
+
+@pytest.mark.parametrize("threads", [0, 1, 8])
+def test_any_number_of_threads(threads):
+    conn("node1", None, False, threads).exit()
+
+
+def test_the_remote_import_system():
+    assert conn("node1").remote_import_system == "legacy"
+    assert docker.DockerConnection(container_name="b", eager=False).remote_import_system == "json"
+
+
+def test_a_command_of_a_host_stays_as_it_is():
+    command = ["ls", "a b"]
+    assert conn("node1").cmd(command) is command
+
+
+def test_a_connection_is_a_context_manager():
+    with conn("node1") as one:
+        assert one.hostname == "node1"
+    with pytest.raises(exc.ConnectionLost):
+        one.execute("source")
+
+
+@pytest.mark.parametrize("hostname", [(), ("node1",)])
+def test_a_local_connection_is_to_localhost(hostname):
+    one = local.LocalConnection(*hostname, eager=False, detect_sudo=True, use_ssh=True, interpreter="/opt/py")
+    assert (one.hostname, one.detect_sudo) == ("localhost", False)
+    for needs_ssh in (None, lambda hostname: True):
+        assert one._make_connection_string("localhost", _needs_ssh=needs_ssh) == "popen//python=/opt/py"
+        assert one._make_connection_string("localhost", needs_ssh, True) == "popen//python=sudo /opt/py"
+    one.sudo = True
+    assert one._make_connection_string("localhost") == "popen//python=sudo /opt/py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"logger": "x"}, TypeError, "logger: expected a logger, not str: 'x'"),
+        ({"interpreter": 3}, TypeError, "interpreter: expected str, not int: 3"),
+        ({"interpreter": " "}, ValueError, "interpreter: expected a command, not blanks: ' '"),
+        ({"interpreter": "python3\0"}, ValueError, "interpreter: has a NUL character: 'python3\\x00'"),
+        ({"ssh_options": ["-p", "22"]}, TypeError, "ssh_options: expected str, not list: ['-p', '22']"),
+        ({"ssh_options": "-o 'x"}, exc.HostError, "cannot connect to node1: ssh_options: No closing quotation"),
+        ({"connect_timeout": "7"}, TypeError, "connect_timeout: expected seconds, not str: '7'"),
+        ({"connect_timeout": -1}, ValueError, "connect_timeout: not a number of seconds: -1"),
+        ({"keepalive": "7"}, TypeError, "keepalive: expected seconds, not str: '7'"),
+        ({"env": [1]}, TypeError, "env: expected a mapping of names to values, not list: [1]"),
+        ({"env": {"A=B": "1"}}, ValueError, "env: not a variable that can be set: 'A=B'"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_starts(arguments, error, text):
+    with pytest.raises(error, match=f"^{re.escape(text)}$"):
+        conn("node1", **arguments)
+
+
+def test_whatever_has_the_methods_of_a_logger_is_a_logger():
+    for logger in (mock.Mock(), logging.LoggerAdapter(logging.getLogger("contract"), {}), logging):
+        assert conn("node1", logger=logger).logger is logger
+
+
+def test_a_timeout_longer_than_the_system_can_wait_is_no_limit():
+    assert conn("node1", connect_timeout=1e7).connect_timeout is None
+
+
+def test_use_ssh_wins():
+    string = conn("localhost", use_ssh=True)._make_connection_string
+    for needs_ssh in (None, lambda hostname: False):
+        assert string("localhost", _needs_ssh=needs_ssh) == "ssh=localhost//python=python3"
+
+
 def test_the_connection_string():
     needs, needs_not = (lambda hostname: True), (lambda hostname: False)
     string = conn("node1")._make_connection_string
@@ -207,6 +349,20 @@ def test_detect_sudo_by_a_fake_execnet(user, needed):
     fake.makegateway.return_value.remote_exec.return_value.receive.return_value = user
     assert conn("node1")._detect_sudo(_execnet=fake) is needed
     assert fake.makegateway.return_value.exit.called
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_detect_sudo_may_be_overridden(needed, caplog):
+    class Mine(remoto.Connection):
+        def _detect_sudo(self, _execnet=None):
+            return needed
+
+        def _make_gateway(self, hostname):
+            return mock.Mock()
+
+    caplog.set_level(logging.DEBUG)
+    assert Mine("node1", detect_sudo=True).sudo is needed
+    assert ("connection detected need for sudo" in caplog.messages) is needed
 
 
 def test_an_overridden_gateway():
@@ -274,6 +430,22 @@ def test_the_argv_of_containers():
     assert openshift.OpenshiftConnection("rook", eager=False).command_template() == [
         *("oc", "exec", "-i", "rook", "--", "/bin/sh", "-c")
     ]
+
+
+def test_the_defaults_of_containers():
+    for backend in (docker.DockerConnection, podman.PodmanConnection):
+        one = backend(container_name="b", eager=False)
+        assert (one.hostname, one.user) == ("localhost", None)
+    for backend, executable in ((kubernetes.KubernetesConnection, "kubectl"), (openshift.OpenshiftConnection, "oc")):
+        one = backend("rook", eager=False)
+        assert (one.executable, one.hostname, one.namespace, one.context) == (executable, "localhost", None, None)
+
+
+@pytest.mark.parametrize("backend", [docker.DockerConnection, podman.PodmanConnection])
+def test_the_engine_of_a_container_may_be_named_with_a_file_for_ssh(backend):
+    one = backend("-F /path/to/ssh_config user@node1", container_name="b", eager=False)
+    string = one._make_connection_string(one.hostname)
+    assert string == "ssh=-F /path/to/ssh_config user@node1//python=python3"
 
 
 def test_docker_without_a_container():
@@ -413,6 +585,7 @@ def test_a_call_is_text_on_a_replaced_channel(caplog):
     assert answer.sent == ["function('argument')"]
     assert "A docstring." in caplog.messages
     answer = Answer("result")
+    assert isinstance(legacy(answer).module, FakeModule)
     legacy(answer).function(1, ("a,",), key=None)
     assert answer.sent == ["function(1, ('a,',), key=None)"]
 
@@ -470,6 +643,16 @@ def json_executor(monkeypatch, result):
     monkeypatch.setattr(backends, "check", lambda *args, **kw: result)
     conn = mock.Mock(hostname="node1", logger=logging.getLogger("contract"))
     return backends.JsonModuleExecute(conn, posixpath, python_executable="python3")
+
+
+def test_the_python_of_json_calls_may_be_set_later(monkeypatch):
+    executor = json_executor(monkeypatch, ([], [], 0))
+    assert executor.python_executable == "python3"
+    commands = []
+    monkeypatch.setattr(backends, "check", lambda conn, command, **kw: (commands.append(command), ([], [], 0))[1])
+    executor.python_executable = "/opt/py"
+    executor.join("a")
+    assert commands[0][0] == "/opt/py"
 
 
 def test_a_far_python_without_an_answer(monkeypatch, caplog):
