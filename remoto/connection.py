@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
+from typing import Literal, overload
 
 from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, openshift, podman, ssh
 
@@ -15,7 +15,8 @@ Connection = BaseConnection
 #: for what belongs to no connection
 logger = logging.getLogger("remoto")
 
-_BACKENDS: dict[str, Any] = {
+_Name = Literal["ssh", "local", "localhost", "popen", "docker", "podman", "kubernetes", "k8s", "openshift", "oc"]
+_BACKENDS: dict[str, type[BaseConnection]] = {
     "ssh": ssh.SshConnection,
     "local": local.LocalConnection,
     "localhost": local.LocalConnection,
@@ -29,7 +30,23 @@ _BACKENDS: dict[str, Any] = {
 }
 
 
-def get(name: str | None, fallback: str | None = "ssh") -> Any:
+@overload
+def get(name: Literal["ssh", ""] | None, fallback: str | None = "ssh") -> type[BaseConnection]: ...
+@overload
+def get(name: Literal["local", "localhost", "popen"], fallback: str | None = "ssh") -> type[local.LocalConnection]: ...
+@overload
+def get(name: Literal["docker"], fallback: str | None = "ssh") -> type[docker.DockerConnection]: ...
+@overload
+def get(name: Literal["podman"], fallback: str | None = "ssh") -> type[podman.PodmanConnection]: ...
+@overload
+def get(name: Literal["openshift", "oc"], fallback: str | None = "ssh") -> type[openshift.OpenshiftConnection]: ...
+@overload
+def get(name: Literal["kubernetes", "k8s"], fallback: str | None = "ssh") -> type[kubernetes.KubernetesConnection]: ...
+@overload
+def get(name: str | None, fallback: _Name) -> type[BaseConnection]: ...
+@overload
+def get(name: str | None, fallback: str | None) -> type[BaseConnection] | None: ...
+def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] | None:
     """Return the class of a backend.
 
     :param name: ``ssh``; ``local``, ``popen`` or ``localhost``; ``docker``; ``podman``; ``kubernetes`` or ``k8s``;
