@@ -108,7 +108,9 @@ def warn_of_unused_words(command: object, popen: Mapping[str, Any]) -> None:
 
 
 def as_logged(argv: object) -> str:
-    return " ".join(str(word) for word in argv) if isinstance(argv, (list, tuple)) else str(argv)
+    text = " ".join(str(word) for word in argv) if isinstance(argv, (list, tuple)) else str(argv)
+    # a handler that writes UTF-8 could not write what was not UTF-8
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
 
 
 def as_text(value: Any) -> str:

@@ -516,7 +516,10 @@ def test_no_exit_status_is_never_success(ending):
 
 @pytest.mark.parametrize(
     ("command", "sudo", "logged"),
-    [(["ls", "-a"], False, "ls -a"), (["ls", "-a"], True, "sudo ls -a"), ("ls | wc", False, "ls | wc")],
+    [
+        *[(["ls", "-a"], False, "ls -a"), (["ls", "-a"], True, "sudo ls -a"), ("ls | wc", False, "ls | wc")],
+        (["ls", b"\xc3\xa4\xff"], False, "ls ä\\xff"),
+    ],
 )
 def test_what_is_logged_of_a_command(caplog, command, sudo, logged):
     caplog.set_level(logging.INFO)
