@@ -23,10 +23,10 @@ from .options import Parser, add_connection, add_hosts, add_program, connect, se
 from .output import Output
 
 DESCRIPTION = """\
-Run a command on one host or on several at once, by ssh, or without where the host is this machine.
+Run a command on one host or on several at once: by ssh, or directly if the host is this machine.
 
-Its output appears as it comes; with several hosts each line begins with its host. The exit status is the command's,
-with several hosts the highest.
+Output appears as it comes. With several hosts each line begins with its host, and at the end there is a line for each
+host that failed.
 """
 
 EPILOG = """\
@@ -35,6 +35,7 @@ examples:
   remoto node1 node2 root@node3 -- systemctl is-active sshd
   remoto --sudo --timeout 60 node1 -- apt-get -y install chrony
   remoto --shell node1 -- 'df -h | grep /var'
+  remoto --raw node1 -- ls --color=always
   remoto --ssh-options '-p 2222 -i ~/.ssh/lab' node1 -- uptime
   remoto --stdin node1 node2 -- tee /etc/motd < motd
   remoto --backend docker web -- cat /etc/os-release
@@ -43,11 +44,19 @@ examples:
   remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
   remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
 
-Of a single host the output is the command's own, byte for byte. A host of the name put or get is reached as USER@put.
+The output of a single host into a pipe or file is the command's own, byte for byte. Write USER@put for a host that is
+named put or get.
 
-exit status: the command's; 128 + N when signal N ended it; 124 after --timeout; 126 when it could not be started;
-255 when there was no connection to a host; 130 after Ctrl-C, and 143 after SIGTERM, which end the commands, too; 141 when
-nobody reads the output any more; 1 when it can't be written; 2 for a wrong call.
+exit status: the command's own; with several hosts the highest. Otherwise:
+  128 + N  the command was killed by signal N
+  124      there was no output for --timeout seconds
+  126      the command could not be started
+  255      there was no connection to a host, or it was lost
+  130      Ctrl-C, which ends the commands as well
+  143      SIGTERM, likewise
+  141      the reader of the output has closed it
+  1        the output could not be written
+  2        wrong usage
 """
 
 
@@ -126,27 +135,27 @@ def parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"remoto {__version__}")
     add_connection(parser)
-    add = parser.add_argument_group("the command").add_argument
-    add("--shell", action="store_true", help="COMMAND is one line for the shell there")
-    add("--stdin", action="store_true", help="send all that is on stdin, read to its end, to the command on every host")
+    add = parser.add_argument_group("command").add_argument
+    add("--shell", action="store_true", help="COMMAND is a line for the remote shell")
+    add("--stdin", action="store_true", help="read stdin to its end and send it to the command on every host")
     add(
         "--env",
         action="append",
         default=[],
         type=variable,
         metavar="NAME=VALUE",
-        help="a variable for it; may be repeated",
+        help="set an environment variable; may be repeated",
     )
-    add("--cwd", metavar="FOLDER", help="the folder to run it in")
+    add("--cwd", metavar="DIRECTORY", help="the working directory")
     add(
         "--timeout",
         type=seconds,
         metavar="SECONDS",
-        help="give up after so many seconds without output; it runs on there",
+        help="give up after so many seconds without output; the command runs on",
     )
-    add("--kill-on-timeout", action="store_true", help="end it on a timeout, and when the connection ends")
+    add("--kill-on-timeout", action="store_true", help="end the command on a timeout, and when the connection ends")
     add = add_program(parser)
     add("--no-prefix", action="store_true", help="do not begin lines with their host")
-    add("--raw", action="store_true", help="do not escape control characters of the output: for colours at a terminal")
+    add("--raw", action="store_true", help="do not escape control characters in the output, so that colours show")
     add_hosts(parser)
     return parser

@@ -84,7 +84,7 @@ def _keyword(flag: str) -> str:
 
 
 def add_connection(parser: Parser) -> None:
-    group = parser.add_argument_group("connection")
+    group = parser.add_argument_group("connection", "Brackets name the backends that use an option; others refuse it.")
     group.add_argument(
         "--backend",
         default="ssh",
@@ -124,7 +124,7 @@ def add_hosts(parser: Parser) -> None:
 
 
 def add_program(parser: Parser) -> Callable[..., Any]:
-    add = parser.add_argument_group("this program").add_argument
+    add = parser.add_argument_group("program").add_argument
     add("--parallel", type=_number, default=32, metavar="N", help="serve N hosts at a time (default: %(default)s)")
     add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")
     return add
