@@ -81,7 +81,7 @@ def tables(versions, figures):
     parts = []
     for work in grouped(figures):
         name = work[0]["name"]
-        parts += [name.capitalize(), "~" * len(name), ""]
+        parts += [name[0].upper() + name[1:], "~" * len(name), ""]
         if work[0]["limit"]:
             parts += [f"The limit is: {work[0]['limit']}.", ""]
         parts += [".. csv-table::", "   :header-rows: 1", ""]
