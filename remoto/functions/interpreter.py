@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -10,6 +9,7 @@ from typing import Any, Callable
 
 from ..exc import CommandTimeout, ConnectError, StartError
 from ..process import NO_EXIT_CODE
+from ..util import checked_text
 from .facade import where
 
 _FIND_PYTHON = (
@@ -26,7 +26,7 @@ class _Python:
         # threads that come at the same time wait for the first
         self.lock = threading.Lock()
         self.path = ""
-        #: it was not found, and is tried nevertheless
+        #: the search found nothing, and the connection's interpreter is tried
         self.is_guess = False
 
 
@@ -48,7 +48,7 @@ def find(conn: Any, check: Callable[..., Any]) -> str:
 
 
 def forget_guess(conn: Any) -> bool:
-    """Return True if that Python was not found; then the next call looks for one again."""
+    """Return True if the Python that is used was not found by the search; then the next call searches again."""
     python = _pythons.setdefault(conn, _Python())
     with python.lock:
         was_guess, python.is_guess = python.is_guess, False
@@ -58,18 +58,14 @@ def forget_guess(conn: Any) -> bool:
 
 
 def checked(python_executable: Any) -> str | None:
-    """Return a ``python_executable`` as it was given, None for the default.
+    """Return a ``python_executable`` as text, None for the default.
 
     :raises TypeError: it is not text, nor a path.
     :raises ValueError: it is blank, or has a NUL character.
     """
-    path = os.fspath(python_executable) if isinstance(python_executable, os.PathLike) else python_executable
-    if path is None or path == "":
-        return None
-    if not isinstance(path, str):
-        raise TypeError(f"python_executable: expected str, not {type(path).__name__}: {path!r}")
-    if not path.strip() or "\0" in path:
-        raise ValueError(f"python_executable: not a program: {path!r}")
+    path = checked_text("python_executable", python_executable)
+    if path is not None and not path.strip():
+        raise ValueError(f"python_executable: expected a program, not blanks: {python_executable!r}")
     return path
 
 
@@ -77,7 +73,7 @@ def missing(conn: Any) -> ConnectError:
     """Return the error for a remote side that has no Python."""
     return _error(
         conn,
-        "there is no python3, python or python2.7 there, and functions need one",
+        "no python3, python or python2.7 was found, and functions need one",
         "interpreter",
         "python_executable= of import_module() names another; commands need none in a container.",
     )
@@ -95,15 +91,20 @@ def _search(conn: Any, check: Callable[..., Any]) -> str:
         stdout, status = [], NO_EXIT_CODE
     # a command that SIGHUP has ended has the same status
     if status == NO_EXIT_CODE and limit is not None and limit <= time.monotonic() - started:
-        reason = f"no answer within {limit:g} seconds ({name}) to the question for a Python there"
+        reason = f"no answer within {limit:g} seconds ({name}) to the search for a Python"
         raise _error(conn, reason, "timeout", _NAME_ONE)
     path = str(stdout[0]).strip() if status == 0 and stdout else ""
     if "\0" in path:
-        raise _error(conn, f"the search for a Python there was answered by {path!r:.200}", "interpreter", _NAME_ONE)
+        raise _error(
+            conn,
+            f"the search for a Python was answered by something that is not a path: {path!r:.200}",
+            "interpreter",
+            _NAME_ONE,
+        )
     return path
 
 
-_NAME_ONE = "python_executable= of import_module() names one, which spares the question."
+_NAME_ONE = "python_executable= of import_module() names one, and no search is made."
 
 
 def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
@@ -112,7 +113,7 @@ def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
 
 
 def _search_limit(conn: Any) -> tuple[str, float | None]:
-    """The time limit of the search for a Python in seconds, and its name: the connection's shorter one; None for no limit."""
+    """Return the name and the seconds of the search's time limit: the connection's shorter one. None for no limit."""
     limits = {name: getattr(conn, name, None) for name in ("global_timeout", "connect_timeout")}
     # a program's mock has anything in their place
     numbers = {name: limit for name, limit in limits.items() if isinstance(limit, (int, float)) and limit > 0}
