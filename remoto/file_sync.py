@@ -18,7 +18,7 @@ from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
 from .file_tar import ABANDON_TIMEOUT
 from .gateway import RemoteFunction, lost, raise_cause
-from .pipes import bounded_sending
+from .outbox import sending_within
 from .remote import files
 from .util import RemoteError, bound
 
@@ -384,8 +384,7 @@ def _transfer(
     host, channel = _host(gateway), None
     try:
         try:
-            with bounded_sending(timeout):
-                channel = function.start(gateway, request)
+            channel = sending_within(timeout, function.start, gateway, request)
         except OSError as error:
             raise_cause(error)
             raise files.Gone from None
@@ -409,8 +408,7 @@ class _Records(files.Records):  # type: ignore[misc]
 
     def flush(self) -> None:
         try:
-            with bounded_sending(self.timeout):
-                super().flush()
+            sending_within(self.timeout, super().flush)
         except files.Gone as gone:
             if isinstance(gone.__context__, OSError):
                 raise_cause(gone.__context__)

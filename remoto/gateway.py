@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import binascii
-import copy
+import errno
 import functools
 import inspect
 import itertools
@@ -21,16 +21,19 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import execnet
 from execnet import gateway_base
 from execnet.gateway import Gateway
 
-from . import remote
+from . import execnet_internals, remote
 from .diagnosis import FAR_LINE, diagnosis, not_started
 from .exc import ConnectionLost, InvalidHostname
-from .pipes import CLOSE_TIMEOUT, NotTaken, ProcessIO
+from .interrupts import uninterrupted
+from .outbox import NotTaken
+from .pipes import CLOSE_TIMEOUT, TERM_TIMEOUT, ProcessIO
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
@@ -100,7 +103,7 @@ def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = K
 def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:
     """As :func:`ssh_argv`, for any command: a line for the far user's shell."""
     *options, host = words
-    if keepalive and _configured_keepalive(words) == 0:
+    if keepalive and not _names_keepalive(options) and _configured_keepalive(words) == 0:
         options += ["-o", f"ServerAliveInterval={max(1, round(keepalive))}"]
     return ["ssh", "-T", *options, host, command]
 
@@ -116,6 +119,12 @@ def popen_argv(interpreter: str) -> list[str]:
     return [*words, "-c", FAR_LINE]
 
 
+def _names_keepalive(options: Sequence[str]) -> bool:
+    """Return True if ssh's options have a ServerAliveInterval. ssh takes it in any case, and directly behind ``-o``, too."""
+    line = " ".join(options)
+    return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
+
+
 # by ssh's words. A host may be connected to again and again: asking takes as long as a few commands
 _configured_keepalives: dict[tuple[str, ...], int] = {}
 
@@ -128,15 +137,7 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
     if known is not None:
         return known
     try:
-        answer = subprocess.run(
-            # Debian's ssh has an interval of its own, 300, in batch mode: nobody has configured that one
-            ["ssh", "-G", "-o", "BatchMode=no", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        ).stdout
+        answer = uninterrupted(partial(_configuration, words))
     except (OSError, subprocess.TimeoutExpired):
         return None  # the real ssh is about to say why
     found = re.search(rb"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
@@ -145,8 +146,22 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
     return _configured_keepalives.get(tuple(words))
 
 
+def _configuration(words: Sequence[str]) -> bytes:
+    import subprocess
+
+    return subprocess.run(
+        # Debian's ssh has an interval of its own, 300, in batch mode: nobody has configured that one
+        ["ssh", "-G", "-o", "BatchMode=no", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=10,
+        check=False,
+    ).stdout
+
+
 _open_gateways: set[Gateway] = set()
-_program_ends = threading.Event()
+_program_ends = threading.Event()  # set by the main thread alone, when it has nothing else to do
 _worker_numbers = itertools.count()
 
 
@@ -171,6 +186,41 @@ def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes
     return (ascii(source) + "\n").encode("ascii")
 
 
+class Opening:
+    """A gateway that is being opened, so that another thread, or an interrupt, can give it up."""
+
+    def __init__(self) -> None:
+        self._io: ProcessIO | None = None
+        self._gateway: Gateway | None = None
+        self._given_up = False
+
+    def begin(self, io: ProcessIO) -> None:
+        self._io = io
+        if self._given_up:
+            io.kill()
+
+    def succeed(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        if self._given_up:
+            close(gateway, 0)
+
+    def give_up(self) -> None:
+        """End it, however far it is. Not in the main thread; twice is fine."""
+        self._given_up = True
+        if self._gateway is not None:
+            close(self._gateway, 0)
+        elif self._io is not None:
+            self._io.kill()
+
+
+class _NotOpened(Exception):
+    """The process's exit status, what it printed, and the seconds that were waited for it where these are over."""
+
+    def __init__(self, status: int | None, printed: str, waited: float | None) -> None:
+        super().__init__(status, printed, waited)
+        self.status, self.printed, self.waited = status, printed, waited
+
+
 def open_gateway(
     argv: Sequence[str],
     *,
@@ -180,65 +230,85 @@ def open_gateway(
     timeout: float | None = CONNECT_TIMEOUT,
     env: Mapping[str, str] | None = None,
     group: execnet.Group | None = None,
-    opening: set[ProcessIO] | None = None,
+    opening: set[Opening] | None = None,
 ) -> Gateway:
     """Start ``argv``, which is to run Python with :data:`FAR_LINE`, and make a gateway of it.
 
     :param host: for messages.
     :param interpreter: for messages.
     :param logger: gets what the process writes to stderr while the gateway lives, at WARNING.
-    :param timeout: seconds until the far Python must have answered; None for no bound.
-    :param env: variables for the far Python and all that it starts.
+    :param timeout: seconds until the remote Python must have answered; None for no limit.
+    :param env: variables for the remote Python and all that it starts.
     :param group: where execnet is to list it; a new one by default.
-    :param opening: holds what is being opened meanwhile: to kill that makes this fail at once.
+    :param opening: has it meanwhile: to give it up makes this fail at once.
     :raises ConnectError: it could not be opened; nothing is left of it.
     """
-    worker = f"remoto{next(_worker_numbers)}"
-    marker = f"remoto-ready-{os.urandom(8).hex()}"
+    opening = set() if opening is None else opening
+    this = Opening()
+    opening.add(this)
+    # an empty group is false
+    group = execnet_internals.new_group() if group is None else group
+    work = partial(_open, this, argv, host, logger, timeout, env or {}, group)
     try:
-        io = ProcessIO(argv, host, logger)
+        gateway, io, noise = uninterrupted(work, interrupted=this.give_up)
+        for line in io.stderr.connected():
+            logger.debug(line)
+        for line in noise.decode("utf-8", "backslashreplace").splitlines():
+            logger.debug("%s printed before Python started: %s", host, line)
+    except _NotOpened as error:
+        raise diagnosis(argv, host, interpreter, error.status, error.printed, error.waited) from None
     except OSError as error:
         raise not_started(argv, host, interpreter, error) from error
-    opening = set() if opening is None else opening
-    opening.add(io)
-    try:
-        noise = io.shake_hands(_first_line(env or {}, marker, worker), marker.encode("ascii"), timeout)
-    except (EOFError, TimeoutError) as error:
-        # ssh that has closed its output is about to say why; one that says nothing has nothing to say
-        status = io.give_up(timeout=0 if isinstance(error, TimeoutError) else 2.0)
-        waited = timeout if isinstance(error, TimeoutError) else None
-        printed = error.args[0].decode("utf-8", "backslashreplace") if isinstance(error, EOFError) else ""
-        said = "\n".join(filter(None, [io.stderr.text(), printed.strip()]))
-        raise diagnosis(argv, host, interpreter, status, said, waited) from None
     except BaseException:
-        io.give_up(timeout=0)
+        uninterrupted(this.give_up)
         raise
     finally:
-        opening.discard(io)
-    io.stderr.connected()
-    for line in noise.decode("utf-8", "backslashreplace").splitlines():
-        logger.debug("%s printed before Python started: %s", host, line)
-    spec = execnet.XSpec(f"popen//id={worker}")
-    gateway = Gateway(io, spec)
-    # an empty group is false
-    _register(gateway, new_group() if group is None else group)
+        opening.discard(this)
     return gateway
 
 
-def new_group() -> execnet.Group:
-    """An execnet group that registers no handler for the interpreter's end: remoto has one for all its gateways."""
-    group = copy.copy(_group_template())
-    group._gateways = []
-    group._gateways_to_join = []
-    return group
+def _open(
+    opening: Opening,
+    argv: Sequence[str],
+    host: str,
+    logger: logging.Logger,
+    timeout: float | None,
+    env: Mapping[str, str],
+    group: execnet.Group,
+) -> tuple[Gateway, ProcessIO, bytes]:
+    """Return a gateway, its IO, and what was printed before Python started.
+
+    :raises _NotOpened: the process ended first, or took too long.
+    :raises OSError: it could not be started.
+    """
+    worker = f"remoto{next(_worker_numbers)}"
+    marker = f"remoto-ready-{os.urandom(8).hex()}"
+    first_line = _first_line(env, marker, worker)
+    try:
+        io = ProcessIO(argv, host, logger)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    try:
+        opening.begin(io)
+        noise = io.shake_hands(first_line, marker.encode("ascii"), timeout)
+        gateway = execnet_internals.Gateway.over(io, worker)
+    except (EOFError, TimeoutError) as error:
+        # after EOF, ssh needs time to print its error; after a timeout it has had it
+        status = io.give_up(timeout=0 if isinstance(error, TimeoutError) else 2.0)
+        waited = timeout if isinstance(error, TimeoutError) else None
+        printed = error.args[0].decode("utf-8", "backslashreplace") if isinstance(error, EOFError) else ""
+        raise _NotOpened(status, "\n".join(filter(None, [io.stderr.text(), printed.strip()])), waited) from None
+    except BaseException as error:
+        io.give_up(timeout=0)
+        if isinstance(error, RuntimeError):  # no threads are left for the receiver
+            raise OSError(errno.EAGAIN, str(error)) from error
+        raise
+    _register(gateway, group)
+    opening.succeed(gateway)
+    return gateway, io, noise
 
 
-@functools.cache
-def _group_template() -> execnet.Group:
-    # atexit keeps a place for each handler that was ever registered, also for one that was taken back
-    group = execnet.Group()
-    atexit.unregister(group._cleanup_atexit)
-    return group
+new_group = execnet_internals.new_group
 
 
 def open_spec(text: str, group: execnet.Group) -> Gateway:
@@ -249,26 +319,26 @@ def open_spec(text: str, group: execnet.Group) -> Gateway:
 
 
 def _register(gateway: Gateway, group: execnet.Group) -> None:
-    group._register(gateway)
+    execnet_internals.register(gateway, group)
     _open_gateways.add(gateway)
+
+
+def _process_io(gateway: Any) -> ProcessIO | None:
+    """Return the IO of a gateway that remoto has opened; None for another's."""
+    io = getattr(gateway, "_io", None)
+    return io if isinstance(io, ProcessIO) else None
 
 
 def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
     """End a gateway and all that belongs to it here. What does not end within ``timeout`` seconds is killed. Twice is fine."""
-    _open_gateways.discard(gateway)
-    io = getattr(gateway, "_io", None)
-    if not isinstance(io, ProcessIO):
+    io = _process_io(gateway)
+    if io is None:
+        _open_gateways.discard(gateway)
         _close_foreign(gateway, timeout)
-        return
-    if io.owner != os.getpid():
+    elif io.owner != os.getpid():
         io.leave_to_owner()
-        return
-    io.deadline = time.monotonic() + timeout
-    gateway.exit()
-    gateway._group._gateways_to_join.clear()
-    # execnet 1.9's join() has no bound: only when the process has ended, and so the reading of what it says
-    io.end(max(0.0, io.deadline - time.monotonic()))
-    gateway.join(timeout)
+    else:
+        uninterrupted(partial(_close_together, [gateway], timeout))
 
 
 def _close_foreign(gateway: Any, timeout: float) -> None:
@@ -278,21 +348,48 @@ def _close_foreign(gateway: Any, timeout: float) -> None:
         gateway._group.terminate(timeout)
 
 
-# a child of fork() must not end what its parent goes on using
-os.register_at_fork(after_in_child=_open_gateways.clear)
+def _close_together(gateways: Sequence[Any], timeout: float) -> None:
+    """Close gateways, with one time limit for all of them."""
+    for gateway in gateways:
+        execnet_internals.end(gateway)
+    ios: list[ProcessIO] = [gateway._io for gateway in gateways]
+    running = _still_running(ios, timeout)
+    for io in _still_running([io for io in running if not io.terminate()], TERM_TIMEOUT):
+        io.popen.kill()
+    for io in running:
+        io.popen.wait()
+    deadline = time.monotonic() + max(1.0, timeout)
+    for gateway in gateways:
+        gateway._io.finish(max(0.1, deadline - time.monotonic()))
+        gateway.join(max(0.1, deadline - time.monotonic()))
+        _open_gateways.discard(gateway)
+
+
+def _still_running(ios: Sequence[ProcessIO], timeout: float) -> list[ProcessIO]:
+    """Return those whose process has not ended within so many seconds."""
+    deadline = time.monotonic() + timeout
+    return [io for io in ios if io.wait_for_exit(max(0.0, deadline - time.monotonic())) is None]
+
+
+def _leave_to_parent() -> None:
+    """In a child of fork(): the connections are the parent's, which goes on using them."""
+    for gateway in _open_gateways:
+        io = _process_io(gateway)
+        if io is not None:
+            io.leave_to_owner()
+    _open_gateways.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @atexit.register
 def _close_all() -> None:
-    """Programs that never call exit() leave no ssh behind."""
+    """Close all that is open: programs that never call exit() leave no ssh behind."""
     _program_ends.set()
-    gateways = list(_open_gateways)
-    for gateway in gateways:
-        io = getattr(gateway, "_io", None)
-        if isinstance(io, ProcessIO):
-            io.deadline = time.monotonic() + 1.0
-        gateway.exit()
-    for gateway in gateways:
+    foreign = [gateway for gateway in list(_open_gateways) if _process_io(gateway) is None]
+    _close_together([gateway for gateway in list(_open_gateways) if _process_io(gateway) is not None], 1.0)
+    for gateway in foreign:
         close(gateway, timeout=1.0)
 
 
@@ -306,7 +403,7 @@ class RemoteFunction(NamedTuple):
     def start(self, gateway: Any, request: Mapping[str, Any]) -> Any:
         """Call it on the far side; execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
-        if isinstance(getattr(gateway, "_io", None), ProcessIO):
+        if _process_io(gateway) is not None:
             source = "from __main__ import call\n"
         else:
             # a gateway that somebody else opened has none of remoto's modules: the text goes along
@@ -314,23 +411,24 @@ class RemoteFunction(NamedTuple):
             source += "\nSOURCES[%r] = unpack(%r)\n" % (self.module, _packed(self.module))
         if not isinstance(gateway, Gateway):
             return gateway.remote_exec(source, **arguments)
-        channel = gateway.newchannel()
-        task = gateway_base.dumps_internal((source, None, "call", arguments))
-        gateway._send(gateway_base.Message.CHANNEL_EXEC, channel.id, task)
-        return channel
+        return execnet_internals.start_task(gateway, source, "call", arguments)
+
+
+def wait_if_program_ends() -> None:
+    """In a daemon thread, at the program's end: wait for it. An error that says that a connection is closed would be shown."""
+    if _program_ends.is_set() and threading.current_thread().daemon:
+        threading.Event().wait()
 
 
 def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
     """The error for a command whose connection is gone; waits a second for the reason."""
-    if _program_ends.is_set() and threading.current_thread().daemon:
-        # it would end without a word in a moment; an error of ours would be shown
-        threading.Event().wait()
-    io = getattr(gateway, "_io", None)
-    if isinstance(io, ProcessIO) and io.owner != os.getpid():
+    wait_if_program_ends()
+    io = _process_io(gateway)
+    if io is not None and io.owner != os.getpid():
         return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
     words = ""
-    if isinstance(io, ProcessIO):
-        words = "\n".join(filter(None, [io.problem, io.last_words()]))
+    if io is not None:
+        words = "\n".join(filter(None, [io.problem, uninterrupted(io.last_words)]))
     if isinstance(gateway, Gateway):
         _wait_for_its_end(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", words)

@@ -21,8 +21,10 @@ from ..exc import ConnectError, ConnectionLost, HostError, StartError
 from ..functions import interpreter, json_calls
 from ..functions.legacy import LegacyModuleExecute
 from ..gateway import RemoteFunction
+from ..interrupts import uninterrupted
 from ..log import basic_remote_logger
-from ..pipes import ProcessIO, bounded_sending
+from ..outbox import sending_within
+from ..pipes import ProcessIO
 from ..process import check
 from ..util import bound, checked_text
 
@@ -133,7 +135,7 @@ class BaseConnection:
         self.gateway: Any = None
         self.group = gateways.new_group()
         self._connecting = threading.Lock()
-        self._opening: set[ProcessIO] = set()
+        self._opening: set[gateways.Opening] = set()
         self._closed = False
         self._owner = os.getpid()
         if eager:
@@ -271,8 +273,8 @@ class BaseConnection:
         self._closed = True
         while not lock.acquire(timeout=0.05):
             # what has been begun by now may not have a process yet
-            for process in list(self._opening):
-                process.kill()
+            for opening in list(self._opening):
+                uninterrupted(opening.give_up)
         try:
             yield
         finally:
@@ -302,9 +304,8 @@ class BaseConnection:
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
         """Send a command's request, within so many seconds."""
-        with bounded_sending(timeout):
-            channel: Channel = self.execute(function, **request)
-            return channel
+        channel: Channel = sending_within(timeout, self.execute, function, **request)
+        return channel
 
     def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ConnectError | None:
         return None

@@ -12,7 +12,7 @@ import execnet
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
 from ..gateway import RemoteFunction, lost, raise_cause
-from ..pipes import bounded_sending
+from ..outbox import sending_within
 from ..util import RemoteError, admin_command, bound
 from .answers import (
     STATUS,
@@ -268,8 +268,7 @@ class Call:
     def _send(self, item: int | str | tuple[bytes], seconds: float | None) -> None:
         assert self.channel is not None
         try:
-            with bounded_sending(seconds):
-                self.channel.send(item)
+            sending_within(seconds, self.channel.send, item)
         except OSError as error:
             _raise_cause(error)
             # else the command has just ended, or the connection has: what is received next tells

@@ -5,7 +5,6 @@ import io
 import itertools
 import logging
 import os
-import select
 import signal
 import stat
 import subprocess
@@ -707,35 +706,22 @@ def test_ctrl_c_where_the_far_side_has_stopped(monkeypatch, tmp_path):
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
     conn = remoto.Connection("localhost")
     far = conn.gateway._io.popen.pid
-    blocked = threading.Event()
-    poll = select.poll
-
-    class Poll:
-        """Tells when somebody waits for a pipe to take more."""
-
-        def __init__(self):
-            self._poll = poll()
-
-        def register(self, fd, events):
-            self._poll.register(fd, events)
-
-        def poll(self, *timeout):
-            blocked.set()
-            return self._poll.poll(*timeout)
+    numbers = []
 
     def stop(number, total):
-        if number and not blocked.is_set():
+        if number and not any(numbers):
             os.kill(far, signal.SIGSTOP)
-            monkeypatch.setattr(select, "poll", Poll)
+        numbers.append(number)
 
     def interrupt():
-        blocked.wait(20)
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        wait_until(lambda: any(numbers))
+        while True:  # as long as it goes on
+            before = len(numbers)
+            time.sleep(0.3)
+            if len(numbers) == before:
+                break
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    def interrupted(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupted)
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -745,7 +731,6 @@ def test_ctrl_c_where_the_far_side_has_stopped(monkeypatch, tmp_path):
         assert check(conn, ["echo", "usable"]).stdout == ["usable"]
         wait_until(lambda: os.listdir(tmp_path) == ["source"])
     finally:
-        signal.signal(signal.SIGALRM, before)
         os.kill(far, signal.SIGCONT)
         conn.exit()
 

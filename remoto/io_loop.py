@@ -1,0 +1,155 @@
+"""Two threads for all connections of a program: one writes to their processes and reads what these write to stderr, one logs it.
+
+Logging has a thread of its own, since a handler may be slow, or use a connection.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import selectors
+import sys
+import threading
+from collections import deque
+from typing import Callable
+
+from .interrupts import Event
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Loop:
+    """Waits for file descriptors, and calls functions: all in one thread.
+
+    ``watch`` and ``unwatch`` are for that thread only.
+    """
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], object]] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = os.pipe()
+        for fd in (self._wake_reader, self._wake_writer):
+            os.set_blocking(fd, False)
+        self.watch(self._wake_reader, READ, self._run_calls)
+        try:
+            self._thread = started("remoto-io", self._run)
+        except BaseException:
+            self.close_in_child()
+            raise
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have a function called in the loop's thread. It must not wait for anything."""
+        self._calls.append(function)
+        try:
+            os.write(self._wake_writer, b"\0")
+        except BlockingIOError:
+            pass  # the pipe is full: it is about to wake up
+
+    def call_and_wait(self, function: Callable[[], object], timeout: float) -> bool:
+        """Return True if the function has been called within so many seconds."""
+        if threading.get_ident() == self._thread.ident:
+            function()
+            return True
+        called = Event()
+        self.call(function)
+        self.call(called.set)
+        return called.wait(timeout)
+
+    def watch(self, fd: int, events: int, function: Callable[[], object]) -> None:
+        """Have a function called whenever a descriptor is ready."""
+        self._selector.register(fd, events, function)
+
+    def unwatch(self, fd: int) -> None:
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            pass  # it was not watched
+
+    def close_in_child(self) -> None:
+        """In a child of fork(): close the descriptors. An epoll is the parent's, too: nothing in it may be changed."""
+        self._selector.close()
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+    def _run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                call(key.data)
+
+    def _run_calls(self) -> None:
+        try:
+            os.read(self._wake_reader, 4096)
+        except BlockingIOError:
+            pass
+        while self._calls:
+            call(self._calls.popleft())
+
+
+class LogThread:
+    """Calls functions that log, one after the other."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._thread = started("remoto-log", self._run)
+
+    def call(self, function: Callable[[], object]) -> None:
+        self._calls.put(function)
+
+    def flush(self, timeout: float) -> None:
+        """Wait until what was to be called before has been called."""
+        if threading.get_ident() != self._thread.ident:
+            called = Event()
+            self.call(called.set)
+            called.wait(timeout)
+
+    def _run(self) -> None:
+        while True:
+            call(self._calls.get())
+
+
+def started(name: str, function: Callable[[], object]) -> threading.Thread:
+    """Start a daemon thread. Not for the main thread, which an interrupt would leave with a lock of it."""
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def call(function: Callable[[], object]) -> None:
+    """Call a function; an error of it is shown, as one that ends a thread is, and does not end this one."""
+    try:
+        function()
+    except Exception:
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
+_starting = threading.Lock()
+_loop: Loop | None = None
+_log_thread: LogThread | None = None
+
+
+def loop() -> Loop:
+    """Return this process's loop. Not for the main thread: the first call starts it."""
+    global _loop
+    with _starting:
+        if _loop is None:
+            _loop = Loop()
+        return _loop
+
+
+def log_thread() -> LogThread:
+    """Return this process's thread for logging. Not for the main thread: the first call starts it."""
+    global _log_thread
+    with _starting:
+        if _log_thread is None:
+            _log_thread = LogThread()
+        return _log_thread
+
+
+def _forget_parents() -> None:
+    global _starting, _loop, _log_thread
+    if _loop is not None:
+        _loop.close_in_child()
+    _starting, _loop, _log_thread = threading.Lock(), None, None
+
+
+os.register_at_fork(after_in_child=_forget_parents)

@@ -1,0 +1,162 @@
+"""Send whole messages through a pipe, in their order, whatever a signal's handler raises meanwhile.
+
+The loop's thread writes. A sender adds a message to a queue, which is one step, and waits until it has been written.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from contextvars import ContextVar, copy_context
+from typing import Any, Callable, TypeVar
+
+from .interrupts import interruptible
+from .io_loop import WRITE, Loop
+
+Result = TypeVar("Result")
+
+#: a message of so many bytes is worth no wait where nothing is queued: a pipe takes it whole
+SMALL = select.PIPE_BUF
+# bytes of one connection before the others get their turn
+TURN = 1024 * 1024
+
+_deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
+
+
+class NotTaken(TimeoutError):
+    """The other side does not take what is sent, and the time for it is over."""
+
+
+def sending_within(seconds: float | None, function: Callable[..., Result], *args: Any, **kw: Any) -> Result:
+    """Call a function; what it sends and is not taken within so many seconds is a :class:`NotTaken`.
+
+    It is sent all the same, before whatever is sent next, so that the connection stays usable.
+    """
+    # a context ends with its call, whatever a signal's handler raises; a context manager in Python may not
+    return copy_context().run(_with_deadline, seconds, function, args, kw)
+
+
+def _with_deadline(seconds: float | None, function: Callable[..., Result], args: Any, kw: Any) -> Result:
+    _deadline.set(None if seconds is None else time.monotonic() + seconds)
+    return function(*args, **kw)
+
+
+class _Message:
+    def __init__(self, data: bytes) -> None:
+        self.left = memoryview(data)
+        self.error: OSError | None = None
+        self.finished = threading.Lock()
+        self.finished.acquire()
+
+    def finish(self, error: OSError | None = None) -> None:
+        self.error = error
+        self.finished.release()
+
+
+class Outbox:
+    """The messages for a process's stdin.
+
+    :param pipe: a file, which is closed here.
+    :param host: for errors.
+    """
+
+    def __init__(self, pipe: Any, host: str, loop: Loop) -> None:
+        self._pipe = pipe
+        self._fd = pipe.fileno()
+        self._host = host
+        self._loop = loop
+        self._queue: deque[_Message] = deque()
+        # for threads that no signal's handler can interrupt
+        self._writing = threading.Lock()
+        self._watched = False
+        self._last = False
+        self._error: OSError | None = None
+        os.set_blocking(self._fd, False)
+
+    def send(self, data: bytes, wait: bool = True) -> None:
+        """Send a message.
+
+        :param wait: until it has been written; not where it is small and the first in the queue.
+        :raises NotTaken: it has not been taken in time, see :func:`sending_within`; it goes out later.
+        :raises OSError: the connection is closed, or has ended.
+        """
+        if self._last or self._error is not None:
+            raise self._closed()
+        message = _Message(data)
+        wait = wait and (len(data) > SMALL or bool(self._queue))
+        if interruptible() or not self._write_at_once(message):
+            self._queue.append(message)
+            self._loop.call(self._write_queue)
+        if wait:
+            self._wait(message)
+
+    def close(self) -> None:
+        """Close the pipe behind the last message. Twice is fine."""
+        self._last = True
+        self._loop.call(self._write_queue)
+
+    def abort(self) -> None:
+        """Close the pipe at once; in the loop's thread."""
+        self._last = True
+        self._error = self._error or self._closed()
+        self._write_queue()
+
+    def _wait(self, message: _Message) -> None:
+        deadline = _deadline.get()
+        seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not message.finished.acquire(timeout=seconds):
+            raise NotTaken(f"{self._host} does not take what is sent")
+        if message.error is not None:
+            raise message.error
+
+    def _write_at_once(self, message: _Message) -> bool:
+        """Return False if it has to queue."""
+        with self._writing:
+            if self._queue:
+                return False
+            self._queue.appendleft(message)
+            self._write()
+        if self._queue or self._error is not None:
+            self._loop.call(self._write_queue)
+        return True
+
+    def _write_queue(self) -> None:
+        """Write what can be written; in the loop's thread, which alone watches and closes the pipe."""
+        with self._writing:
+            self._write()
+        ended = self._error is not None or (self._last and not self._queue)
+        self._watch(bool(self._queue) and not ended)
+        if ended:
+            self._error = self._error or self._closed()
+            self._pipe.close()
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted and not self._watched:
+            self._loop.watch(self._fd, WRITE, self._write_queue)
+        elif self._watched and not wanted:
+            self._loop.unwatch(self._fd)
+        self._watched = wanted
+
+    def _write(self) -> None:
+        """Write what the pipe takes now, but no more than a turn."""
+        turn = TURN
+        try:
+            while self._queue and self._error is None and turn > 0:
+                message = self._queue[0]
+                written = os.write(self._fd, message.left)
+                turn -= written
+                message.left = message.left[written:]
+                if not message.left:
+                    self._queue.popleft().finish()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._error = error
+        while self._error is not None and self._queue:
+            self._queue.popleft().finish(self._error)
+
+    def _closed(self) -> OSError:
+        return OSError(f"the connection to {self._host} is closed")

@@ -1,0 +1,141 @@
+"""What a connection's process, such as ssh, writes to stderr: the last lines are kept for a diagnosis, later ones are logged."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from functools import partial
+from typing import Any
+
+from .interrupts import Event
+from .io_loop import READ, Loop, log_thread
+
+#: lines
+KEPT = 200
+#: bytes of a line; what is longer becomes several
+LONGEST_LINE = 64 * 1024
+# lines that wait to be logged; until they are, no more is read
+BACKLOG = 200
+# bytes that are read after the end of the process: others may have its stderr, and write to it for ever
+LAST_BYTES = 1024 * 1024
+
+
+class Stderr:
+    """The lines of a process's stderr, read in the loop's thread.
+
+    :param pipe: a file, which is closed here.
+    :param logger: gets each line at WARNING, from :meth:`connected` on.
+    """
+
+    def __init__(self, pipe: Any, logger: logging.Logger, loop: Loop) -> None:
+        self._pipe = pipe
+        self._fd = pipe.fileno()
+        self._logger = logger
+        self._loop = loop
+        self._lines: deque[str] = deque(maxlen=KEPT)
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+        self._is_logged = False
+        # each is counted by one thread
+        self._to_log = self._logged = 0
+        self._paused = False
+        self._ended = Event()
+        os.set_blocking(self._fd, False)
+        loop.call(self._watch)
+
+    def connected(self) -> list[str]:
+        """Return the lines so far. Those that come from now on are logged."""
+        lines: list[str] = []
+        self._loop.call_and_wait(lambda: self._log_from_now_on(lines), 1.0)
+        return lines
+
+    def _log_from_now_on(self, lines: list[str]) -> None:
+        lines += self._lines
+        self._lines.clear()
+        self._is_logged = True
+
+    def text(self) -> str:
+        """Return the last lines."""
+        return "\n".join(list(self._lines))
+
+    def wait_for_end(self, timeout: float) -> None:
+        """Wait until all has been read. A background ssh master may hold it open for ever."""
+        self._ended.wait(timeout)
+
+    def finish(self) -> None:
+        """The process has ended: read what is there, and close. In the loop's thread; twice is fine."""
+        size = 0
+        while not self._ended.is_set() and size < LAST_BYTES:
+            data = self._read()
+            if not data:
+                break
+            size += len(data)
+        self._end()
+
+    def flush(self, timeout: float) -> None:
+        """Wait until what has been read is logged."""
+        if self._to_log != self._logged:
+            log_thread().flush(timeout)
+
+    def _watch(self) -> None:
+        if not self._ended.is_set():
+            self._loop.watch(self._fd, READ, self._read)
+
+    def _read(self) -> bytes:
+        """Return a block, which has been dealt with; nothing where there is none now."""
+        if self._ended.is_set():
+            return b""
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return b""
+        if data:
+            self._take(data)
+        else:
+            self._end()
+        return data
+
+    def _end(self) -> None:
+        if not self._ended.is_set():
+            self._keep(b"".join(self._rest))
+            self._rest = []
+            self._loop.unwatch(self._fd)
+            self._pipe.close()
+            self._ended.set()
+
+    def _take(self, data: bytes) -> None:
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._keep(b"".join([*self._rest, line]))
+            self._rest, self._rest_size = [], 0
+        self._rest.append(rest)
+        self._rest_size += len(rest)
+        if self._rest_size >= LONGEST_LINE:
+            self._keep(b"".join(self._rest))
+            self._rest, self._rest_size = [], 0
+
+    def _keep(self, line: bytes) -> None:
+        text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
+        if not text:
+            return
+        self._lines.append(text)
+        if self._is_logged:
+            self._to_log += 1
+            log_thread().call(partial(self._log, text))
+            if self._to_log - self._logged >= BACKLOG and not self._paused:
+                self._paused = True
+                self._loop.unwatch(self._fd)
+
+    def _log(self, text: str) -> None:
+        try:
+            self._logger.warning(text)
+        finally:
+            self._logged += 1
+            if self._paused and self._to_log - self._logged < BACKLOG // 2:
+                self._loop.call(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._watch()
