@@ -60,10 +60,6 @@ exit status: the command's own; with several hosts the highest. Otherwise:
 """
 
 
-# the library's own advice speaks of shell=True
-_SHELL_ADVICE = "a line for the shell needs --shell"
-
-
 class Work:
     """The command on all hosts."""
 
@@ -86,10 +82,11 @@ class Work:
             if output.closed:
                 return Outcome(INTERRUPTED)
             with conn, output.streams(host, broken=lambda: end_command(conn)) as (stdout, stderr):
-                process.run(
+                status = process.run(
                     conn,
                     options.command,
                     timeout=options.timeout,
+                    stop_on_nonzero=False,
                     extend_env=dict(options.env),
                     stdin=self._stdin,
                     on_stdout=stdout,
@@ -101,24 +98,21 @@ class Work:
         except CommandTimeout as error:
             return self._failed(host, TIMED_OUT, f"no output for {error.timeout:g} seconds")
         except CommandError as error:
-            return self._command_failed(host, error)
+            return self._failed(host, NOT_STARTED, self._not_started(error))
         except (RemotoError, ValueError) as error:
             return self._failed(host, NO_CONNECTION, str(error), reason(error))
-        return Outcome(0)
+        return Outcome(status) if status >= 0 else Outcome(128 - status, f"killed by signal {-status}")
 
     def _failed(self, host: str, status: int, text: str, reason: str = "") -> Outcome:
         self._output.problem(host, text)
         return Outcome(status, reason or text)
 
-    def _command_failed(self, host: str, error: CommandError) -> Outcome:
-        command, status = self._options.command, error.exit_code
-        # with sudo, the program is not found by sudo, on stderr
-        needs_shell = len(command) == 1 and shell_advice(command[0], {}, error.reason or error.stderr)
-        if status is None:
-            return self._failed(host, NOT_STARTED, f"{error.reason}; {_SHELL_ADVICE}" if needs_shell else error.reason)
-        if needs_shell:
-            self._output.problem(host, _SHELL_ADVICE)
-        return Outcome(status) if status > 0 else Outcome(128 - status, f"killed by signal {-status}")
+    def _not_started(self, error: CommandError) -> str:
+        command = self._options.command
+        # the library's own advice speaks of shell=True
+        if len(command) == 1 and shell_advice(command[0], {}, error.reason):
+            return f"{error.reason}; a line for the shell needs --shell"
+        return error.reason
 
 
 def _popen(options: argparse.Namespace) -> dict[str, Any]:

@@ -131,16 +131,8 @@ def test_a_program_that_is_not_there():
 def test_line_for_a_shell_that_is_run_without_one_is_told_of_shell(command, is_told):
     status, _, stderr = outcome("localhost", "--", *command)
     assert status == 126 and ("--shell" in stderr) is is_told
+    assert outcome("--cwd", "/no-such-directory", "localhost", "--", *command)[2].endswith("'/no-such-directory'\n")
     assert outcome("--shell", "localhost", "--", "echo a | tr a b") == (0, "b\n", "")
-
-
-def test_line_for_a_shell_that_sudo_does_not_find_is_told_of_shell(users):
-    status, _, stderr = outcome("--sudo", "localhost", "--", "df -h")
-    assert status == 1 and stderr.endswith("\nremoto: localhost: a line for the shell needs --shell\n")
-    assert (
-        outcome("--sudo", "localhost", "--", "sh", "-c", "echo 'x y: command not found' >&2; exit 1")[2].count("\n")
-        == 1
-    )
 
 
 def test_the_reader_that_leaves_early():
