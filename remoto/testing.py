@@ -20,9 +20,9 @@ from .commands.call import CHECK, RUN
 from .commands.request import Request, argv_of
 from .commands.target import Channel
 from .exc import HostError, RemotoError
+from .functions.calls import call_data
 from .functions.facade import ModuleExecute, raised, refuse
 from .functions.json_calls import plain
-from .functions.legacy import call_data
 from .gateway import RemoteFunction
 from .process import _SEND_ENVIRONMENT
 from .testing_files import Files, Transfer, as_bytes, traceback_of

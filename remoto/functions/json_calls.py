@@ -16,22 +16,23 @@ from . import interpreter
 from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, where, wrong_answer
 from .shipping import Shipment, shown
 
-#: Python's own parser, which reads the arguments on the far side, takes about twice as many brackets
+#: Python's own parser, which reads the arguments on the remote side, takes about twice as many brackets
 DEEPEST = 45
 
 
 class JsonModuleExecute(ModuleExecute):
-    """A module of which each call is a command: a fresh Python on the far side, answering in JSON.
+    """A module of which each call is a command: it starts a fresh Python on the remote side, which answers in JSON.
 
     :param conn: a connection, of any backend.
     :param module: a module of functions.
-    :param logger: for what the functions print, at DEBUG, and write to stderr, at WARNING; the connection's by default.
-    :param python_executable: the far Python, for instance of a virtualenv. By default the first of ``python3``,
-        ``python`` and ``python2.7`` that is there. May be set later.
-    :param include: modules that it imports, to be sent along; a package goes with all that is in it, also ``module`` itself.
+    :param logger: logs what the functions print at DEBUG, and what they write to stderr at WARNING; by default the
+        connection's.
+    :param python_executable: the remote Python, for instance of a virtualenv; by default the one that
+        :func:`~remoto.backends.get_python_executable` finds. It may be set later.
+    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its parts.
     :raises TypeError: on a call: an argument can't be sent.
-    :raises FunctionError: on a call: also a RuntimeError: what the function raised, with the whole remote traceback as text.
-    :raises CommandError: on a call: also a RuntimeError: that Python can't be started.
+    :raises FunctionError: on a call: the function raised an exception; the text is the remote traceback. Also a RuntimeError.
+    :raises CommandError: on a call: that Python can't be started. Also a RuntimeError.
 
     >>> import shutil, remoto
     >>> with remoto.Connection('localhost') as conn:
@@ -53,10 +54,10 @@ class JsonModuleExecute(ModuleExecute):
         self.module = module
         self.logger = logger or conn.logger
         self.python_executable = interpreter.checked(python_executable)
-        self.__include = include
+        self._remoto_include = include
         # a program's test may have something else in the place of a module, and never call it
         if isinstance(module, (ModuleType, str)):
-            self.__shipment  # noqa: B018
+            self._remoto_shipment  # noqa: B018
 
     def _remoto_place(self) -> str:
         return where(self.conn)
@@ -65,26 +66,26 @@ class JsonModuleExecute(ModuleExecute):
         return process.check(*args, **kw)
 
     @functools.cached_property
-    def __shipment(self) -> Shipment:
-        return Shipment.of(self.module, self.__include)
+    def _remoto_shipment(self) -> Shipment:
+        return Shipment.of(self.module, self._remoto_include)
 
     @functools.cached_property
-    def __program(self) -> bytes:
-        """All but the call itself: one line, since that is what the far Python reads."""
-        shipment = self.__shipment
+    def _remoto_program(self) -> bytes:
+        """All but the call itself, as the one line that the remote Python reads first."""
+        shipment = self._remoto_shipment
         modules = bool(shipment.included or shipment.parents)
         arguments = (
             tuple(shipment.module),
             shipment.included,
             shipment.parents,
-            _far_text("including") if modules else "",
-            _far_text("problem"),
-            _far_text("printing"),
+            _remote_text("including") if modules else "",
+            _remote_text("problem"),
+            _remote_text("printing"),
         )
         lines = (
             "from __future__ import unicode_literals",
-            _far_text("loading"),
-            _far_text("call"),
+            _remote_text("loading"),
+            _remote_text("call"),
             'inf, nan = float("inf"), float("nan")',
             f"call(*eval(sys.stdin.readline()) + {arguments!a})",
         )
@@ -99,7 +100,7 @@ class JsonModuleExecute(ModuleExecute):
             raise
         chosen = interpreter.checked(self.python_executable)
         python = chosen or interpreter.find(self.conn, self._remoto_check)
-        stdin = self.__program + request.encode("ascii") + b"\n"
+        stdin = self._remoto_program + request.encode("ascii") + b"\n"
         started = time.monotonic()
         try:
             stdout, stderr, status = self._remoto_check(self.conn, [python, "-c", FAR_LINE], stdin=stdin)
@@ -110,28 +111,32 @@ class JsonModuleExecute(ModuleExecute):
                 raise interpreter.missing(self.conn) from error
             raise CommandError(error.host, python, traceback=error.traceback, reason=error.reason) from error
         limit = _time_limit(self.conn, started, status)
-        answers = [line for line in stdout if mark in line]
         stderr = [shown(line) for line in stderr]
+        self._remoto_log(stdout, stderr, mark)
+        answers = [line for line in stdout if mark in line]
+        if answers:
+            return self._remoto_result(name, answers[-1].partition(mark)[2])
+        if status == 0:
+            return None
+        ended = f"and its exit status is {status}" if limit is None else f"within {limit:g} seconds (global_timeout)"
+        raise self._remoto_no_answer(name, f"{python} gave no answer {ended}", stderr)
+
+    def _remoto_log(self, stdout: list[str], stderr: list[str], mark: str) -> None:
+        """Log what the function printed: all but the answer."""
         for line in stderr:
             self.logger.warning(line)
         for line in stdout:
             line, marked, _ = line.partition(mark)
             if line or not marked:
                 self.logger.debug(shown(line))
-        if answers:
-            return self.__result(name, answers[-1].partition(mark)[2])
-        if status == 0:
-            return None
-        ended = f"and its exit status is {status}" if limit is None else f"within {limit:g} seconds (global_timeout)"
-        raise self.__no_answer(name, f"{python} gave no answer {ended}", stderr)
 
-    def __no_answer(self, name: str, what: str, stderr: list[str]) -> FunctionError:
+    def _remoto_no_answer(self, name: str, what: str, stderr: list[str]) -> FunctionError:
         host = where(self.conn)
         self.logger.error(f'error calling "{name}"')
         what = f'{UNEXPECTED}: error calling "{name}" on {host}: {what}'
         return FunctionError(host, name, "", what, "\n".join(stderr), "\n".join([what, *stderr]))
 
-    def __result(self, name: str, answer: str) -> Any:
+    def _remoto_result(self, name: str, answer: str) -> Any:
         import json
 
         host = where(self.conn)
@@ -147,7 +152,7 @@ class JsonModuleExecute(ModuleExecute):
 
 
 def _time_limit(conn: Any, started: float, status: int) -> float | None:
-    """The connection's time limit in seconds, where it is what ended the wait for a command; else None."""
+    """Return the connection's time limit in seconds if it ended the wait for a command, else None."""
     limit = getattr(conn, "global_timeout", None)
     # a command that SIGHUP has ended has the same status
     if status == process.NO_EXIT_CODE and isinstance(limit, (int, float)) and 0 < limit <= time.monotonic() - started:
@@ -156,7 +161,7 @@ def _time_limit(conn: Any, started: float, status: int) -> float | None:
 
 
 @functools.cache
-def _far_text(name: str) -> str:
+def _remote_text(name: str) -> str:
     return remote.source(name)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Text(NamedTuple):
-    """A module's text, for another machine."""
+    """The source of a module."""
 
     name: str
     package: str
@@ -31,35 +31,35 @@ class Text(NamedTuple):
             try:
                 text = _as_utf8(inspect.getsource(module))
             except OSError:
-                raise TypeError(f"{name}: a module without its source can't be sent to the far side") from None
+                raise TypeError(f"{name}: a module without its source can't be sent to the remote side") from None
         if name in ("__main__", "__channelexec__"):
             name = "remoto_main"
         return cls(name, package, filename, text, hasattr(module, "__path__"))
 
 
 def _source(loader: Any, name: str) -> str | None:
-    # what is not written in Python has no source, or a loader that knows of none
+    # an extension module has no source, and some loaders can't give it
     text = loader.get_source(name) if hasattr(loader, "get_source") else None
     return None if text is None else _as_utf8(text)
 
 
 def _as_utf8(text: str) -> str:
-    """It travels as UTF-8, whatever the file is in."""
+    """Return source whose coding line says UTF-8, in which it is sent whatever the file's own encoding."""
     lines = text.split("\n", 2)
     head = [re.sub(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", r"\1utf-8", line) for line in lines[:2]]
     return "\n".join([*head, *lines[2:]])
 
 
-#: what including.py takes: {name: (whether it is a package, filename, text)}
+#: the modules for remote/including.py: {name: (whether it is a package, filename, source)}
 Included = dict[str, tuple[bool, str, str]]
 
 
 class Shipment(NamedTuple):
-    """What goes to the far side of a module and of those that it wants."""
+    """A module and those that it imports, as they are sent."""
 
     module: Text
     included: Included
-    #: packages of which only a part goes along
+    #: packages of which only some parts are sent
     parents: list[str]
 
     @classmethod
@@ -93,19 +93,19 @@ def _with_parts(module: ModuleType) -> Included:
 
 
 def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Included:
-    """The modules of a package, to the last one. Looking for them runs none of them.
+    """Return all modules of a package, without importing them.
 
-    :param above: the folders that lead here, to which a link in it may lead again.
+    :param above: the directories above, to which a link may lead again.
     """
-    # only here: they take as long to import as half of this package
+    # imported here, since they take as long to import as half of this package
     import pkgutil
     from importlib.machinery import PathFinder
 
-    path = [folder for folder in path if os.path.realpath(folder) not in above]
+    path = [directory for directory in path if os.path.realpath(directory) not in above]
     above = [*above, *map(os.path.realpath, path)]
     names = {info.name for info in pkgutil.iter_modules(path)}
-    # a folder without an __init__.py is a package as well
-    names.update(itertools.chain.from_iterable(map(_folders, path)))
+    # a directory without an __init__.py is a package as well
+    names.update(itertools.chain.from_iterable(map(_directories, path)))
     found: Included = {}
     for name in sorted(names):
         spec = PathFinder.find_spec(f"{package}.{name}", path) if name.isidentifier() else None
@@ -115,20 +115,20 @@ def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Incl
         try:
             source = _source(spec.loader, spec.name) if spec.has_location else None
         except (ImportError, SyntaxError, ValueError):
-            source = None  # a file that no Python can read, such as one that is there for tests
+            source = None  # a file that Python can't read, for instance one for tests
         if source is not None:
             found[spec.name] = (inner is not None, shown(spec.origin or spec.name), source)
         found.update(_parts(spec.name, inner or (), above))
     return found
 
 
-def _folders(folder: str) -> list[str]:
+def _directories(directory: str) -> list[str]:
     try:
-        return [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        return [entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
     except OSError:
-        return []  # it is in an archive, or can't be read
+        return []  # in an archive, or unreadable
 
 
 def shown(text: str) -> str:
-    """Text that can be written anywhere: bytes that were not UTF-8 are shown as such."""
+    """Return text that can be encoded: a byte that was not UTF-8 becomes ``\\xff``."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text

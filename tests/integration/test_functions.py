@@ -19,6 +19,7 @@ import pytest
 import remoto
 from remoto.backends import JsonModuleExecute, LegacyModuleExecute, get_python_executable
 from remoto.exc import CommandError, ConnectError, ConnectionLost, FunctionError, ModuleMissing
+from remoto.functions.shipping import Shipment
 from remoto.process import check, run
 from tests.integration.backends import SHELLS
 from tests.integration.shipped import broken, functions, latin, leaves, trouble, uses_helper
@@ -58,7 +59,7 @@ def json(connect):
 
 
 def idle(remote):
-    return remote._LegacyModuleExecute__idle
+    return remote._remoto_calls.idle
 
 
 @pytest.fixture
@@ -969,9 +970,8 @@ def test_a_package_that_leads_to_itself(tmp_path, monkeypatch):
     (package / "sub" / "again").symlink_to(package)
     (package / "again").symlink_to(package / "sub")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with remoto.Connection("localhost") as conn:
-        remote = JsonModuleExecute(conn, importlib.import_module("shipped_circle"))
-    found = [name.partition(".")[2] for name in remote._JsonModuleExecute__shipment.included]
+    shipment = Shipment.of(importlib.import_module("shipped_circle"), ())
+    found = [name.partition(".")[2] for name in shipment.included]
     assert sorted(found) == ["again", "again.again", "sub", "sub.again"]
     del sys.modules["shipped_circle"]
 

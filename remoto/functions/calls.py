@@ -1,0 +1,249 @@
+"""Calls of a module that stays loaded in the Python of a gateway. ``remote/module.py`` serves them, and describes the messages."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any, Callable
+
+import execnet
+from execnet import gateway_base
+from execnet.gateway import Gateway
+
+from ..exc import ConnectionLost, FunctionError
+from ..gateway import RemoteFunction, lost, raise_cause
+from ..remote import module as remote_module
+from ..util import RemoteError
+from .facade import host_of, is_problem, raised, refuse, wrong_answer
+from .shipping import Shipment
+
+_HOLD = RemoteFunction("module", "hold")
+_SERVE = RemoteFunction("module", "serve")
+_numbers = itertools.count()
+# plainly, pack and unpack: what execnet can't carry
+_values: Any = remote_module
+#: items of a generator after which the remote side is asked for more; less than its window
+TAKEN = 16
+
+
+class Calls:
+    """The calls of a module. Any number of threads may make them.
+
+    :ivar idle: channels that no call uses now; a thread of the remote side serves each.
+    """
+
+    def __init__(self, gateway: Gateway, module: Any, include: ModuleType | Iterable[ModuleType]) -> None:
+        self.gateway = gateway
+        self.idle: list[Any] = []
+        self._number = f"{os.getpid()}-{next(_numbers)}"
+        self._shipment = Shipment.of(module, include)
+        self._lock = threading.Lock()
+        self._loading: Any = None
+        self._loading_is_logged = False
+
+    def load(self) -> Any:
+        """Send the module, once; return the channel of what it prints. The first call is sent right behind and loads it."""
+        with self._lock:
+            if self._loading is None:
+                request = {
+                    "number": self._number,
+                    **self._shipment._asdict(),
+                    "module": tuple(self._shipment.module),
+                    "dropped": _dropped(self.gateway, self._number, self),
+                }
+                self._loading = self._start(_HOLD, request, f"importing {self._shipment.module.name}")
+            return self._loading
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], logger: Any) -> Any:
+        """Call a function; return its result.
+
+        :param logger: gets what the function prints.
+        """
+        data = call_data(name, args, kwargs)
+        self.load()
+        channel = self._send(data, f"{name}()")
+        try:
+            if not self._loading_is_logged:
+                self._log_loading(name, logger)
+            kind, value = self._answer(channel, name, ("return", "raise", "generator"), logger)
+        except EOFError:
+            raise self._lost(f"{name}()") from None
+        except BaseException:
+            _close(channel)
+            raise
+        if kind == "generator":
+            return self._items(channel, name, logger)
+        self.idle.append(channel)
+        if kind == "raise":
+            raise self._raised(name, value, logger)
+        return value
+
+    def _send(self, data: bytes, what: str) -> Any:
+        """Send a call; return its channel."""
+        try:
+            channel = self.idle.pop()
+            _put(channel, data)
+            return channel
+        except IndexError:
+            pass
+        except OSError as error:
+            raise_cause(error)
+            # otherwise only this channel has ended
+            if not self.gateway.hasreceiver():
+                raise self._lost(what) from None
+        channel = self._start(_SERVE, {"number": self._number}, what)
+        try:
+            _put(channel, data)
+        except OSError as error:
+            raise_cause(error)
+            raise self._lost(what) from None
+        return channel
+
+    def _start(self, function: RemoteFunction, request: Mapping[str, Any], what: str) -> Any:
+        try:
+            return function.start(self.gateway, request)
+        except OSError as error:
+            raise_cause(error)
+            raise self._lost(what) from None
+
+    def _lost(self, what: str) -> ConnectionLost:
+        return function_lost(self.gateway, what)
+
+    def _log_loading(self, name: str, logger: Any) -> None:
+        """Log what the module printed when it was loaded, which is over before its first call."""
+        while True:
+            try:
+                self._answer(self._loading, name, (), logger)
+            except EOFError:
+                self._loading_is_logged = True
+                return
+
+    def _answer(self, channel: Any, name: str, expected: Iterable[str], logger: Any) -> tuple[str, Any]:
+        """Log the lines that come, and return the kind and the value of the answer behind them.
+
+        :raises EOFError: the channel has ended.
+        """
+        while True:
+            try:
+                answer = channel.receive()
+            except execnet.RemoteError as error:
+                raise self._broken(name, str(error)) from None
+            kind, value = _parsed(answer)
+            if kind in _LINES:
+                getattr(logger, kind)(value)
+            elif kind in expected:
+                return kind, value
+            else:
+                raise wrong_answer(host_of(self.gateway), name, answer)
+
+    def _broken(self, name: str, traceback: str) -> FunctionError:
+        """Return the error for a remote side that failed outside of the function."""
+        line = RemoteError(traceback).exception_line
+        return FunctionError(host_of(self.gateway), name, "", line, traceback, line)
+
+    def _raised(self, name: str, problem: Mapping[str, Any], logger: Any) -> FunctionError:
+        return raised(host_of(self.gateway), name, problem, whole=False, logger=logger)
+
+    def _items(self, channel: Any, name: str, logger: Any) -> Iterator[Any]:
+        """Yield the items of a generator, which starts on the remote side when the first one is asked for."""
+        taken = 0
+        try:
+            while True:
+                _ask(channel, taken)
+                for _ in range(TAKEN):
+                    kind, value = self._answer(channel, name, ("item", "end", "raise"), logger)
+                    if kind == "end":
+                        return
+                    if kind == "raise":
+                        raise self._raised(name, value, logger)
+                    yield value
+                taken = TAKEN
+        except EOFError:
+            raise self._lost(f"{name}()") from None
+        finally:
+            # ends the generator on the remote side, too, if it was left early
+            _close(channel)
+
+
+def function_lost(gateway: Any, what: str) -> ConnectionLost:
+    """Return the error for a connection that ended before a function; wait a second for the reason."""
+    error = lost(gateway, host_of(gateway), what)
+    return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
+
+
+_LINES = ("debug", "warning")
+# the values of each kind of answer
+_VALUES: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(_LINES, lambda value: isinstance(value, str)),
+    **dict.fromkeys(("return", "item"), lambda value: True),
+    **dict.fromkeys(("generator", "end"), lambda value: value is None),
+    "raise": is_problem,
+}
+
+
+def _parsed(answer: Any) -> tuple[str, Any]:
+    """Return the kind and the value of an answer; an empty kind if it is none."""
+    try:
+        kind, value, *packed = answer
+        if packed == [True]:
+            value = _values.unpack(value)
+        if isinstance(answer, tuple) and packed in ([], [True]) and _VALUES[kind](value):
+            return kind, value
+    except Exception:  # whatever wrong types lead to
+        pass
+    return "", None
+
+
+def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Return a call in execnet's form. Nothing has been sent yet.
+
+    :raises TypeError: an argument can't be sent.
+    """
+    call = (name, args, kwargs)
+    try:
+        return gateway_base.dumps_internal(_values.plainly(call))
+    except Exception:  # execnet's own, struct's, of recursion, ...
+        pass
+    try:
+        return gateway_base.dumps_internal((_values.pack(call), (), {}, True))
+    except Exception:
+        refuse(name, args, kwargs, lambda value: gateway_base.dumps_internal(_values.pack(value)))
+        raise
+
+
+def _put(channel: Any, data: bytes) -> None:
+    if channel.isclosed():
+        raise OSError("the channel is closed")
+    channel.gateway._send(gateway_base.Message.CHANNEL_DATA, channel.id, data)
+
+
+def _ask(channel: Any, number: int) -> None:
+    try:
+        channel.send(number)
+    except OSError as error:
+        raise_cause(error)
+        # otherwise the connection has ended: receiving reports it
+
+
+def _close(channel: Any) -> None:
+    try:
+        channel.close()
+    except OSError:
+        pass
+
+
+_numbers_dropped: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
+
+
+def _dropped(gateway: Any, number: str, calls: Calls) -> list[str]:
+    """Return the numbers of the gateway's modules that are not used any more; from the end of ``calls`` on, its own is one.
+
+    They are sent with the next module: a garbage collection may come at any time, and nothing can be sent then.
+    """
+    numbers = _numbers_dropped.setdefault(gateway, [])
+    weakref.finalize(calls, numbers.append, number)
+    return [numbers.pop() for _ in range(len(numbers))]
