@@ -8,6 +8,8 @@ from ..exc import ConnectionLost
 from ..util import shown
 
 STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
+#: bytes that count of each message of ``run`` besides its data, as in ``remote/command.py``
+MESSAGE = 64
 # what an exit status can be on any system, -N after signal N
 _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 

@@ -15,6 +15,7 @@ from ..gateway import RemoteFunction, lost, raise_cause
 from ..outbox import sending_within
 from ..util import RemoteError, admin_command, bound
 from .answers import (
+    MESSAGE,
     STATUS,
     STDERR,
     STDOUT,
@@ -145,7 +146,7 @@ class Call:
             except BaseException:
                 self.abandon()
                 raise
-            self._acknowledge(len(answer.data))
+            self._acknowledge(len(answer.data) + MESSAGE)
         _end(outputs)
         return self._exit_status(answer.status)
 
@@ -169,7 +170,7 @@ class Call:
                 return
             else:
                 yield answer
-                self._acknowledge(len(answer.data))
+                self._acknowledge(len(answer.data) + MESSAGE)
 
     def abandon(self) -> None:
         """Nobody waits for it any more: it is left running, or ended if it was started with ``kill``."""

@@ -24,8 +24,9 @@ BLOCK = 256 * 1024
 PIPE_SIZE = 1024 * 1024
 # what check keeps for its one answer; of a longer output the rest goes ahead
 ANSWER = 256 * 1024
-# what may be on its way to a controller that has not dealt with it yet
+# what may be on its way to a controller that has not dealt with it yet; of each message, besides its data, MESSAGE bytes count
 WINDOW = 8 * 1024 * 1024
+MESSAGE = 64
 # how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection
 GRACE = 2.0
 # a process substitution such as `> >(tee log)` writes a moment after its shell has ended, seconds
@@ -273,7 +274,11 @@ def in_background(function):
 
 
 class Command(object):
-    def __init__(self, channel, kill, deliver, request):
+    def __init__(self, channel, kill, deliver, request, overhead=0):
+        """
+        :param overhead: bytes that count of each block besides its data.
+        """
+        self.overhead = overhead
         container = request.pop("container", None)
         self.marks = Marks(container["mark"], container["names"]) if container else None
         self.kill_in_container = [native(word) for word in container["kill"]] if container else None
@@ -363,7 +368,10 @@ class Command(object):
         for pipe in list(self.outputs):
             self.read(pipe, PIPE_SIZE)
         limit = time.time() + LINGER_LIMIT
-        while self.outputs and time.time() < limit and not self.closed:
+        while self.outputs and time.time() < limit and not (self.closed or self.kill_wanted):
+            if not self.window_open():
+                limit += self.wait_for_window()
+                continue
             self.watch(window_open=True)
             self.unwatch(self.wake_reader)
             ready = retry(self.poller.poll, LINGER * 1000)
@@ -371,6 +379,14 @@ class Command(object):
                 break
             self.handle(ready)
         return True
+
+    def wait_for_window(self):
+        """The seconds until the controller has dealt with some of the output, or does not want it any more."""
+        started = time.time()
+        while not (self.window_open() or self.closed or self.kill_wanted):
+            self.watch(window_open=False)
+            self.handle(retry(self.poller.poll) or [])
+        return time.time() - started
 
     def watch(self, window_open):
         for pipe in self.outputs:
@@ -427,7 +443,7 @@ class Command(object):
                 if self.marks.client_asks():
                     self.end_stdin()
             with self.lock:
-                self.unacknowledged += len(data)
+                self.unacknowledged += len(data) + self.overhead if data else 0
             try:
                 if not self.closed and data:
                     self.deliver(name, data)
@@ -591,7 +607,7 @@ def run(channel, kill, **request):
     def deliver(name, data):
         channel.send((name, data))
 
-    status = Command(channel, kill, deliver, request).serve()
+    status = Command(channel, kill, deliver, request, MESSAGE).serve()
     if status is not None and not channel.isclosed():
         channel.send((STATUS, status))
 
