@@ -77,6 +77,7 @@ class ConnectError(RemotoError):
     :ivar list command: the argv that was tried on this machine; empty when nothing was started.
     :ivar exit_status: that command's exit status; None after a timeout.
     :ivar str stderr: the stderr of that command: of ssh, the remote shell, sudo or Python.
+    :ivar str action: what failed, for the text: ``connect to``, unless commands have run there already.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ConnectError(RemotoError):
         exit_status: int | None = None,
         stderr: str = "",
         advice: str = "",
+        action: str = "connect to",
     ) -> None:
         self.reason = reason
         self.kind = kind
@@ -97,10 +99,11 @@ class ConnectError(RemotoError):
         self.exit_status = exit_status
         self.stderr = stderr
         self.advice = advice
+        self.action = action
         super().__init__(self._text())
 
     def _text(self) -> str:
-        lines = [f"cannot connect to {self.host}: {self.reason}"]
+        lines = [f"cannot {self.action} {self.host}: {self.reason}"]
         lines += [f"    {line}" for line in self.stderr.splitlines() if line.strip()]
         if self.command:
             ended = "ended by remoto" if self.exit_status is None else f"exit status {self.exit_status}"
@@ -126,7 +129,7 @@ class StartError(ConnectError, OSError):
 
 
 class ContainerError(StartError, RuntimeError):
-    """The client of a container failed: no such container, stopped, no permission, no engine, ...
+    """The client of a container failed before it started a command: no such container, stopped, no permission, no engine, ...
 
     Its ``kind`` may also be ``container``, ``stopped``, ``user`` or ``shell``; ``host`` names the container.
     """

@@ -189,19 +189,26 @@ class ContainerConnection(BaseConnection):
             },
         }
 
-    def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ContainerError:
-        """The error for a client that failed, in its own words.
+    def client_failure(
+        self, argv: Sequence[str], status: int | None, words: Sequence[str], action: str = "connect to"
+    ) -> ContainerError:
+        """Return the error for a client that failed, with its stderr.
 
         :param argv: what was tried, as it was logged.
-        :param status: the client's exit status, None where it could not be started.
+        :param status: the client's exit status; None if it could not be started.
+        :param action: what failed, see :class:`remoto.exc.ConnectError`.
         """
         said = "\n".join(words)
         if status is None:
             kind, reason, status = "client", f"{self.executable} can't be run on {self.hostname}", 127
+        elif status == NO_SCRIPT:
+            kind, reason = "other", "its shell's stdin ended before the command had been sent"
         else:
             kind, reason = diagnosed(said)
         shown = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "..." for word in argv]
-        return ContainerError(reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said)
+        return ContainerError(
+            reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said, action=action
+        )
 
     def client_not_started(self, argv: Sequence[str], problem: str) -> ContainerError | None:
         if not re.search(rf"Errno (2|13)\].*{re.escape(repr(self.executable))}", problem):
@@ -254,7 +261,7 @@ class ContainerConnection(BaseConnection):
                 raise
             words = error.stderr.splitlines() or [error.reason]
             status = None if argv is client and error.kind == "client" else error.exit_status
-            raise self.client_failure(error.command, status, words) from None
+            raise self.client_failure(error.command, status, words, "start Python in") from None
 
     def _gateway_env(self) -> Mapping[str, str]:
         # theirs is the container's, not the client's

@@ -109,7 +109,7 @@ _NAME_ONE = "python_executable= of import_module() names one, and no search is m
 
 def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
     kind_of_error: type[ConnectError] = getattr(conn, "connect_error", StartError)
-    return kind_of_error(reason, host=where(conn), kind=kind, advice=advice)
+    return kind_of_error(reason, host=where(conn), kind=kind, advice=advice, action="run functions on")
 
 
 def _search_limit(conn: Any) -> tuple[str, float | None]:
