@@ -14,7 +14,7 @@ from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: the same as Ctrl-C, but for the exit status."""
+    """SIGTERM: like Ctrl-C, with another exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, OSError) as error:
             status = _give_up(error)
             if getattr(error, "is_stuck", False):
-                os._exit(status)  # the interpreter's end would wait for that thread
+                os._exit(status)  # the interpreter would wait for that thread at its end
             return status
 
 
@@ -41,10 +41,10 @@ def _main(words: list[str]) -> int:
     parser = command.parser()
     if not separator:
         parser.parse_known_args(own)  # --help and --version need no command
-        parser.error("a -- and a command are missing: remoto HOST... -- COMMAND...")
+        parser.error("-- and a command are missing: remoto HOST... -- COMMAND...")
     given = options.parse(parser, own)
     if given.hosts[0] in ("put", "get"):
-        # with an option before it: never a host, on which the source would be run as a command
+        # an option came first; on a host of that name the source would be run as a command
         own.remove(given.hosts[0])
         return _copy_files(given.hosts[0], [*own, "--", *rest])
     if not rest:
@@ -62,7 +62,7 @@ def _copy_files(action: str, words: list[str]) -> int:
 
 
 def _give_up(error: BaseException) -> int:
-    """The exit status for what ended the program before its time."""
+    """Return the exit status for an exception that ended the program early."""
     if isinstance(error, Terminated):
         return TERMINATED
     if isinstance(error, KeyboardInterrupt):
@@ -77,7 +77,7 @@ def _give_up(error: BaseException) -> int:
 
 @contextlib.contextmanager
 def _signals_and_streams() -> Iterator[None]:
-    """SIGTERM ends the commands as Ctrl-C does; a stream that is closed is /dev/null."""
+    """Let SIGTERM end the commands as Ctrl-C does, and replace a closed stream with /dev/null."""
 
     def terminate(number: int, frame: Any) -> None:
         raise Terminated
@@ -87,7 +87,7 @@ def _signals_and_streams() -> Iterator[None]:
             setattr(sys, name, open(os.devnull, mode))
     try:
         before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # main() has been called in another thread: its program decides about signals
+    except ValueError:  # not the main thread: the program that called main() handles its signals
         yield
         return
     try:
@@ -97,7 +97,7 @@ def _signals_and_streams() -> Iterator[None]:
 
 
 def _forget_output() -> None:
-    """What is still in the buffers can't be written: without this the interpreter's end would complain."""
+    """Drop output that can't be written, about which the interpreter would complain at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from .. import __version__, process
+from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError
 from .hosts import (
@@ -67,7 +68,7 @@ class Work:
         self._options = options
         self._stdin = stdin
         self._output = Output(len(options.hosts) > 1 and not options.no_prefix, options.raw)
-        self._connections: list[Any] = []
+        self._connections: list[BaseConnection] = []
 
     def do(self) -> int:
         """Return the exit status."""

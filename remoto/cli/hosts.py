@@ -1,11 +1,12 @@
-"""Serve all hosts at a time, each in a thread."""
+"""Serve all hosts at the same time, each in a thread, and report those that failed."""
 
 from __future__ import annotations
 
 import argparse
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
+from ..backends import BaseConnection
 from ..exc import ConnectError, ConnectionLost, FileTransferError
 from .output import Output
 
@@ -15,9 +16,9 @@ NO_CONNECTION = 255
 NOT_WRITTEN = 1
 INTERRUPTED = 130
 TERMINATED = 143
-#: as a shell has it of a program that SIGPIPE ended
+#: 128 + SIGPIPE, as a shell has it
 BROKEN_PIPE = 141
-# seconds that a thread may take to end after its connection
+# seconds for a thread to end after its connection
 STUCK = 1.0
 
 
@@ -30,7 +31,7 @@ class Outcome(NamedTuple):
 
 
 def on_all_hosts(
-    serve: Callable[[str], Outcome], options: argparse.Namespace, output: Output, connections: list[Any]
+    serve: Callable[[str], Outcome], options: argparse.Namespace, output: Output, connections: list[BaseConnection]
 ) -> list[Outcome]:
     """Serve all hosts, and return their outcomes. An exception in one of their threads, or in this one, stops them all.
 
@@ -49,7 +50,7 @@ def on_all_hosts(
         for conn in list(connections):
             end_command(conn)
             conn.exit()
-        # a reader that is there and does not read holds a thread that writes, for ever
+        # a thread that writes waits for ever for a reader that does not read
         error.is_stuck = bool(wait(outcomes, timeout=STUCK).not_done)  # type: ignore[attr-defined]
         raise
 
@@ -73,9 +74,9 @@ def summarise(hosts: list[str], outcomes: list[Outcome], output: Output) -> int:
     return max(outcome.status for outcome in outcomes)
 
 
-def end_command(conn: Any) -> None:
-    """Nobody waits for what runs there any more."""
+def end_command(conn: BaseConnection) -> None:
+    """End the command that a connection runs, since nobody reads its output any more."""
     try:
         conn.channel.send("kill")
     except (AttributeError, OSError):
-        pass  # it has not begun, or has ended
+        pass  # it has not started, or has ended

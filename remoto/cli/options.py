@@ -7,6 +7,7 @@ import logging
 from typing import Any, Callable, NoReturn
 
 from .. import connection
+from ..backends import BaseConnection
 from ..gateway import CONNECT_TIMEOUT, KEEPALIVE
 from ..log import TerminalFormatter
 from ..util import bound, escape_controls
@@ -68,7 +69,7 @@ def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
     return options
 
 
-def connect(host: str, options: argparse.Namespace) -> Any:
+def connect(host: str, options: argparse.Namespace) -> BaseConnection:
     """Return a connection that opens on first use."""
     keywords = set(map(_keyword, USED_BY))
     given = {name: value for name, value in vars(options).items() if name in keywords}
@@ -76,7 +77,8 @@ def connect(host: str, options: argparse.Namespace) -> Any:
         given["hostname"] = given.pop("engine_host")
     given[HOST_PARAMETER[options.backend]] = host
     kill = getattr(options, "kill_on_timeout", False)
-    return connection.get(options.backend)(**given, kill_on_timeout=kill, eager=False)
+    backend: type[BaseConnection] = connection.get(options.backend)
+    return backend(**given, kill_on_timeout=kill, eager=False)
 
 
 def _keyword(flag: str) -> str:
@@ -133,7 +135,7 @@ def add_program(parser: Parser) -> Callable[..., Any]:
 def start_logging(options: argparse.Namespace) -> None:
     level = logging.DEBUG if options.verbose else logging.CRITICAL
     handler = logging.StreamHandler()
-    handler.setLevel(level)  # the root's level does not count for a connection's logger, which has one of its own
+    handler.setLevel(level)  # a connection's logger has a level of its own, which the root logger's does not limit
     handler.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
 
@@ -148,7 +150,7 @@ def _backend(name: str) -> str:
 
 def _host(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("the name of a host is empty")
+        raise argparse.ArgumentTypeError("the hostname is empty")
     return text
 
 

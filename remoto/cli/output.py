@@ -1,4 +1,4 @@
-"""What the command line writes: lines of many hosts, problems, progress."""
+"""Write the output of hosts, errors and progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Output:
         self._lock = threading.Lock()
         self.closed = False
         for stream in (sys.stdout, sys.stderr):
-            # what this terminal can't show is shown escaped
+            # a character that its encoding lacks is escaped
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
 
@@ -40,7 +40,7 @@ class Output:
 
     @contextlib.contextmanager
     def streams(self, host: str, broken: Callable[[], None]) -> Iterator[tuple[Write, Write]]:
-        """Functions that write blocks of a command's stdout and stderr.
+        """Give functions that write blocks of a command's stdout and stderr.
 
         :param broken: called when the output can't be written any more.
         """
@@ -88,7 +88,7 @@ class Output:
 
 
 class Form(Protocol):
-    """What is written of a command's output."""
+    """The form in which a command's output is written."""
 
     def feed(self, block: bytes) -> str | bytes:
         """Return what to write after a further block."""
