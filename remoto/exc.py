@@ -221,15 +221,14 @@ class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
     :ivar stderr: likewise.
     """
 
-    def __init__(self, host: str, command: str, timeout: float, stdout: Any, stderr: Any, killed: bool) -> None:
+    def __init__(self, host: str, command: str, timeout: float, stdout: Any, stderr: Any, note: str) -> None:
         super().__init__(host, command)
         self.timeout = timeout
         self.stdout = stdout
         self.stderr = stderr
         self._text = f"no result within {timeout:g} seconds: {host}, {command}"
         self.args = (self._text,)
-        if not killed:
-            _add_note(self, "The command was left running; kill_on_timeout=True ends it.")
+        _add_note(self, note)
 
     def __str__(self) -> str:
         return self._text

@@ -42,7 +42,7 @@ KEEPALIVE = 20
 
 #: what the far Python gets with the first line: {name: the files of remoto/remote/ that it is made of}
 FAR_MODULES = {
-    "command": ["command"],
+    "command": ["process", "stdin", "streams", "ending", "command"],
     "files": ["files"],
     "module": ["loading", "including", "problem", "module"],
 }

@@ -310,9 +310,6 @@ class BaseConnection:
     def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ConnectError | None:
         return None
 
-    def client_not_started(self, argv: Sequence[str], problem: str) -> ConnectError | None:
-        return None
-
     def execute(self, function: Any, **kw: Any) -> Any:
         """Start a function there; connects first where that has not been done.
 

@@ -29,6 +29,8 @@ from . import BaseConnection, get_python_executable
 Pairs = Mapping[bytes, bytes]
 #: the exit status of the container's shell where its stdin ended before the script did: nothing has run
 NO_SCRIPT = 98
+#: bytes of arguments and variables that the kernel may refuse: execve(2) has 128 KiB as the limit for one
+LONG_ARGUMENTS = 100_000
 #: characters of a word of the argv in an error
 LONGEST_WORD = 200
 
@@ -78,8 +80,6 @@ done
 case $1 in *"# complete") eval "$1" ;; esac
 exit @"""
 _READER = _READER.replace("@", str(NO_SCRIPT))
-# signals for a process group, a name a line
-_KILL = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then echo yes; else echo no; fi; done'
 
 
 @functools.cache
@@ -153,7 +153,7 @@ class ContainerConnection(BaseConnection):
     def prepare_command(self, request: Request) -> Request:
         """What process.run and check send, made a call of the client: environment and folder belong into the container."""
         popen = dict(request["popen"])
-        folder = popen.pop("cwd", b"")
+        directory = popen.pop("cwd", b"")
         shell = popen.pop("shell", False)
         if popen:
             raise TypeError(f"{', '.join(popen)}: not supported in containers")
@@ -167,11 +167,11 @@ class ContainerConnection(BaseConnection):
         mark = f"remoto-{os.urandom(8).hex()}".encode("ascii")
         client = list(map(_encoded, self.client()))
         command = [args] if isinstance(args, bytes) else args
+        assignments = _assignments(variables)
+        long = sum(map(len, [*assignments, *command])) >= LONG_ARGUMENTS
         words = [
-            *(mark, form, b"extend" if request["env"] is None else b"replace", folder),
-            b"" if request["stdin"] is None else b"stdin",
-            *_assignments(variables),
-            b"--",
+            *(b"extend" if request["env"] is None else b"replace", *assignments, b"--"),
+            *(mark, b"" if request["stdin"] is None else b"stdin", form, b"long" if long else b"", directory),
             *command,
         ]
         return {
@@ -184,8 +184,8 @@ class ContainerConnection(BaseConnection):
             "container": {
                 "mark": mark,
                 "script": b"\n".join([mark, b"set -- " + b" ".join(map(_quoted, words)), _script(), mark, b""]),
-                "names": {"program": b"".join(command[:1]), "folder": folder},
-                "kill": [*client, b"/bin/sh", b"-c", _KILL.encode("ascii"), b"remoto"],
+                "names": {"program": b"/bin/sh" if form == b"line" else command[0], "cwd": directory},
+                "client": client,
             },
         }
 
@@ -205,15 +205,12 @@ class ContainerConnection(BaseConnection):
             kind, reason = "other", "its shell's stdin ended before the command had been sent"
         else:
             kind, reason = diagnosed(said)
+            if status == NO_SCRIPT and kind == "other":
+                reason = "its shell has received no command"
         shown = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "..." for word in argv]
         return ContainerError(
             reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said, action=action
         )
-
-    def client_not_started(self, argv: Sequence[str], problem: str) -> ContainerError | None:
-        if not re.search(rf"Errno (2|13)\].*{re.escape(repr(self.executable))}", problem):
-            return None
-        return self.client_failure(argv, None, [problem])
 
     def inside(self, python: str | None = None) -> Any:
         """A gateway whose Python runs in the container, opened on first use.
@@ -280,7 +277,12 @@ def _encoded(text: str) -> bytes:
 
 
 def _quoted(word: bytes) -> bytes:
-    """As shlex.quote, which takes text only."""
+    """As shlex.quote, which takes text only.
+
+    :raises ValueError: it has a NUL, which a shell drops.
+    """
+    if b"\0" in word:
+        raise ValueError(f"embedded null byte: {word!r:.200}")
     return b"'" + word.replace(b"'", b"'\\''") + b"'"
 
 

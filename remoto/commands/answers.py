@@ -10,6 +10,8 @@ from ..util import shown
 STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
 #: bytes that count of each message of ``run`` besides its data, as in ``remote/command.py``
 MESSAGE = 64
+# the states of remote/ending.py that an answer may have
+RUNNING, ENDED, LEFT = "running", "ended", "left"
 # what an exit status can be on any system, -N after signal N
 _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 
@@ -17,12 +19,16 @@ _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 class ClientEnded(NamedTuple):
     """In the place of an exit status: the container's client has ended without one of the command."""
 
-    #: the client's exit status
-    status: int
-    #: whether the command had begun
+    #: the client's exit status; None if it could not be started
+    status: int | None
+    #: whether the command may have begun
     started: bool
     #: the last lines of the client's stderr
     stderr: bytes
+    #: how the command was ended then: RUNNING is without an attempt
+    ending: str
+    #: the last lines of the stderr of a client that was to end it
+    problem: bytes
 
 
 Status = Union[int, ClientEnded]
@@ -99,6 +105,15 @@ def answer_of_check(item: object) -> Block | Result:
     return answer
 
 
+def is_left(item: object) -> bool:
+    """Return True for the last answer to the request of a command that was to be ended, and could not be."""
+    try:
+        status = _status(item[-1]) if isinstance(item, tuple) and item else None
+    except WrongAnswer:
+        return False
+    return isinstance(status, ClientEnded) and status.ending == LEFT
+
+
 def wrong_answer(host: str, command: str, item: object) -> ConnectionLost:
     """Return the error for something received that is no answer to what was sent."""
     return ConnectionLost(host, command, f"the remote side sent something that is not an answer: {shown(item)}")
@@ -113,10 +128,11 @@ def _pair(item: object) -> tuple[int, object]:
 def _status(value: object) -> Status:
     if type(value) is int and _LOWEST <= value <= _HIGHEST:
         return value
-    if isinstance(value, (list, tuple)) and len(value) == 4:
-        _, status, started, stderr = value
-        if type(status) is int and isinstance(started, bool):
-            return ClientEnded(status, started, _data(stderr))
+    if isinstance(value, (list, tuple)) and len(value) == 6:
+        _, status, started, stderr, ending, problem = value
+        is_status = status is None or type(status) is int
+        if is_status and isinstance(started, bool) and ending in (RUNNING, ENDED, LEFT):
+            return ClientEnded(status, started, _data(stderr), str(ending), _data(problem))
     raise WrongAnswer
 
 

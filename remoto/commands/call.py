@@ -13,12 +13,15 @@ from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
 from ..gateway import RemoteFunction, lost, raise_cause
 from ..outbox import sending_within
-from ..util import RemoteError, admin_command, bound
+from ..util import admin_command, bound
 from .answers import (
+    ENDED,
+    LEFT,
     MESSAGE,
     STATUS,
     STDERR,
     STDOUT,
+    ClientEnded,
     Ended,
     Result,
     Status,
@@ -27,6 +30,7 @@ from .answers import (
     answer_of_check,
     answer_of_exchange,
     answer_of_run,
+    is_left,
     wrong_answer,
 )
 from .failure import last_lines, reason_of, shell_advice
@@ -79,6 +83,7 @@ class Call:
         self._total = total
         self._limit = NO_LIMIT
         self._popen: Mapping[str, Any] = {}
+        self._is_left = False
         self._unacknowledged = 0
 
     def start(
@@ -184,17 +189,22 @@ class Call:
         if self.channel is None:
             return
         if self.kill and not self.end(KILL_TIMEOUT):
-            self.conn.logger.warning("%s: could not be killed: %s", self.host, self.text)
+            self._is_left = True
+            self.conn.logger.warning("%s: the command could not be ended and may still run: %s", self.host, self.text)
         self.abandon()
 
     def end(self, seconds: float) -> bool:
-        """Kill the command. Return True if it has ended, or the connection has, within so many seconds."""
+        """Kill the command. Return True if it has ended, or the connection has, within so many seconds.
+
+        False: it may still run.
+        """
         assert self.channel is not None
         limit = TimeLimit(seconds, total=True)
         try:
             self._send("kill", seconds)
-            while True:
-                self.channel.receive(limit.left())
+            while not is_left(self.channel.receive(limit.left())):
+                pass
+            return False
         except execnet.TimeoutError:
             return False
         except (EOFError, execnet.RemoteError):
@@ -206,7 +216,11 @@ class Call:
         :param stdout: the output until then.
         """
         assert self.timeout is not None
-        return CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, self.kill)
+        if self._is_left:
+            note = "The command could not be ended and may still run."
+        else:
+            note = "" if self.kill else "The command was left running; kill_on_timeout=True ends it."
+        return CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, note)
 
     def exit_error(self, status: int, stderr: Iterable[str | bytes]) -> CommandError:
         """Return the error for a command that has ended with another exit status than 0.
@@ -224,9 +238,18 @@ class Call:
             return status
         lines = split_lines(status.stderr)
         if status.started:
-            what = "the connection to the container ended before the command did"
-            raise ConnectionLost(self.host, self.text, what, "\n".join(lines[-CLIENT_LINES:]))
+            raise self._client_lost(status)
         raise self.conn.client_failure(self.argv, status.status, lines) or wrong_answer(self.host, self.text, status)
+
+    def _client_lost(self, status: ClientEnded) -> ConnectionLost:
+        what = "the connection to the container ended before the command did"
+        lines = split_lines(status.stderr)[-CLIENT_LINES:]
+        if status.ending == ENDED:
+            what += ", and the command was ended"
+        elif status.ending == LEFT:
+            what += "; the command could not be ended and may still run"
+            lines += split_lines(status.problem)[-CLIENT_LINES:]
+        return ConnectionLost(self.host, self.text, what, "\n".join(lines))
 
     def _acknowledge(self, size: int) -> None:
         self._unacknowledged += size
@@ -258,9 +281,6 @@ class Call:
 
     def _raise_not_started(self, traceback: str) -> NoReturn:
         reason = reason_of(traceback)
-        client = self.conn.client_not_started(self.argv, RemoteError(traceback).exception_line)
-        if client is not None:
-            raise client from None
         advice = shell_advice(self.command, self._popen, reason)
         self.failure = CommandError(self.host, self.text, traceback=traceback, reason=reason, advice=advice)
         # before Python 3.11 its notes are there

@@ -51,9 +51,6 @@ class Target(Protocol):
     def client_failure(self, argv: Sequence[str], status: int | None, stderr: Sequence[str]) -> Exception | None:
         """Return the error for a container's client that failed; None if commands need no client."""
 
-    def client_not_started(self, argv: Sequence[str], problem: str) -> Exception | None:
-        """Return the error if it is the container's client that could not be started, and not the command."""
-
 
 def target_of(conn: object) -> Target:
     """Return a connection as it is, and a program's mock with what it lacks.
@@ -99,7 +96,4 @@ class _Mock:
         return channel
 
     def client_failure(self, argv: Sequence[str], status: int | None, stderr: Sequence[str]) -> Exception | None:
-        return None
-
-    def client_not_started(self, argv: Sequence[str], problem: str) -> Exception | None:
         return None

@@ -1,5 +1,7 @@
 """What container.sh tells is found in the streams, wherever the blocks are cut."""
 
+import types
+
 import pytest
 
 from tests.unit.far import far_module
@@ -11,7 +13,12 @@ START = b"remoto started 12\n"
 
 @pytest.fixture
 def marks():
-    return far_module("command").Marks(WORD, {"program": b"prog", "folder": b"/x"})
+    return far_module("process", "streams").Marked(WORD, {"program": b"prog", "cwd": b"/x"})
+
+
+def outcome(marks, client_status, script_sent):
+    ending = far_module("process", "ending").Ending(types.SimpleNamespace(words=b""))
+    return marks.outcome(client_status, script_sent, ending)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 11, 1000])
@@ -20,26 +27,26 @@ def test_the_commands_own_part_in_blocks_of_any_size(marks, size):
     for name in (STDOUT, STDERR):
         own = b"".join(marks.feed(name, stream[place : place + size]) for place in range(0, len(stream), size))
         assert own == b"remoto-0124 own\nno newline"
-    assert (marks.pid, marks.status, marks.complete(), marks.rest()) == ("12", 3, True, [])
-    assert marks.outcome(0, True) == 3
+    assert (marks.pid, marks.status, marks.is_complete(), marks.rest()) == ("12", 3, True, [])
+    assert outcome(marks, 0, True) == 3
 
 
 def test_one_complete_stream_gives_no_exit_status(marks):
     marks.feed(STDOUT, START + WORD + b" ended 0\n")
     marks.feed(STDERR, START + b"the last line\n")
-    assert marks.outcome(137, True) == ["client", 137, True, b"the last line\n"]
+    assert outcome(marks, 137, True) == ["client", 137, True, b"the last line\n", "running", b""]
 
 
 def test_a_script_that_has_not_arrived_has_not_begun(marks):
     marks.feed(STDOUT, START)
-    assert marks.outcome(137, False)[2] is False
-    assert marks.outcome(98, True)[2] is False
+    assert outcome(marks, 137, False)[2] is False
+    assert outcome(marks, 98, True)[2] is False
 
 
 def test_a_client_that_started_nothing(marks):
     assert marks.feed(STDERR, b"Error: no such container\n") == b""
     assert marks.rest() == []
-    assert marks.outcome(125, False) == ["client", 125, False, b"Error: no such container\n"]
+    assert outcome(marks, 125, False) == ["client", 125, False, b"Error: no such container\n", "running", b""]
 
 
 def test_a_client_that_ended_in_the_middle(marks):
@@ -47,7 +54,7 @@ def test_a_client_that_ended_in_the_middle(marks):
     assert marks.feed(STDOUT, b"some" + WORD[:4]) == b"some"
     assert marks.rest() == [(STDOUT, WORD[:4])]
     marks.feed(STDERR, START + b"x" * 10_000 + b"\nthe end\n")
-    client, status, started, words = marks.outcome(137, True)
+    client, status, started, words, *_ = outcome(marks, 137, True)
     assert (client, status, started) == ("client", 137, True) and words.endswith(b"x\nthe end\n") and len(words) < 5000
 
 
@@ -55,10 +62,19 @@ def test_what_looks_like_a_mark_is_output(marks):
     marks.feed(STDOUT, START)
     lines = [b" 12 sh -c " + WORD + b" program\n", WORD + b"\n", WORD + b" ended\n", b"\xff" + START]
     assert b"".join(marks.feed(STDOUT, line) for line in lines) + marks.held[STDOUT] == b"".join(lines)
-    assert not marks.complete() and marks.failed is None
+    assert not marks.is_complete() and marks.failed is None
 
 
-def test_a_program_that_is_not_there(marks):
-    marks.feed(STDERR, START + WORD + b" failed program\n")
-    with pytest.raises(OSError, match="No such program.* in the container: 'prog'"):
-        marks.outcome(127, True)
+@pytest.mark.parametrize(
+    ("mark", "error"),
+    [
+        (b" failed program ENOENT\n", "No such file or directory: 'prog'"),
+        (b" failed program 126\n", "Permission denied: 'prog'"),
+        (b" failed program E2BIG\n", "Argument list too long: 'prog'"),
+        (b" failed cwd ENOTDIR\n", "Not a directory: '/x'"),
+    ],
+)
+def test_a_command_that_can_not_be_started(marks, mark, error):
+    marks.feed(STDERR, START + WORD + mark + WORD + b" ended 127\n")
+    with pytest.raises(OSError, match=error):
+        outcome(marks, 0, True)

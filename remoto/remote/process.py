@@ -1,0 +1,135 @@
+"""RUNS ON THE REMOTE SIDE: start a process, and leave one to itself."""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+
+PY2 = sys.version_info[0] == 2
+PIPE_SIZE = 1024 * 1024
+EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+F_SETPIPE_SZ = 1031
+
+
+def native(data):
+    """Return bytes from the controller as this Python's subprocess takes text, whatever the locale."""
+    return data if PY2 else os.fsdecode(data)
+
+
+def encoded(text):
+    return text if PY2 else os.fsencode(text)
+
+
+def environment(given, extra):
+    """Return a command's environment: the one given, or this process's with the administrator's directories last in PATH."""
+    if given is not None:
+        result = dict(given)
+    else:
+        result = dict(os.environ if PY2 else os.environb)
+        path = [directory for directory in result.get(b"PATH", b"").split(b":") if directory]
+        extension = [directory.encode("ascii") for directory in EXTRA_PATH]
+        result[b"PATH"] = b":".join(path + [directory for directory in extension if directory not in path])
+    result.update(extra or {})
+    return result
+
+
+def new_session():
+    os.setsid()
+    # Python 2 ignores SIGPIPE and hands that down: `yes | head` would never end
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+# a signal for this process group is not the command's, and the command can't ask a terminal
+OWN_SESSION = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}
+
+
+def needs_sudo(sudo):
+    return sudo and os.getuid() != 0
+
+
+def start(args, sudo, stdin, env, extend_env, popen):
+    """Start a command in a session of its own, with pipes.
+
+    :param stdin: None for /dev/null; whatever else is to be written to its pipe.
+    """
+    args = [native(word) for word in args] if isinstance(args, (list, tuple)) else native(args)
+    options = dict((name, native(value) if isinstance(value, bytes) else value) for name, value in popen.items())
+    if needs_sudo(sudo):
+        if options.pop("shell", False):
+            args = ["/bin/sh", "-c", args] if not isinstance(args, list) else ["/bin/sh", "-c"] + args
+        args = ["sudo"] + (args if isinstance(args, list) else [args])
+    options.setdefault("close_fds", True)
+    for name in OWN_SESSION:
+        options.setdefault(name, OWN_SESSION[name])
+    devnull = None
+    if stdin is None:
+        devnull = open(os.devnull, "rb")
+    try:
+        return subprocess.Popen(
+            args,
+            stdin=devnull or subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(env, extend_env),
+            bufsize=0,
+            **options
+        )
+    finally:
+        if devnull is not None:
+            devnull.close()
+
+
+def prepare_pipe(pipe):
+    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_SIZE)
+    except (IOError, OSError):
+        pass  # a larger pipe only saves time
+
+
+def make_blocking(pipe):
+    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+
+
+def retry(call, *args):
+    """Call a function again after EINTR, which Python 2 raises. Return None if it would block."""
+    while True:
+        try:
+            return call(*args)
+        except (IOError, OSError, select.error) as error:
+            code = error.args[0]
+            if code == errno.EINTR:
+                continue
+            if code in (errno.EAGAIN, errno.EWOULDBLOCK):
+                return None
+            raise
+
+
+def in_background(function):
+    thread = threading.Thread(target=function)
+    thread.daemon = True
+    thread.start()
+
+
+def leave_to_cat(source, target):
+    """Let cat copy from now on: it ends with the command, and no Python waits for it. Without target, read and forget."""
+    with open(os.devnull, "wb") as devnull:
+        leave_to(["cat"], source, target or devnull, devnull)
+
+
+def leave_to(argv, stdin, stdout, stderr):
+    """Start a process that outlives this Python, with pipes of a command."""
+    for pipe in (stdin, stdout):
+        make_blocking(pipe)
+    try:
+        process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, close_fds=True, **OWN_SESSION)
+    except OSError:
+        return  # a machine without cat: what the command writes from now on meets a closed pipe
+    in_background(process.wait)

@@ -1,0 +1,115 @@
+"""RUNS ON THE REMOTE SIDE: what a command reads."""
+
+import collections
+import errno
+import os
+
+
+STDIN_BLOCK = 256 * 1024
+# A shell between the stdout of a container's client and its stdin, for a command that has not begun yet. It reads the
+# script and the command's stdin from its own stderr, which is a file.
+SEND_AFTER_START = """\
+while IFS= read -r line; do
+  case $1$line in
+    *"remoto started "[0-9]*) cat <&2 & exec cat > /dev/null 2>&1 ;;
+  esac
+  shift $#
+done
+"""
+
+
+class Stdin(object):
+    """
+    :param pipe: the process's stdin; None if that is /dev/null.
+    :param script: for the shell in a container, which reads it before the command reads the rest.
+    :param data: the command's stdin; True if blocks of it come later.
+    """
+
+    def __init__(self, pipe, script, data):
+        self.pipe = pipe
+        self.more = data is True
+        self.unsent = memoryview(script if self.more else script + (data or b""))
+        self.script_left = len(script)
+        self.blocks = collections.deque()
+
+    def add(self, block):
+        """Take a block of the command's stdin, an empty one at its end. Called in another thread."""
+        self.blocks.append(block)
+
+    def is_waiting(self):
+        """Return True if there is something to write, or stdin is to be closed."""
+        if self.pipe is None:
+            return False
+        if not len(self.unsent) and self.blocks:
+            self.unsent = memoryview(self.blocks.popleft())
+            self.more = len(self.unsent) > 0
+        return len(self.unsent) > 0 or not self.more
+
+    def write(self):
+        """Write what the pipe takes, and close it at the end. Return how many bytes of the command's own stdin that was."""
+        try:
+            written = retry(os.write, self.pipe.fileno(), self.unsent[:STDIN_BLOCK]) or 0
+        except (IOError, OSError) as error:
+            if error.errno != errno.EPIPE:
+                raise
+            # the command does not want the rest: its own business
+            written = 0
+            self.unsent = self.unsent[:0]
+            self.more = False
+        self.unsent = self.unsent[written:]
+        of_script = min(written, self.script_left)
+        self.script_left -= of_script
+        if not len(self.unsent) and not self.more:
+            self.close()
+        return written - of_script
+
+    def close(self):
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+
+    def leave(self):
+        """Let the command have the rest without this Python, which may end with the connection."""
+        try:
+            rest = self.as_file()
+        except (IOError, OSError):
+            # no space left: as long as this Python lives, then
+            in_background(self.write_the_rest)
+            return
+        with rest:
+            leave_to_cat(rest, self.pipe)
+        self.close()
+
+    def leave_until_start(self, stdout, received):
+        """The same for a client that has not reported the start of its command's shell.
+
+        :param stdout: the client's.
+        :param received: what was read from it.
+        """
+        try:
+            rest = self.as_file()
+        except (IOError, OSError):
+            self.close()  # the command does not begin
+            return
+        line = received.rpartition(b"\n")[2].replace(b"\0", b"")
+        with rest:
+            leave_to(["/bin/sh", "-c", SEND_AFTER_START, "sh", native(line)], stdout, self.pipe, rest)
+        self.close()
+
+    def as_file(self):
+        import tempfile  # takes longer than most commands
+
+        rest = tempfile.TemporaryFile()
+        try:
+            rest.write(self.unsent.tobytes())
+            rest.flush()
+        except BaseException:
+            rest.close()
+            raise
+        rest.seek(0)
+        return rest
+
+    def write_the_rest(self):
+        make_blocking(self.pipe)
+        while self.pipe is not None:
+            self.write()
