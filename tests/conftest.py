@@ -19,7 +19,7 @@ from tests.servers.sshd import create_users
 INTEGRATION = Path(__file__).parent / "integration"
 #: the server that a fixture stands for, or a parameter of a test, up to the first dash or underscore
 NEEDS = {"users": "sudo", "docker": "docker", "podman": "podman", "kube": "kubectl", "kubernetes": "kubectl"}
-PARAMETERS = ("backend", "connect", "engine", "shell")
+PARAMETERS = ("backend", "connect", "connect_through", "engine", "shell")
 
 
 def pytest_report_header():
