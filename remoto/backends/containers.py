@@ -205,8 +205,6 @@ class ContainerConnection(BaseConnection):
             kind, reason = "other", "its shell's stdin ended before the command had been sent"
         else:
             kind, reason = diagnosed(said)
-            if status == NO_SCRIPT and kind == "other":
-                reason = "its shell has received no command"
         shown = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "..." for word in argv]
         return ContainerError(
             reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said, action=action
