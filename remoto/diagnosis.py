@@ -115,20 +115,16 @@ def diagnosis(
     return error(cause, "other", f"{program} ended before Python started")
 
 
-def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError | RuntimeError) -> StartError:
-    """Return the error for a program that could not be started on this machine.
-
-    :param error: why; a RuntimeError if no thread could be started for it.
-    """
-    number, why = (error.errno, error.strerror) if isinstance(error, OSError) else (None, str(error))
+def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError) -> StartError:
+    """Return the error for a program that could not be started on this machine."""
     kind, advice = "client", f"Install {argv[0]}, or add its directory to PATH."
-    if number not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
+    if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
         kind, advice = "other", ""
     elif argv[0] == "sudo":
         kind, advice = "sudo", "Install sudo, or run this program as root."
     elif argv[0] == shlex.split(interpreter)[0]:
         kind, advice = "interpreter", "Name another one with interpreter=."
-    reason = f"cannot run {argv[0]} on this machine: {why}"
+    reason = f"cannot run {argv[0]} on this machine: {error.strerror}"
     return StartError(reason, host=host, kind=kind, command=_printable(argv), exit_status=127, advice=advice)
 
 

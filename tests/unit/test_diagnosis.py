@@ -1,5 +1,7 @@
 """What the words of ssh, sudo and Python mean; the real ones are in tests/integration/test_failures.py."""
 
+import errno
+
 import pytest
 
 from remoto.diagnosis import FAR_LINE, diagnosis, not_started
@@ -108,6 +110,6 @@ def test_a_program_that_there_is_no_room_for():
 
 
 def test_a_thread_that_cannot_be_started():
-    error = not_started(ARGV, "node1", "python3", RuntimeError("can't start new thread"))
+    error = not_started(ARGV, "node1", "python3", OSError(errno.EAGAIN, "can't start new thread"))
     assert isinstance(error, StartError) and error.kind == "other"
     assert error.reason == "cannot run ssh on this machine: can't start new thread"
