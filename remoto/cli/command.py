@@ -16,6 +16,7 @@ from .hosts import (
     TIMED_OUT,
     Outcome,
     end_command,
+    message,
     on_all_hosts,
     reason,
     summarise,
@@ -101,7 +102,7 @@ class Work:
         except CommandError as error:
             return self._failed(host, NOT_STARTED, self._not_started(error))
         except (RemotoError, ValueError) as error:
-            return self._failed(host, NO_CONNECTION, str(error), reason(error))
+            return self._failed(host, NO_CONNECTION, message(error), reason(error))
         return Outcome(status) if status >= 0 else Outcome(128 - status, f"killed by signal {-status}")
 
     def _failed(self, host: str, status: int, text: str, reason: str = "") -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
-from .hosts import INTERRUPTED, NO_CONNECTION, Outcome, on_all_hosts, reason, summarise
+from .hosts import INTERRUPTED, NO_CONNECTION, Outcome, message, on_all_hosts, reason, summarise
 from .options import Parser, add_connection, add_hosts, add_program, connect, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
 
@@ -86,7 +86,7 @@ class _Copies:
             shown.problem(host, str(error).removeprefix(f"{error.host}: "))
             return Outcome(FAILED, reason(error))
         except (RemotoError, ValueError) as error:
-            shown.problem(host, str(error))
+            shown.problem(host, message(error))
             return Outcome(NO_CONNECTION, reason(error))
         except BrokenPipeError:
             raise

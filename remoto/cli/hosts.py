@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Callable, NamedTuple
 
@@ -20,6 +21,8 @@ TERMINATED = 143
 BROKEN_PIPE = 141
 # seconds for a thread to end after its connection
 STUCK = 1.0
+# keyword arguments that the library's advice names
+_KEYWORD = re.compile(r"\b(connect_timeout|interpreter|ssh_options)\b=?")
 
 
 class Outcome(NamedTuple):
@@ -53,6 +56,13 @@ def on_all_hosts(
         # a thread that writes waits for ever for a reader that does not read
         error.is_stuck = bool(wait(outcomes, timeout=STUCK).not_done)  # type: ignore[attr-defined]
         raise
+
+
+def message(error: Exception) -> str:
+    """Return the text of an error, with options in the place of keyword arguments in its advice."""
+    if isinstance(error, ConnectError):
+        error.advice = _KEYWORD.sub(lambda found: "--" + found[1].replace("_", "-"), error.advice)
+    return str(error)
 
 
 def reason(error: Exception) -> str:

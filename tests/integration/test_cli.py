@@ -268,6 +268,13 @@ def test_a_host_that_is_an_option():
     assert status == 255 and "not a hostname" in stderr
 
 
+def test_advice_names_options(sshd):
+    status, _, stderr = outcome("--interpreter", "no-such-python", "localhost", "--", "true")
+    assert status == 255 and "--interpreter" in stderr and "interpreter=" not in stderr
+    status, _, stderr = outcome("--connect-timeout", "0.5", "stall", "--", "true")
+    assert status == 255 and "--connect-timeout" in stderr and "connect_timeout" not in stderr
+
+
 def test_help_teaches():
     status, stdout, _ = outcome("--help")
     assert status == 0 and "examples:" in stdout and "exit status:" in stdout
