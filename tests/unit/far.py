@@ -1,12 +1,13 @@
-"""The modules of remoto/remote/ as the far side has them."""
+"""The modules of remoto/remote/ as the remote side has them."""
 
 import types
 
-from remoto import remote
+from remoto import gateway, remote
 
 
-def far_module(*names):
+def far_module(name):
+    """Return one of the modules that a remote Python is sent, made of its files."""
     module = types.ModuleType("far")
-    for name in names:
-        exec(compile(remote.source(name), name, "exec"), module.__dict__)
+    for file in gateway.FAR_MODULES[name]:
+        exec(compile(remote.source(file), file, "exec"), module.__dict__)
     return module

@@ -86,7 +86,7 @@ ERRORS = [
     ],
     exc.ConnectionLost("h", "ls", "it ended", "words"),
     exc.CommandError("h", "ls", 3, "traceback"),
-    exc.CommandTimeout("h", "ls", 2, ["out"], [], killed=False),
+    exc.CommandTimeout("h", "ls", 2, ["out"], [], "It was left running."),
     exc.FunctionError("h", "f", "ValueError", "message", "traceback", "text"),
     exc.ModuleMissing("h", "f", "ImportError", "message", "traceback", "text"),
     exc.FileTransferError("put a to b", "h", [("a", "No such file"), ("b", "none")], 2),

@@ -13,11 +13,11 @@ START = b"remoto started 12\n"
 
 @pytest.fixture
 def marks():
-    return far_module("process", "streams").Marked(WORD, {"program": b"prog", "cwd": b"/x"})
+    return far_module("command").Marked(WORD, {"program": b"prog", "cwd": b"/x"})
 
 
 def outcome(marks, client_status, script_sent):
-    ending = far_module("process", "ending").Ending(types.SimpleNamespace(words=b""))
+    ending = far_module("command").Ending(types.SimpleNamespace(words=b""))
     return marks.outcome(client_status, script_sent, ending)
 
 

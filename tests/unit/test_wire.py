@@ -6,5 +6,5 @@ from tests.unit.far import far_module
 
 def test_numbers_of_commands():
     far = far_module("command")
-    for name in ("STATUS", "STDOUT", "STDERR", "TAKEN", "MESSAGE"):
+    for name in ("STATUS", "STDOUT", "STDERR", "TAKEN", "MESSAGE", "RUNNING", "ENDED", "LEFT"):
         assert getattr(far, name) == getattr(answers, name)
