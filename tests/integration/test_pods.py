@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -270,6 +271,28 @@ def test_timeout_applies_to_a_frozen_server(kube, tmp_path):
         process.send_signal(signal.SIGSTOP)
         assert check(conn, ["true"], timeout=1).returncode == -1
         assert run(conn, ["true"], timeout=1) == -1
+
+
+def test_tests_run_on_the_cluster_that_the_environment_names(kube, docker_shell, tmp_path):
+    """In a test run of their own: also after the tests' own API server has taken the place of KUBECONFIG."""
+    log = tmp_path / "log"
+    with server(tmp_path, "sh", "-c", f'echo >> {log}; exec docker exec -i {docker_shell} "$@"', "sh"):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+        environment.update(REMOTO_TEST_REQUIRE="kubectl", REMOTO_TEST_KUBE_CONTEXT=kube.context)
+        chosen = "container_runtime or does_not_run or (kubernetes-shell and (one_argument or not_utf8))"
+        files = [__file__, str(Path(__file__).with_name("test_commands.py"))]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *files],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # of the contract tests: the states of pods run nothing
+    assert log.exists()
 
 
 def test_what_kubectl_says_of_a_choice_is_not_the_commands(pods, docker_shell, kube):

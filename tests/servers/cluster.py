@@ -22,8 +22,9 @@ PUBLIC_IMAGES = {"python": "python:3-slim", "shell": "busybox"}
 #: seconds until a pod is in the state that it was made for; an image may have to be fetched, a crash comes after a start
 READY_TIMEOUT = 180
 CLIENT_TIMEOUT = READY_TIMEOUT + 60
-#: ends one day, should the tests be killed
 IDLE = ("sleep", "7200")
+#: seconds; the cluster itself ends every pod then, should the tests be killed
+LIFE = 7200
 CRASHED = "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff"
 
 
@@ -85,7 +86,7 @@ class Cluster:
         return self._make(image, "condition=Ready", command=IDLE)
 
     def succeeded(self) -> str:
-        return self._make("shell", "jsonpath={.status.phase}=Succeeded", "--restart=Never", command=("true",))
+        return self._make("shell", "jsonpath={.status.phase}=Succeeded", command=("true",), restartPolicy="Never")
 
     def crashing(self) -> str:
         """A pod whose container ends again and again, and is not running now."""
@@ -93,16 +94,16 @@ class Cluster:
 
     def pending(self) -> str:
         """A pod that no node can be found for."""
-        nowhere = json.dumps({"spec": {"nodeSelector": {"remoto-tests/no-such-node": "true"}}})
-        return self._make("shell", "", f"--overrides={nowhere}", command=IDLE)
+        return self._make("shell", "", command=IDLE, nodeSelector={"remoto-tests/no-such-node": "true"})
 
     def delete(self, pod: str) -> None:
         self.kubectl("delete", "pod", pod, "--now", "--wait=false")
 
-    def _make(self, image: str, until: str, *options: str, command: tuple[str, ...]) -> str:
+    def _make(self, image: str, until: str, command: tuple[str, ...], **spec: Any) -> str:
         pod = f"remoto-tests-{image}-{secrets.token_hex(4)}"
         self._pods.append(pod)
-        self.kubectl("run", pod, f"--image={self._images[image]}", *options, "--", *command)
+        overrides = json.dumps({"spec": {"activeDeadlineSeconds": LIFE, **spec}})
+        self.kubectl("run", pod, f"--image={self._images[image]}", f"--overrides={overrides}", "--", *command)
         if until:
             self.kubectl("wait", f"--for={until}", f"pod/{pod}", f"--timeout={READY_TIMEOUT}s")
         return pod
