@@ -268,18 +268,23 @@ class FileTransferError(RemotoError, OSError):
     :ivar str host: the connection's other side.
     :ivar str what: what was to be done, such as ``put a.txt to /etc/``.
     :ivar str path: the path that failed, the first where there are several; empty where there is none to name.
+    :ivar str side: where that path is: ``local`` or ``remote``; empty where there is none.
     :ivar str reason: why, in plain words.
     :ivar list failures: pairs of path and reason, of everything that failed.
     :ivar errno: the error's number where the system gave one, else None.
     """
 
-    def __init__(self, what: str, host: str, failures: Sequence[tuple[str, str]], errno: int | None = None) -> None:
+    def __init__(
+        self, what: str, host: str, failures: Sequence[tuple[str, str]], errno: int | None = None, *, side: str = ""
+    ) -> None:
         self.what = what
         self.host = host
         self.failures = list(failures)
         self.path, self.reason = self.failures[0]
+        self.side = side if self.path else ""
+        place = f"{self.side} path {self.path}" if self.side else self.path
         more = f", and {len(self.failures) - 1} more" if len(self.failures) > 1 else ""
-        self._text = f"{host}: {what}: {f'{self.path}: ' if self.path else ''}{self.reason}{more}"
+        self._text = f"{host}: {what}: {f'{place}: ' if place else ''}{self.reason}{more}"
         super().__init__(self._text)
         self.errno = errno or None
 

@@ -8,7 +8,7 @@ import io
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, Callable, Union
+from typing import Any, BinaryIO, Callable, NamedTuple, Union
 
 import execnet
 
@@ -16,23 +16,32 @@ from . import file_tar
 from .backends import BaseConnection
 from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
-from .file_tar import ABANDON_TIMEOUT
+from .file_tar import ABANDON_TIMEOUT, _shown
 from .gateway import RemoteFunction, lost, raise_cause
 from .outbox import sending_within
 from .remote import files
 from .util import RemoteError, bound
 
-__all__ = ["get", "put", "rsync", "rsync_conn"]
+__all__ = ["CopyResult", "get", "put", "rsync", "rsync_conn"]
 
 Path = Union[str, "os.PathLike[Any]"]
-Progress = Callable[[int, int], Any]
+Progress = Callable[[int, Union[int, None]], Any]
 
 #: hosts at a time
 PARALLEL = 32
-#: characters of a path in an error: no system takes a longer one
-LONGEST_PATH = 4096
 _PUT = RemoteFunction("files", "put")
 _GET = RemoteFunction("files", "get")
+
+
+class CopyResult(NamedTuple):
+    """What :func:`put` or :func:`get` did."""
+
+    #: the number of files whose contents were copied
+    copied: int
+    #: the number of files that were the same already: contents' size, time and mode
+    unchanged: int
+    #: the number of bytes of all contents that were copied
+    size: int
 
 
 def put(
@@ -42,7 +51,7 @@ def put(
     *,
     progress: Progress | None = None,
     timeout: float | None = None,
-) -> None:
+) -> CopyResult:
     """Copy a file, or a folder with all that is in it, from here to where the connection's commands run.
 
     Each file is written beside its place and then renamed, so that a transfer that fails leaves the old file whole.
@@ -53,11 +62,13 @@ def put(
         ends with ``/`` stands for its contents.
     :param destination: a path there. Where it is a folder, the copy goes into it, unless it is that of a folder's
         contents. A folder is made where it is missing; a file's is not.
-    :param progress: called with the number of bytes sent so far, and of those to be sent; not where there are none.
+    :param progress: called with the number of bytes sent so far, and of those to be sent: None as long as that is not known,
+        as of a pipe. Not called where there is nothing to send.
     :param timeout: seconds without an answer after which this gives up; None or 0 for no bound, or else the connection's
         ``global_timeout``.
-    :raises FileTransferError: also an OSError: something could not be sent or written; it names the host and the path.
-        What can't be read here does not keep the rest from being sent.
+    :returns: a :class:`CopyResult`: how many files were copied, and how many were unchanged.
+    :raises FileTransferError: also an OSError: something could not be sent or written; it names the host, the path and its
+        side: local or remote. What can't be read here does not keep the rest from being sent.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
 
     >>> import os, tempfile
@@ -65,6 +76,7 @@ def put(
     >>> folder = tempfile.mkdtemp()
     >>> with Connection('localhost') as conn:
     ...     put(conn, b'hello', os.path.join(folder, 'greeting'))
+    CopyResult(copied=1, unchanged=0, size=5)
     >>> open(os.path.join(folder, 'greeting')).read()
     'hello'
     """
@@ -80,9 +92,9 @@ def put(
         what, name = "put data", b""
     gateway = _inside(conn)
     if gateway is None:
-        file_tar.put(conn, what, contents, far_path, name, progress, bound)
-    else:
-        _put(gateway, what, contents, far_path, name, progress=progress, timeout=bound)
+        return CopyResult(*file_tar.put(conn, what, contents, far_path, name, progress, bound))
+    size = None if progress is None or isinstance(contents, bytes) else _size_of(contents)
+    return _put(gateway, what, contents, far_path, name, progress=progress, size=size, timeout=bound)
 
 
 def get(
@@ -92,7 +104,7 @@ def get(
     *,
     progress: Progress | None = None,
     timeout: float | None = None,
-) -> None:
+) -> CopyResult:
     """Copy a file, or a folder with all that is in it, from where the connection's commands run to here.
 
     As :func:`put` in the other direction. The far side is not trusted: whatever it sends, nothing is written outside of
@@ -102,9 +114,10 @@ def get(
     :param conn: a connection, of any backend.
     :param source: a path there. A folder that ends with ``/`` stands for its contents.
     :param destination: a path here, which may be a folder.
-    :param progress: called with the number of bytes received so far, and of those to be received; not where there are
-        none.
+    :param progress: called with the number of bytes received so far, and of those to be received: None as long as that is
+        not known. Not called where there is nothing to receive.
     :param timeout: as that of :func:`put`.
+    :returns: a :class:`CopyResult`.
     :raises FileTransferError: also an OSError: something could not be read or written, or was refused.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
 
@@ -112,25 +125,40 @@ def get(
     >>> from remoto import Connection
     >>> folder = tempfile.mkdtemp()
     >>> with Connection('localhost') as conn:
-    ...     put(conn, b'hello', os.path.join(folder, 'there'))
+    ...     _ = put(conn, b'hello', os.path.join(folder, 'there'))
     ...     get(conn, os.path.join(folder, 'there'), os.path.join(folder, 'here'))
+    CopyResult(copied=1, unchanged=0, size=5)
     >>> open(os.path.join(folder, 'here')).read()
     'hello'
     """
     path = _far_path("source", source)
-    _get(conn, path, destination, _name(path), progress, timeout)
+    return _get(conn, path, destination, _name(path), progress, timeout)
 
 
 def get_as(
     conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
-) -> None:
+) -> CopyResult:
     """As :func:`get`, but ``destination`` is always the copy itself, also where it is a folder that is there already."""
-    _get(conn, _far_path("source", source), destination, b"", progress, timeout)
+    return _get(conn, _far_path("source", source), destination, b"", progress, timeout)
+
+
+def get_into(
+    conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
+) -> CopyResult:
+    """As :func:`get`, but a ``destination`` that ends with ``/`` is made where it is missing, for a file as well."""
+    path = _far_path("source", source)
+    return _get(conn, path, destination, _name(path), progress, timeout, make=True)
 
 
 def _get(
-    conn: Any, source: bytes, destination: Path, name: bytes, progress: Progress | None, timeout: float | None
-) -> None:
+    conn: Any,
+    source: bytes,
+    destination: Path,
+    name: bytes,
+    progress: Progress | None,
+    timeout: float | None,
+    make: bool = False,
+) -> CopyResult:
     _require_connection(conn)
     _require_progress(progress)
     here = _near_path("destination", destination)
@@ -138,13 +166,13 @@ def _get(
     gateway = _inside(conn)
     what = f"get {_shown(source)}"
     if gateway is None:
-        file_tar.get(conn, what, source, here, name, progress, bound)
-        return
+        return CopyResult(*file_tar.get(conn, what, source, here, name, progress, bound, make))
     with _transfer(gateway, what, _GET, {"source": source}, bound) as records:
-        receiver = files.Receiver(records, here, name, confine=True, progress=progress)
+        receiver = files.Receiver(records, here, name, confine=True, progress=progress, make=make)
         receiver.run()
     if receiver.failures:
         raise _error(gateway, what, receiver.failures)
+    return CopyResult(receiver.copied, receiver.unchanged, receiver.received)
 
 
 def rsync(
@@ -340,14 +368,15 @@ class _Shares:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._numbers: dict[str, tuple[int, int]] = {}
+        self._numbers: dict[str, tuple[int, int | None]] = {}
 
     def of(self, host: str) -> Progress:
-        def tell(sent: int, total: int) -> None:
+        def tell(sent: int, total: int | None) -> None:
             with self._lock:
                 self._numbers[host] = (sent, total)
-                sums = [sum(numbers) for numbers in zip(*self._numbers.values())]
-                self._progress(sums[0], sums[1])
+                totals = [total for _, total in self._numbers.values() if total is not None]
+                has_total = len(totals) == len(self._numbers)
+                self._progress(sum(sent for sent, _ in self._numbers.values()), sum(totals) if has_total else None)
 
         return tell
 
@@ -362,7 +391,7 @@ def _put(
     delete: bool = False,
     timeout: float | None = None,
     **sender: Any,
-) -> None:
+) -> CopyResult:
     what = f"{what} to {_shown(destination)}"
     request = {"destination": destination, "name": name, "delete": delete}
     with _transfer(gateway, what, _PUT, request, timeout) as records:
@@ -374,6 +403,7 @@ def _put(
             raise
     if end.failures:
         raise _error(gateway, what, end.failures)
+    return CopyResult(end.copied, end.unchanged, end.sent)
 
 
 @contextlib.contextmanager
@@ -433,9 +463,7 @@ def _lost(gateway: Any, host: str, what: str) -> ConnectionLost:
 
 
 def _error(gateway: Any, what: str, failures: list[Any]) -> FileTransferError:
-    return FileTransferError(
-        what, _host(gateway), [(_shown(failure.path), failure.text) for failure in failures], failures[0].code
-    )
+    return file_tar.transfer_error(what, _host(gateway), failures)
 
 
 def _host(gateway: Any) -> str:
@@ -506,12 +534,24 @@ def _require_rsync(source: Path, destination: Path, progress: object, host: str)
         _require_source(path, f"rsync {_shown(path)}", host)
 
 
+def _size_of(stream: BinaryIO) -> int | None:
+    """Return the number of bytes that are left to read; None where that can't be told."""
+    try:
+        position = stream.tell()
+        size = stream.seek(0, io.SEEK_END) - position
+        stream.seek(position)
+    except (AttributeError, TypeError, ValueError, OSError):
+        return None
+    # files of /proc and /sys have no size
+    return size if size > 0 else None
+
+
 def _require_source(path: bytes, what: str, host: str, advice: str = "") -> None:
     try:
         os.stat(path)
     except OSError as error:
         reason = (error.strerror or str(error)) + advice
-        raise FileTransferError(what, host, [(_shown(path), reason)], error.errno) from None
+        raise FileTransferError(what, host, [(_shown(path), reason)], error.errno, side="local") from None
 
 
 def _advice(source: object) -> str:
@@ -539,8 +579,3 @@ def _checked_path(name: str, path: Any) -> str | bytes:
     if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
         raise ValueError(f"{name}: a path can't hold NUL: {path!r}")
     return text
-
-
-def _shown(path: bytes) -> str:
-    shown = path.decode("utf-8", "backslashreplace")
-    return shown if len(shown) <= LONGEST_PATH else f"{shown[:LONGEST_PATH]}..."

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from queue import Queue
-from typing import Any, BinaryIO, Callable, NoReturn
+from typing import Any, BinaryIO, Callable, NoReturn, Union
 
 import execnet
 
@@ -37,7 +37,12 @@ NEITHER = "neither a file nor a folder nor a link"
 ABANDON_TIMEOUT = 5.0
 _MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
 
-Progress = Callable[[int, int], Any]
+#: characters of a path in an error: no system takes a longer one
+LONGEST_PATH = 4096
+
+Progress = Callable[[int, Union[int, None]], Any]
+# files copied, files unchanged, bytes
+Counts = tuple[int, int, int]
 
 
 def put(
@@ -49,7 +54,7 @@ def put(
     progress: Progress | None,
     timeout: float | None,
     report: Callable[[str], Any] | None = None,
-) -> None:
+) -> Counts:
     """As :func:`remoto.file_sync.put`, but everything is sent, whatever is there already.
 
     :param source: a path in bytes, or an object open for reading bytes.
@@ -61,7 +66,7 @@ def put(
         kind = archive.prepare()
     except OSError as error:
         failed = [(_shown(source) if isinstance(source, bytes) else "", error.strerror or str(error))]
-        raise FileTransferError(what, host, failed, error.errno) from None
+        raise FileTransferError(what, host, failed, error.errno, side="local") from None
     what = f"{what} to {_shown(destination)}"
     call = _start(
         conn, what, [b"/bin/sh", b"-c", _script("tar_put.sh"), b"sh", destination, name, kind], timeout, stdin=True
@@ -73,10 +78,11 @@ def put(
         archive.stop()
         _abandon(call)
         if isinstance(error, _MALFORMED) and error is not archive.error:
-            raise _explanation(what, host, files.malformed(error)) from None
+            raise transfer_error(what, host, [files.malformed(error)]) from None
         raise
     if archive.failures:
-        raise FileTransferError(what, host, archive.failures)
+        raise FileTransferError(what, host, archive.failures, side="local")
+    return archive.copied, 0, archive.sent
 
 
 def get(
@@ -87,22 +93,23 @@ def get(
     name: bytes,
     progress: Progress | None,
     timeout: float | None,
-) -> None:
-    """As :func:`remoto.file_sync.get`."""
+    make: bool = False,
+) -> Counts:
+    """As :func:`remoto.file_sync.get`; with ``make`` as :func:`remoto.file_sync.get_into`."""
     host = conn.where()
     call = _start(conn, what, [b"/bin/sh", b"-c", _script("tar_get.sh"), b"sh", source], timeout, stdin=None)
     stream = _Stream(call.exchange(()), lambda status, words: _failed(what, host, source, status, words))
     try:
         with _explained(what, host, call):
-            receiver = files.Receiver(_Records(stream), destination, name, confine=True, progress=progress)
+            receiver = files.Receiver(_Records(stream), destination, name, confine=True, progress=progress, make=make)
             receiver.records.receiver = receiver
             receiver.run()
     except BaseException:
         _abandon(call)
         raise
     if receiver.failures:
-        failures = [(_shown(failure.path), failure.text) for failure in receiver.failures]
-        raise FileTransferError(what, host, failures, receiver.failures[0].code)
+        raise transfer_error(what, host, receiver.failures)
+    return receiver.copied, receiver.unchanged, receiver.received
 
 
 @functools.cache
@@ -121,13 +128,16 @@ def _explained(what: str, host: str, call: Call) -> Iterator[None]:
     try:
         yield
     except files.Failure as failure:
-        raise _explanation(what, host, failure) from None
+        raise transfer_error(what, host, [failure]) from None
     except execnet.TimeoutError:
         raise FileTransferError(what, host, [("", f"no answer for {call.timeout:g} seconds")]) from None
 
 
-def _explanation(what: str, host: str, failure: files.Failure) -> FileTransferError:
-    return FileTransferError(what, host, [(_shown(failure.path), failure.text)], failure.code)
+def transfer_error(what: str, host: str, failures: list[Any]) -> FileTransferError:
+    """Return the error for what one of the two ends has failed at."""
+    pairs = [(_shown(failure.path), failure.text) for failure in failures]
+    side = "remote" if isinstance(failures[0], files.TheirFailure) else "local"
+    return FileTransferError(what, host, pairs, failures[0].code, side=side)
 
 
 def _abandon(call: Call) -> None:
@@ -153,11 +163,13 @@ def _failed(what: str, host: str, path: bytes, status: int, words: bytes) -> Non
         )
     if status:
         said = _shown(words.strip()).replace("\n", "; ").removeprefix(f"{_shown(path)}: ")
-        raise FileTransferError(what, host, [(_shown(path), said or f"tar ended with exit status {status}")])
+        failed = [(_shown(path), said or f"tar ended with exit status {status}")]
+        raise FileTransferError(what, host, failed, side="remote")
 
 
 def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace")
+    shown = path.decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= LONGEST_PATH else f"{shown[:LONGEST_PATH]}..."
 
 
 def _quoted(path: str) -> bytes:
@@ -173,7 +185,7 @@ class _Archive:
         self._report = report
         self._queue: Queue[bytes | BaseException | None] = Queue(AHEAD)
         self._stopped = threading.Event()
-        self._sent = self._total = 0
+        self.sent = self.copied = self._total = 0
         self._moves: list[bytes] = []
         self._folders: list[bytes] = []
         self.failures: list[tuple[str, str]] = []
@@ -295,6 +307,7 @@ class _Archive:
             # a file of /proc or /sys, of which stat does not tell the size; one that has changed is noticed below
             start += content.readall()
             info.size = len(start)
+            self._total += info.size - before.st_size
             source = io.BytesIO(start)
         source.seek(0)
         if self._report is not None:
@@ -307,6 +320,7 @@ class _Archive:
         after = os.fstat(content.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise changed
+        self.copied += 1
 
     def _add_data(self, tar: tarfile.TarFile, whole: BinaryIO) -> None:
         # a tar tells the size before the contents
@@ -316,12 +330,13 @@ class _Archive:
             info.mtime = int(time.time())
             whole.seek(0)
             tar.addfile(info, _Counting(whole, self._count, EOFError()))
+        self.copied = 1
 
     def _count(self, size: int) -> None:
-        self._sent += size
-        total = max(self._total, self._sent)
+        self.sent += size
+        total = max(self._total, self.sent)
         if self._progress is not None and total:
-            self._progress(self._sent, total)
+            self._progress(self.sent, total)
 
 
 class _Stopped(Exception):
@@ -443,7 +458,7 @@ class _Info(tarfile.TarInfo):
     def _refuse_sparse(self, member: object, *_: object) -> NoReturn:
         # a few bytes of it stand for a file of any size
         name = member.name if isinstance(member, tarfile.TarInfo) else self.name
-        raise files.Failure(os.fsencode(name), 0, "refused: a sparse file in the tar")
+        raise files.TheirFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
 
     # tarfile would read the list of its parts first, which may be without end
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse

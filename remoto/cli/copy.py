@@ -10,20 +10,21 @@ from typing import Any
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
+from ..util import escape_controls
 from .hosts import INTERRUPTED, NO_CONNECTION, Outcome, message, on_all_hosts, reason, summarise
 from .options import Parser, add_connection, add_hosts, add_program, connect, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
 
 DESCRIPTIONS = {
     "put": """\
-Copy a file or a folder from here to one or several hosts.
+Copy a file or a directory from here to one or several hosts.
 
-Where DESTINATION is a folder, the copy goes into it; a SOURCE that ends with / stands for a folder's contents. Each file is
-written beside its place and renamed; what is the same there already is not sent.
+If DESTINATION is a directory, the copy goes into it; a SOURCE that ends with / stands for a directory's contents. Each file
+is written beside its place and renamed; what is the same there already is not sent.
 """,
     "get": """\
-Copy a file or a folder from a host to here. From several hosts each copy goes to DESTINATION/HOST: a folder's contents
-there, again and again.
+Copy a file or a directory from a host to here. A DESTINATION that ends with / is made where it is missing. From several
+hosts each copy goes to DESTINATION/HOST: a directory's contents there, again and again.
 """,
 }
 EPILOG = """\
@@ -47,7 +48,17 @@ def main(action: str, words: Sequence[str]) -> int:
         parser.error("two paths belong behind --: SOURCE DESTINATION")
     start_logging(options)
     source, destination = paths
+    if action == "put":
+        _require_source(parser, source)
     return _Copies(action, source, destination, options).do()
+
+
+def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
+    """One error, and no connection, for a source that is missing here."""
+    try:
+        os.stat(source)
+    except OSError as error:
+        parser.exit(FAILED, escape_controls(f"remoto: local path {source}: {error.strerror}") + "\n")
 
 
 class _Copies:
@@ -76,11 +87,8 @@ class _Copies:
                 return Outcome(INTERRUPTED)
             with conn:
                 show = shown.of(host)
-                if self._action == "put":
-                    file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
-                else:
-                    self._get(conn, host, show)
-                shown.done(host)
+                copy = self._put if self._action == "put" else self._get
+                shown.done(host, copy(conn, host, show))
                 return Outcome(0)
         except FileTransferError as error:
             shown.problem(host, str(error).removeprefix(f"{error.host}: "))
@@ -94,12 +102,15 @@ class _Copies:
             shown.problem(host, str(error))
             return Outcome(FAILED, reason(error))
 
-    def _get(self, conn: Any, host: str, show: Show) -> None:
-        get, destination = file_sync.get, self._destination
+    def _put(self, conn: Any, host: str, show: Show | None) -> file_sync.CopyResult:
+        return file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
+
+    def _get(self, conn: Any, host: str, show: Show | None) -> file_sync.CopyResult:
+        get, destination = file_sync.get_into, self._destination
         if len(self._options.hosts) > 1:
             os.makedirs(destination, exist_ok=True)
             get, destination = file_sync.get_as, os.path.join(destination, host)
-        get(conn, self._source, destination, progress=show, timeout=self._options.timeout)
+        return get(conn, self._source, destination, progress=show, timeout=self._options.timeout)
 
 
 def _parser(action: str) -> Parser:

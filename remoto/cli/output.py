@@ -8,12 +8,13 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, Callable, Protocol, TextIO
+from typing import Any, Callable, Protocol, TextIO, Union
 
 from ..commands.lines import Lines as OutputLines
+from ..file_sync import CopyResult
 from ..util import escape_controls
 
-Show = Callable[[int, int], Any]
+Show = Callable[[int, Union[int, None]], Any]
 Write = Callable[[bytes], None]
 
 
@@ -147,22 +148,34 @@ def in_one_line(host: str, text: str) -> str:
     return f"remoto: {host}: {lines.removeprefix(f'{host}: ')}"
 
 
+def summary(copied: CopyResult) -> str:
+    """Return what was copied, in a few words.
+
+    >>> summary(CopyResult(copied=2, unchanged=3, size=1234))
+    '1,234 bytes, 3 files unchanged'
+    >>> summary(CopyResult(copied=0, unchanged=1, size=0))
+    'unchanged'
+    """
+    sent = [f"{copied.size:,} bytes"] if copied.copied or not copied.unchanged else []
+    if (copied.copied, copied.unchanged) == (0, 1):
+        return "unchanged"
+    files = "file" if copied.unchanged == 1 else "files"
+    same = [f"{copied.unchanged:,} {files} unchanged"] if copied.unchanged else []
+    return ", ".join([*sent, *same])
+
+
 class Lines:
     """A line for each host when it is done."""
 
     def __init__(self, what: str, output: Output) -> None:
         self._what = what
         self._output = output
-        self._sizes: dict[str, int] = {}
 
-    def of(self, host: str) -> Show:
-        def show(number: int, total: int) -> None:
-            self._sizes[host] = number
+    def of(self, host: str) -> Show | None:
+        return None
 
-        return show
-
-    def done(self, host: str) -> None:
-        self._output.write_line(f"{host}: {self._what}: {self._sizes.get(host, 0):,} bytes")
+    def done(self, host: str, copied: CopyResult) -> None:
+        self._output.write_line(f"{host}: {self._what}: {summary(copied)}")
 
     def problem(self, host: str, text: str) -> None:
         self._output.problem(host, text)
@@ -182,10 +195,13 @@ class Bars(Lines):
         task = self._tasks[host] = self._bars.add_task(escape(escape_controls(f"{host}: {self._what}")), total=None)
         return lambda number, total: self._bars.update(task, completed=number, total=total)
 
-    def done(self, host: str) -> None:
-        # where nothing had to be sent there was no total either
+    def done(self, host: str, copied: CopyResult) -> None:
+        from rich.markup import escape
+
         if host in self._tasks:
-            self._bars.update(self._tasks[host], completed=1, total=1)
+            line = escape(escape_controls(f"{host}: {self._what}: {summary(copied)}"))
+            # where nothing had to be sent there was no total either
+            self._bars.update(self._tasks[host], description=line, completed=1, total=1)
 
     def problem(self, host: str, text: str) -> None:
         if host in self._tasks:

@@ -171,6 +171,10 @@ class Records(object):
             self.flush()
 
 
+def known(size):
+    return 0 if size == NO_SIZE else size
+
+
 def times(status):
     """A file's time of change in nanoseconds, as near as a record can tell it."""
     time = int(round(status.st_mtime * 1e6)) * 1000 if PY2 else status.st_mtime_ns
@@ -190,15 +194,19 @@ class Sender(object):
     :param source: a path as bytes, or an object with ``read``.
     :param accept: called with the path of each thing in a folder; False leaves it out.
     :param report: called with the path, below the source, of each file that is about to be sent.
-    :param progress: called with the number of bytes sent, and of those to be sent.
+    :param progress: called with the number of bytes sent, and of those to be sent: None where that is not known.
+    :param size: of a stream, for ``progress``; None where it is not known.
+    :ivar copied: the number of files sent.
+    :ivar unchanged: the number of files that are the same on the other end already.
     """
 
-    def __init__(self, records, source, accept=None, report=None, progress=None):
+    def __init__(self, records, source, accept=None, report=None, progress=None, size=None):
         self.records = records
         self.source = source
         self.accept = accept
         self.report = report
         self.progress = progress
+        self.size = size
         self.paths = []  # of each entry; None where there is nothing to read
         self.sizes = []
         self.root_length = 0
@@ -208,8 +216,11 @@ class Sender(object):
         self.finished = False
         self.done = False
         self.failures = []
+        self.copied = 0
+        self.unchanged = 0
         self.sent = 0
         self.total = 0
+        self.has_total = True
 
     def run(self):
         """Send it all; a Failure for what ends the transfer, while ``failures`` has what was left out."""
@@ -230,7 +241,7 @@ class Sender(object):
         while not self.compared:
             self.hear()
         self.total = sum(self.sizes[index] for index in self.wanted if self.sizes[index] != NO_SIZE)
-        self.tell(0)
+        self.tell()
         for index in self.wanted:
             self.send_file(index)
         self.records.write(FINISH, b"" if self.failures else b"complete")
@@ -238,7 +249,8 @@ class Sender(object):
         self.finished = True
         while not self.done:
             self.hear()
-        self.tell(self.sent)
+        self.total = self.sent
+        self.tell()
 
     # listing
 
@@ -339,7 +351,7 @@ class Sender(object):
         self.begin(index, stat.S_IMODE(before.st_mode), times(before), size)
         digest = hashlib.sha256()
         if size == NO_SIZE:
-            self.send_rest(digest, block, lambda: self.reading(path, os.read, fd, BLOCK))
+            self.send_rest(digest, block, lambda: self.reading(path, os.read, fd, BLOCK), None)
             return
         self.total += size
         unread = size
@@ -350,7 +362,7 @@ class Sender(object):
         after = self.reading(path, os.fstat, fd)
         if unread or (after.st_size, times(after)) != (before.st_size, times(before)):
             raise Unreadable(path, errno.EBUSY, "changed while it was sent")
-        self.records.write(END, digest.digest())
+        self.end(digest)
 
     def first_block(self, path, fd):
         """A whole block, unless the file ends before."""
@@ -373,7 +385,7 @@ class Sender(object):
 
     def send_stream(self, index):
         self.begin(index, NO_MODE, 0, NO_SIZE)
-        self.send_rest(hashlib.sha256(), self.next_of_stream(), self.next_of_stream)
+        self.send_rest(hashlib.sha256(), self.next_of_stream(), self.next_of_stream, self.size)
 
     def next_of_stream(self):
         block = self.reading(b"", self.source.read, BLOCK)
@@ -381,13 +393,21 @@ class Sender(object):
             raise TypeError("not an open binary file: it gives %s" % type(block).__name__)
         return block
 
-    def send_rest(self, digest, block, read):
-        """To the end, wherever that is."""
+    def send_rest(self, digest, block, read, size):
+        """Send all that is read. ``size`` is how much that should be, None where it is not known."""
+        start, others = self.sent, self.total
+        self.has_total = size is not None
+        self.total += size or 0
         while block:
-            self.total += len(block)
             self.send_block(block, digest)
             block = read()
+        self.total = others + self.sent - start
+        self.has_total = True
+        self.end(digest)
+
+    def end(self, digest):
         self.records.write(END, digest.digest())
+        self.copied += 1
 
     def begin(self, index, mode, mtime, size):
         self.records.write(BEGIN, FILE_HEAD.pack(index, mode, mtime, size))
@@ -406,12 +426,13 @@ class Sender(object):
             self.hear()
         self.records.flush()
         if self.compared:
-            self.tell(self.sent)
+            self.tell()
 
-    def tell(self, sent):
+    def tell(self):
+        total = max(self.total, self.sent)
         # of nothing there is no percentage
-        if self.progress is not None and self.total:
-            self.progress(sent, self.total)
+        if self.progress is not None and total:
+            self.progress(self.sent, total if self.has_total else None)
 
     def hear(self):
         kind, data = self.records.read()
@@ -421,7 +442,7 @@ class Sender(object):
             elif kind == WANTED and not self.compared:
                 self.want(struct.unpack("!%dI" % (len(data) // 4), data))
             elif kind == COMPARED and self.listed and not self.compared:
-                self.compared = True
+                self.compare(*COUNT.unpack(data))
             elif kind == DONE and self.finished:
                 self.done = True
             elif kind == FAILED:
@@ -430,6 +451,12 @@ class Sender(object):
                 raise ValueError("an unexpected record of kind %d" % kind)
         except MALFORMED as error:
             raise malformed(error)
+
+    def compare(self, unchanged):
+        if unchanged > max(0, sum(path is not None for path in self.paths) - len(self.wanted)):
+            raise ValueError("more files are unchanged than were offered")
+        self.unchanged = unchanged
+        self.compared = True
 
     def acknowledged(self, count):
         if count > self.records.unacknowledged:
@@ -454,22 +481,26 @@ class Receiver(object):
     :param delete: remove what is in a folder and was not in the folder sent.
     :param confine: the sender is not trusted.
     :param progress: as the Sender's.
+    :param make: make the directory for a file whose destination ends with a slash, where it is missing.
+    :ivar copied: the number of files received.
+    :ivar unchanged: the number of files that were the same already.
     """
 
-    def __init__(self, records, destination, name, delete=False, confine=False, progress=None):
+    def __init__(self, records, destination, name, delete=False, confine=False, progress=None, make=False):
         self.records = records
         self.destination = destination
         self.name = name
         self.delete = delete
         self.confine = confine
         self.progress = progress
+        self.make = make
         self.folders = {}  # index of an entry: its path
         self.names = {}  # path of a folder: the names in it that have been sent
         self.attributes = []  # path, mode and time of folders, for the end
         self.links = []
         self.made = []  # folders that were not there
         self.instead = {}  # path of a folder beside its place: the path of the file or link that is there
-        self.wanted = {}
+        self.wanted = {}  # index of an entry: its path and size
         self.news = []
         self.count = 0
         self.listed = False
@@ -477,6 +508,8 @@ class Receiver(object):
         self.skipped_bytes = 0
         self.file = None
         self.failures = []
+        self.copied = 0
+        self.unchanged = 0
         self.received = 0
         self.total = 0
 
@@ -492,6 +525,7 @@ class Receiver(object):
         except BaseException:
             self.undo()
             raise
+        self.total = self.received
         self.tell()
         self.records.write(DONE)
         self.records.flush()
@@ -531,7 +565,7 @@ class Receiver(object):
     def compare(self):
         self.listed = True
         self.tell_wanted()
-        self.records.write(COMPARED)
+        self.records.write(COMPARED, COUNT.pack(self.unchanged))
         self.records.flush()
         self.tell()
 
@@ -600,10 +634,9 @@ class Receiver(object):
                 if self.stays_inside(path, target):
                     self.links.append((path, target))
             elif kind == STREAM or not self.same(path, status, mode, mtime, size):
-                self.wanted[index] = path
+                self.wanted[index] = path, size
                 self.news.append(index)
-                if size != NO_SIZE:
-                    self.total += size
+                self.total += known(size)
                 if len(self.news) >= 1024:
                     self.tell_wanted()
         except OSError as error:
@@ -632,10 +665,20 @@ class Receiver(object):
             return os.path.join(path, self.name) if self.name else path
         if kind != FOLDER:
             if path != self.destination:
-                code = errno.ENOTDIR if os.path.lexists(path) else errno.ENOENT
-                raise Failure(self.destination, code, os.strerror(code))
+                return os.path.join(self.make_place(path), self.name)
             # the file that a link stands for is replaced, not the link
             return os.path.realpath(path) if os.path.islink(path) else path
+        return path
+
+    def make_place(self, path):
+        if not self.make or not self.name or os.path.lexists(path):
+            code = errno.ENOTDIR if os.path.lexists(path) else errno.ENOENT
+            raise Failure(self.destination, code, os.strerror(code))
+        self.made += missing_folders(path)
+        try:
+            new_folder(path, with_parents=True)
+        except OSError as error:
+            raise Failure.of(path, error)
         return path
 
     def folder(self, index):
@@ -696,6 +739,8 @@ class Receiver(object):
             return False
         if stat.S_IMODE(status.st_mode) != mode:
             os.chmod(path, mode)
+        else:
+            self.unchanged += 1
         return True
 
     def tell_wanted(self):
@@ -707,9 +752,10 @@ class Receiver(object):
 
     def begin(self, data):
         index, mode, mtime, size = FILE_HEAD.unpack(data)
-        path = self.wanted.pop(index, None)
-        if path is None or self.file is not None:
+        if index not in self.wanted or self.file is not None:
             raise self.refused("a file that was not asked for")
+        path, listed_size = self.wanted.pop(index)
+        self.total += known(size) - known(listed_size)
         self.file = NewFile(path, self.mode_to_set(mode), mtime, size)
         try:
             self.file.open()
@@ -738,7 +784,10 @@ class Receiver(object):
             self.file.finish()
             self.make_way(path)
             self.file.put_in_place()
+            if self.file.size == NO_SIZE:
+                self.total += self.file.written
             self.file = None
+            self.copied += 1
         except (IOError, OSError) as error:
             raise Failure.of(path, error)
 
@@ -750,7 +799,13 @@ class Receiver(object):
     def tell(self):
         total = max(self.total, self.received)
         if self.progress is not None and total:
-            self.progress(self.received, total)
+            self.progress(self.received, total if self.has_total() else None)
+
+    def has_total(self):
+        if self.file is not None and self.file.size == NO_SIZE:
+            return False
+        # a tar has no list before the files
+        return self.listed or not self.folders
 
     # afterwards
 

@@ -29,6 +29,46 @@ def test_there_and_back(sshd, source, tmp_path):
         assert (tmp_path / "back" / host).read_bytes() == b"x" * 1234
 
 
+def test_a_directory_that_is_missing_is_made_for_a_file(sshd, source, tmp_path):
+    status, _, stderr = outcome("get", "node1", "--", f"{source}/file", f"{tmp_path}/logs/here/")
+    assert (status, stderr) == (0, "") and (tmp_path / "logs/here/file").stat().st_size == 1234
+    assert outcome("get", "node1", "--", f"{source}/file", f"{tmp_path}/logs/here/")[0] == 0
+    status, _, stderr = outcome("get", "node1", "--", f"{source}/missing", f"{tmp_path}/new/")
+    assert status == 1 and f"remote path {source}/missing: No such file" in stderr and not (tmp_path / "new").exists()
+    # as before: a directory becomes its copy
+    assert outcome("get", "node1", "--", str(source), f"{tmp_path}/copy/")[0] == 0
+    assert os.listdir(tmp_path / "copy") == ["file"]
+
+
+def test_a_directory_that_is_missing_is_made_without_a_python_there(docker_shell, tmp_path):
+    words = ["get", "--backend", "docker", docker_shell, "--", "/etc/passwd", f"{tmp_path}/logs/"]
+    assert outcome(*words)[0] == 0 and (tmp_path / "logs/passwd").exists()
+
+
+def test_unchanged_files_are_reported_as_unchanged(sshd, source, tmp_path):
+    def copied(*words):
+        status, stdout, stderr = outcome(*words)
+        assert (status, stderr) == (0, "")
+        return stdout.rpartition(": ")[2]
+
+    one = ("put", "node1", "--", f"{source}/file", str(tmp_path / "copy"))
+    assert [copied(*one), copied(*one)] == ["1,234 bytes\n", "unchanged\n"]
+    (source / "more").write_bytes(b"12345")
+    tree = ("get", "node1", "--", f"{source}/", str(tmp_path / "tree"))
+    assert [copied(*tree), copied(*tree)] == ["1,239 bytes\n", "2 files unchanged\n"]
+    (source / "more").write_bytes(b"123456")
+    assert copied(*tree) == "6 bytes, 1 file unchanged\n"
+    (source / "more").unlink()
+    (source / "file").unlink()
+    assert copied(*tree) == "0 bytes\n"
+
+
+def test_a_source_that_is_missing_is_one_error(tmp_path):
+    status, stdout, stderr = outcome("put", "node1", "node2", "--", str(tmp_path / "missing"), "/tmp")
+    assert (status, stdout) == (1, "")
+    assert stderr == f"remoto: local path {tmp_path}/missing: No such file or directory\n"
+
+
 def test_a_folder_from_several_hosts_again_and_again(sshd, source, tmp_path):
     for _ in range(2):
         assert outcome("get", "node1", "node2", "--", str(source), str(tmp_path / "back"))[0] == 0
@@ -156,6 +196,8 @@ def test_a_bar_at_a_terminal(source, tmp_path):
     odd = source.rename(tmp_path / "[bold]")
     status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / "copy"))
     assert (status, stdout) == (0, b"") and b"100%" in shown and b"/[bold]" in shown
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", f"{odd}/", str(tmp_path / "copy"))
+    assert (status, stdout) == (0, b"") and b"100%" in shown and b": unchanged" in shown
 
 
 @pytest.mark.parametrize("destination", ["copy", "/proc/no-such-directory/x"], ids=["done", "failed"])

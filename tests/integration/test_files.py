@@ -19,7 +19,7 @@ import pytest
 import remoto
 from remoto import file_sync, file_tar
 from remoto.exc import ConnectionLost, FileTransferError, HostError, RsyncError
-from remoto.file_sync import get, put, rsync, rsync_conn
+from remoto.file_sync import CopyResult, get, put, rsync, rsync_conn
 from remoto.process import check
 from remoto.remote import files
 from tests.integration import leftovers
@@ -120,6 +120,79 @@ def test_a_second_time_nothing_is_sent(conn, tree, there, tmp_path):
     sent.clear()
     get(conn, f"{there}/copy/", tmp_path / "back", progress=lambda number, total: sent.append((number, total)))
     assert set(sent) <= {(0, 0)}
+
+
+def test_what_was_copied_and_what_was_unchanged_is_returned(conn, tree, there, tmp_path):
+    size = sum(len(data) for _, data in TREE.values())
+    everything = CopyResult(copied=len(TREE), unchanged=0, size=size)
+    nothing = CopyResult(copied=0, unchanged=len(TREE), size=0)
+    assert put(conn, f"{tree}/", f"{there}/copy") == everything
+    assert put(conn, f"{tree}/", f"{there}/copy") == (everything if is_shell(conn) else nothing)
+    assert get(conn, f"{there}/copy/", tmp_path / "back") == everything
+    assert get(conn, f"{there}/copy/", tmp_path / "back") == nothing
+    (tmp_path / "back/a").chmod(0o600)
+    assert get(conn, f"{there}/copy/", tmp_path / "back") == nothing._replace(unchanged=len(TREE) - 1)
+    assert put(conn, b"12345", f"{there}/data") == (1, 0, 5)
+
+
+def test_progress_of_data_has_a_total(conn, there, tmp_path):
+    data = os.urandom(3_000_000)
+    (tmp_path / "file").write_bytes(b"before" + data)
+    with open(tmp_path / "file", "rb") as file, open(tmp_path / "file", "rb", buffering=0) as raw:
+        for source in (data, bytearray(data), io.BytesIO(data), file, raw):
+            if source in (file, raw):
+                assert source.read(6) == b"before"
+            told = []
+            put(conn, source, f"{there}/copy", progress=lambda *numbers, told=told: told.append(numbers))
+            assert {total for _, total in told} == {len(data)} and told[-1] == (len(data), len(data))
+            assert len(told) > 2 and told == sorted(told)
+
+
+def test_progress_of_a_pipe_has_no_total_before_the_end(conn, there):
+    reader, writer = os.pipe()
+    data = os.urandom(3_000_000)
+
+    def write():
+        with open(writer, "wb") as file:
+            file.write(data)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    told = []
+    with open(reader, "rb") as source:
+        put(conn, source, f"{there}/copy", progress=lambda *numbers: told.append(numbers))
+    thread.join()
+    # without a Python there it is read to the end first
+    totals = {len(data)} if is_shell(conn) else {None}
+    assert len(told) > 2 and told.pop() == (len(data), len(data)) and {total for _, total in told} == totals
+
+
+def test_progress_of_a_tree_has_a_total_that_fits_the_end(conn, tree, there, tmp_path):
+    size = sum(len(data) for _, data in TREE.values())
+    told = []
+    put(conn, tree, f"{there}/copy", progress=lambda *numbers: told.append(numbers))
+    assert {total for _, total in told} == {size}
+    told.clear()
+    get(conn, f"{there}/copy", tmp_path / "back", progress=lambda *numbers: told.append(numbers))
+    # a tar does not begin with a list
+    totals = {total for received, total in told if received < size}
+    assert totals <= ({None} if is_shell(conn) else {size}) and told[-1] == (size, size)
+
+
+def test_errors_name_the_side_of_the_path(conn, there, tmp_path):
+    (tmp_path / "source").mkdir()
+    os.mkfifo(tmp_path / "source/fifo")
+    put(conn, b"x", f"{there}/file")
+    for side, path, transfer in (
+        ("local", tmp_path / "missing", lambda: put(conn, tmp_path / "missing", there)),
+        ("local", tmp_path / "source/fifo", lambda: put(conn, tmp_path / "source", f"{there}/source")),
+        ("remote", "/proc/", lambda: put(conn, b"x", "/proc/no-such-file")),
+        ("remote", f"{there}/missing", lambda: get(conn, f"{there}/missing", tmp_path)),
+        ("local", "/proc/", lambda: get(conn, f"{there}/file", "/proc/no-such-file")),
+    ):
+        with pytest.raises(FileTransferError, match=f": {side} path {path}") as caught:
+            transfer()
+        assert caught.value.side == side and caught.value.path.startswith(str(path))
 
 
 def test_one_file(conn, there, tmp_path):
@@ -514,7 +587,7 @@ def test_rsync_to_several_hosts(sshd, tree, tmp_path, logged):
     assert caught.value.succeeded == ["node1", "node2"] and list(caught.value.failures) == ["refused"]
     assert "refused" in str(caught.value) and "Connection refused" in str(caught.value)
     assert listing(tmp_path / "copy") == listing(tree)
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(HostError, match="refused"):
         rsync("refused", tree, tmp_path / "copy")
 
 
@@ -634,6 +707,28 @@ def test_the_oldest_far_python(pythons, tree, tmp_path):
         sent = []
         put(conn, f"{tree}/", tmp_path / "copy", progress=lambda number, total: sent.append(number))
         assert set(sent) <= {0}
+
+
+def test_progress_of_a_file_without_a_size_has_no_total_before_the_end(local, tmp_path):
+    symbols = Path("/proc/kallsyms")
+    if not symbols.exists() or len(symbols.read_bytes()) < 3_000_000:
+        pytest.skip("no large file of unknown size")
+    for transfer in (put, get):
+        told = []
+        result = transfer(
+            local, str(symbols), tmp_path / "copy", progress=lambda *numbers, told=told: told.append(numbers)
+        )
+        assert len(told) > 2 and told.pop() == (result.size, result.size)
+        assert {total for _, total in told} == {None}
+
+
+def test_progress_of_several_hosts_has_no_total_before_each_has_one():
+    told = []
+    shares = file_sync._Shares(lambda *numbers: told.append(numbers))
+    shares.of("a")(1, None)
+    shares.of("b")(2, 4)
+    shares.of("a")(3, 3)
+    assert told == [(1, None), (3, None), (5, 7)]
 
 
 @pytest.fixture
