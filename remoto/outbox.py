@@ -1,12 +1,14 @@
 """Send whole messages through a pipe, in their order, whatever a signal's handler raises meanwhile.
 
-The loop's thread writes. A sender adds a message to a queue, which is one step, and waits until it has been written.
+The loop's thread writes. A sender adds a message to a queue, which is one step, and waits until it has been written. Where
+nothing is queued it writes itself what it can: that saves two changes of threads, a third of the time of a remote function.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 import time
 from collections import deque
@@ -18,8 +20,11 @@ from .io_loop import WRITE, Loop
 
 Result = TypeVar("Result")
 
-#: a message of so many bytes is worth no wait where nothing is queued: a pipe takes it whole
+# bytes of a message that a pipe takes whole or not at all
 SMALL = select.PIPE_BUF
+# CPython runs signal handlers after calls and jumps. "with" and the end of its block are safe from them since 3.10
+# (https://bugs.python.org/issue29988); of these versions it is known that an assignment is, too
+_STEPS_ARE_KNOWN = sys.implementation.name == "cpython" and (3, 10) <= sys.version_info < (3, 14)
 # bytes of one connection before the others get their turn
 TURN = 1024 * 1024
 
@@ -69,8 +74,7 @@ class Outbox:
         self._host = host
         self._loop = loop
         self._queue: deque[_Message] = deque()
-        # for threads that no signal's handler can interrupt
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._watched = False
         self._last = False
         self._error: OSError | None = None
@@ -79,19 +83,23 @@ class Outbox:
     def send(self, data: bytes, wait: bool = True) -> None:
         """Send a message.
 
-        :param wait: until it has been written; not where it is small and the first in the queue.
+        :param wait: until it has been written.
         :raises NotTaken: it has not been taken in time, see :func:`sending_within`; it goes out later.
         :raises OSError: the connection is closed, or has ended.
         """
         if self._last or self._error is not None:
             raise self._closed()
-        message = _Message(data)
+        # one that the loop is about to write, and that the pipe takes whole, is as good as written
         wait = wait and (len(data) > SMALL or bool(self._queue))
-        if interruptible() or not self._write_at_once(message):
+        message = _Message(data)
+        if not interruptible():
+            written = self._write_at_once(message)
+        elif not (written := self._write_in_one_step(message)):
             self._queue.append(message)
+        if not written:
             self._loop.call(self._write_queue)
-        if wait:
-            self._wait(message)
+            if wait:
+                self._wait(message)
 
     def close(self) -> None:
         """Close the pipe behind the last message. Twice is fine."""
@@ -112,26 +120,35 @@ class Outbox:
         if message.error is not None:
             raise message.error
 
-    def _write_at_once(self, message: _Message) -> bool:
-        """Return False if it has to queue."""
+    def _write_in_one_step(self, message: _Message) -> bool:
+        """Write a small message where nothing is queued; False if it has to queue. For the main thread."""
+        if not _STEPS_ARE_KNOWN or len(message.left) > SMALL:
+            return False
+        step = map(self._pipe.write, (message.left,))
         with self._writing:
-            if self._queue:
+            # without a call: after one a signal's handler may come, and wait for this lock where it sends something itself
+            if self._queue or self._error is not None:
                 return False
-            self._queue.appendleft(message)
-            self._write()
-        if self._queue or self._error is not None:
-            self._loop.call(self._write_queue)
-        return True
+            [written] = step
+        return written is not None
+
+    def _write_at_once(self, message: _Message) -> bool:
+        """Queue a message, and write it if it is the only one; False if some of it is left. Not for the main thread."""
+        with self._writing:
+            self._queue.append(message)
+            if self._queue[0] is message:
+                self._write()
+        return not message.left
 
     def _write_queue(self) -> None:
         """Write what can be written; in the loop's thread, which alone watches and closes the pipe."""
         with self._writing:
             self._write()
-        ended = self._error is not None or (self._last and not self._queue)
-        self._watch(bool(self._queue) and not ended)
-        if ended:
-            self._error = self._error or self._closed()
-            self._pipe.close()
+            ended = self._error is not None or (self._last and not self._queue)
+            self._watch(bool(self._queue) and not ended)
+            if ended:
+                self._error = self._error or self._closed()
+                self._pipe.close()
 
     def _watch(self, wanted: bool) -> None:
         if wanted and not self._watched:
