@@ -341,6 +341,12 @@ def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
         uninterrupted(partial(_close_together, [gateway], timeout))
 
 
+def close_group(group: execnet.Group) -> None:
+    """Close all that was opened for a group, soon."""
+    for gateway in list(group):
+        close(gateway, timeout=1.0)
+
+
 def _close_foreign(gateway: Any, timeout: float) -> None:
     gateway.exit()
     if isinstance(gateway, Gateway):

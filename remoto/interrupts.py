@@ -8,7 +8,6 @@ by itself what takes several steps. A call of a function written in C is one ste
 from __future__ import annotations
 
 import _thread
-import contextlib
 import queue
 import threading
 from functools import partial
@@ -18,6 +17,8 @@ Result = TypeVar("Result")
 
 #: seconds that an exception waits for the work that it has interrupted
 PATIENCE = 1.0
+# of _thread.start_new_thread
+_NO_THREADS = ("can't start new thread", "can't create new thread")
 
 
 def interruptible() -> bool:
@@ -48,48 +49,52 @@ class Event:
         return True
 
 
-def uninterrupted(work: Callable[[], Result], interrupted: Callable[[], object] | None = None) -> Result:
-    """Call ``work`` where no signal's handler can interrupt it: in a thread of its own, if this is the main thread.
+class _Work:
+    """A function that is called in a thread of its own."""
 
-    A handler's exception comes out of here; ``work`` goes on to its end.
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.ended = Event()
 
-    :param interrupted: is called then, in the thread of ``work`` or in one of its own; to make ``work`` end early.
-    :returns: what ``work`` returns.
+    def run(self) -> None:
+        try:
+            self._result = self._function()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.ended.set()
+
+    def result(self) -> Any:
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback has this frame, which would keep it
+        return self._result
+
+
+def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], object] | None = None) -> Result:
+    """Call a function where no signal's handler can interrupt it: in a thread of its own, if this is the main thread.
+
+    A handler's exception comes out of here, after a second at most; the function goes on to its end.
+
+    :param interrupted: is called then, likewise, to make the function end early.
+    :returns: what the function returns.
     """
     if not interruptible():
-        return work()
-    outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+        return function()
+    work = _Work(function)
     try:
-        _thread.start_new_thread(_put_outcome, (work, outcome))
-    except RuntimeError:  # there are no more threads: then an interrupt is the lesser evil
-        return work()
-    try:
-        succeeded, value = outcome.get()
-    except BaseException:
-        if interrupted is not None:
-            _wait_for(interrupted)
-        with contextlib.suppress(queue.Empty):
-            outcome.get(timeout=PATIENCE)
-        raise
-    if succeeded:
-        return value  # type: ignore[no-any-return]
-    try:
-        raise value
-    finally:
-        del value, outcome  # they would hold each other
-
-
-def _put_outcome(work: Callable[[], Any], outcome: queue.SimpleQueue[tuple[bool, Any]]) -> None:
-    try:
-        value = work()
+        _thread.start_new_thread(work.run, ())
+        work.ended.wait()
     except BaseException as error:
-        outcome.put((False, error))
-    else:
-        outcome.put((True, value))
-
-
-def _wait_for(work: Callable[[], Any]) -> None:
-    outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-    _thread.start_new_thread(_put_outcome, (work, outcome))
-    with contextlib.suppress(queue.Empty):
-        outcome.get(timeout=PATIENCE)
+        if isinstance(error, RuntimeError) and str(error).startswith(_NO_THREADS):
+            return function()  # then an interrupt is the lesser evil
+        if interrupted is not None:
+            _thread.start_new_thread(interrupted, ())
+        work.ended.wait(PATIENCE)
+        raise
+    return work.result()  # type: ignore[no-any-return]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
@@ -10,7 +9,8 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..gateway import RemoteFunction
 from ..interrupts import uninterrupted
 from ..log import basic_remote_logger
 from ..outbox import sending_within
-from ..pipes import ProcessIO
+from ..pipes import CLOSE_TIMEOUT, ProcessIO
 from ..process import check
 from ..util import bound, checked_text
 
@@ -174,6 +174,11 @@ class BaseConnection:
                     "Can't communicate with remote host, possibly because %s is not installed there", self.interpreter
                 )
             raise
+        except BaseException:
+            # an interrupt, perhaps right behind the opening
+            gateways.close_group(self.group)
+            self.gateway = None
+            raise
 
     def _detect_sudo(self, _execnet: Any = None) -> bool:
         """True unless the far user is root. The gateway that tells is kept where it will do."""
@@ -262,23 +267,31 @@ class BaseConnection:
 
         A connection that is being opened in another thread is given up. In a child of ``fork()`` the parent's goes on.
         """
-        with self._nothing_opening(self._connecting):
-            gateway = self.gateway
-        if gateway is not None:
-            gateways.close(gateway)
-
-    @contextlib.contextmanager
-    def _nothing_opening(self, lock: threading.Lock) -> Iterator[None]:
-        """Holds a lock that is held while something is opened. Whatever that is, it ends at once, and nothing follows it."""
         self._closed = True
+        if self._owner == os.getpid():
+            uninterrupted(self._close)
+        elif self.gateway is not None:
+            gateways.close(self.gateway)
+
+    def _close(self) -> None:
+        """What :meth:`exit` does, where no signal's handler can interrupt it."""
+        self._give_up_opening(self._connecting)
+        if self.gateway is not None:
+            gateways.close(self.gateway)
+
+    def _give_up_opening(self, lock: threading.Lock) -> None:
+        """Wait until nothing is opened any more under a lock; what is being opened ends at once.
+
+        Not for ever: a signal's handler that calls :meth:`exit` keeps the thread that it has interrupted from going on.
+        """
+        deadline = time.monotonic() + CLOSE_TIMEOUT
         while not lock.acquire(timeout=0.05):
             # what has been begun by now may not have a process yet
             for opening in list(self._opening):
-                uninterrupted(opening.give_up)
-        try:
-            yield
-        finally:
-            lock.release()
+                opening.give_up()
+            if time.monotonic() > deadline:
+                return
+        lock.release()
 
     # using it
 
@@ -328,9 +341,10 @@ class BaseConnection:
 
     def _live_gateway(self) -> Any:
         if self.gateway is None:
+            if self._owner != os.getpid():  # a child of fork(): a thread of the parent's may hold the lock for ever
+                self._connecting, self._opening, self._owner = threading.Lock(), set(), os.getpid()
             with self._connecting:
                 if self.gateway is None and not self._closed:
-                    self._owner = os.getpid()
                     self._connect()
         if not self.has_connection():
             raise self._is_closed()

@@ -227,10 +227,16 @@ class ContainerConnection(BaseConnection):
             if gateway is None or not gateway.hasreceiver():
                 if gateway is not None:
                     gateways.close(gateway)
-                gateway = self._inside[executable] = self._open_inside(executable)
+                group = gateways.new_group()
+                try:
+                    gateway = self._inside[executable] = self._open_inside(executable, group)
+                except BaseException:
+                    # an interrupt, perhaps right behind the opening
+                    gateways.close_group(group)
+                    raise
             return gateway
 
-    def _open_inside(self, python: str) -> Any:
+    def _open_inside(self, python: str, group: Any) -> Any:
         client = [*self.client(), python, "-c", FAR_LINE]
         if self.sudo:
             client.insert(0, "sudo")
@@ -246,7 +252,7 @@ class ContainerConnection(BaseConnection):
                 logger=self.logger,
                 timeout=self.connect_timeout,
                 env=self.env,
-                group=gateways.new_group(),
+                group=group,
                 opening=self._opening,
             )
         except ConnectError as error:
@@ -262,12 +268,12 @@ class ContainerConnection(BaseConnection):
         # theirs is the container's, not the client's
         return {}
 
-    def exit(self) -> None:
-        with self._nothing_opening(self._opening_inside):
-            inside, self._inside = self._inside, {}
+    def _close(self) -> None:
+        self._give_up_opening(self._opening_inside)
+        inside, self._inside = self._inside, {}
         for gateway in inside.values():
             gateways.close(gateway)
-        super().exit()
+        super()._close()
 
 
 def _encoded(text: str) -> bytes:

@@ -15,6 +15,7 @@ Names are bytes. A receiver that is told so by ``confine`` takes nothing on trus
 import binascii
 import errno
 import hashlib
+import io
 import os
 import stat
 import struct
@@ -188,6 +189,12 @@ def set_times(path, nanoseconds):
         os.utime(path, ns=(nanoseconds, nanoseconds))
 
 
+def open_to_read(path):
+    """Return a file that is closed even if Ctrl-C comes before it is in a variable: opening it is one step."""
+    descriptors = map(os.open, (path,), (os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,))
+    return list(map(io.FileIO, descriptors))[0]
+
+
 class Sender(object):
     """Sends a file, a folder with all that is in it, or what can be read from a stream.
 
@@ -325,11 +332,11 @@ class Sender(object):
             if path is None:
                 self.send_stream(index)
             else:
-                fd = self.reading(path, os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                opened = self.reading(path, open_to_read, path)
                 try:
-                    self.send_open_file(index, fd, path)
+                    self.send_open_file(index, opened.fileno(), path)
                 finally:
-                    os.close(fd)
+                    opened.close()
         except Unreadable as failure:
             self.leave_out(failure)
 
