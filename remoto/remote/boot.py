@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: the first thing in a gateway's Python. Starts execnet's loop and keeps the other modules' text."""
+"""RUNS ON THE REMOTE SIDE, first of all: serves a gateway by execnet, and keeps the source of the other modules."""
 
 import errno
 import gc
@@ -59,7 +59,7 @@ class MainThread(object):
         self.reader, self.writer = os.pipe()
 
     def offer(self, task):
-        """Return False if another task is running; else have ``task.run()`` called, and ``task.fail(error)`` if that raises."""
+        """Return False if another task is running; else have ``task.run()`` called, then ``task.fail(error)`` if that raises."""
         with self.lock:
             if self.task is not None or self.ended:
                 return False

@@ -1,6 +1,6 @@
 """RUNS ON THE REMOTE SIDE, in a Python of its own: one call of one function, answered on stdout. Comes behind loading.py.
 
-Starting that Python is what a call costs: whatever is not needed for a plain answer is left out until it is.
+A call costs what starting that Python costs: whatever a plain answer does not need is imported or compiled on first use.
 """
 
 import os
@@ -11,11 +11,11 @@ TEXT = unicode if PY2 else str  # noqa: F821
 
 
 class Elaborate(Exception):
-    """Something that needs all of json, which takes as long to import as Python to start."""
+    """The value needs the json module, which takes as long to import as Python takes to start."""
 
 
 def plain(value, depth=0):
-    """JSON of a simple value."""
+    """Return the JSON of a simple value."""
     kind = type(value)
     if value is None or kind is bool:
         return {None: "null", True: "true", False: "false"}[value]
@@ -25,7 +25,7 @@ def plain(value, depth=0):
             return text
     if kind is TEXT and len(value) < 1000:
         text = repr(value).lstrip("u")
-        # then these are the same characters as in between the quotes of JSON
+        # then JSON has the same characters between its quotes
         if len(text) == len(value) + 2 and '"' not in value and value.isprintable() and max(value or " ") < "\x7f":
             return '"' + value + '"'
     if kind in (list, tuple) and len(value) < 100 and depth < 10:
@@ -57,7 +57,7 @@ def encode(value, function):
 
 
 def answers_go_to():
-    """The stdout of now, whatever the function makes of it."""
+    """Return a descriptor of stdout that stays as it is, whatever the function does to stdout."""
     fd = os.dup(1)
     if PY2:  # noqa: F821
         import fcntl
@@ -67,8 +67,8 @@ def answers_go_to():
 
 
 def failure():
-    """JSON of the answer in the place of a result; ``problem.py`` has come."""
-    # the class, since an exception may say anything of its own
+    """Return the JSON that answers instead of a result. ``problem.py`` has been run."""
+    # the class from here, since an exception's own __class__ may be anything
     kind, error = sys.exc_info()[:2]
     description = None
     if not issubclass(kind, SystemExit):
@@ -83,7 +83,7 @@ def failure():
 
 
 def run(text, name):
-    """Add another of these files; each is compiled where it is needed only."""
+    """Run another of these files, which is compiled only where it is needed."""
     exec(compile(text, "remoto/remote/" + name + ".py", "exec"), globals())
 
 

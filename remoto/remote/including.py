@@ -1,10 +1,10 @@
-"""RUNS ON THE FAR SIDE: imports, under their own names, the modules that came along. Comes behind loading.py."""
+"""RUNS ON THE REMOTE SIDE: imports the modules that were sent along, under their own names. Comes behind loading.py."""
 
 import sys
 
 
 class Finder(object):
-    """A place of sys.meta_path.
+    """A finder and loader for sys.meta_path.
 
     :ivar modules: {name: (whether it is a package, filename, text)}
     """
@@ -50,14 +50,14 @@ class Finder(object):
         return sys.modules[name]
 
 
-INCLUDED = Finder()  # before what is installed there
-PARENTS = Finder()  # packages of which only a module came along: an empty one, where the real one is not installed
+INCLUDED = Finder()  # comes before installed modules
+PARENTS = Finder()  # comes after them: empty packages, as parents of modules that were sent without theirs
 
 
 def include(modules, parents, module):
-    """Have them imported from here on.
+    """Let imports find these modules from now on.
 
-    :param module: the name of the one that is about to be loaded anew; if it is a package, so are its parts.
+    :param module: the name of the module that is about to be loaded anew; if it is a package, its parts are, too.
     """
     if INCLUDED not in sys.meta_path:
         sys.meta_path.insert(0, INCLUDED)
@@ -73,7 +73,7 @@ def include(modules, parents, module):
 
 
 def forget(name):
-    """Have a module imported anew."""
+    """Let the next import of a module load it anew."""
     module = sys.modules.pop(name, None)
     package, _, last = name.rpartition(".")
     parent = sys.modules.get(package)

@@ -1,9 +1,9 @@
-"""RUNS ON THE REMOTE SIDE: makes a module of the text that came along."""
+"""RUNS ON THE REMOTE SIDE: makes a module of source that was sent."""
 
 import sys
 
-SHIPPED = {}  # filename: text, for tracebacks
-LOADED = {}  # name: the module that was made last for it
+SHIPPED = {}  # filename: source, for tracebacks
+LOADED = {}  # name: the module that was made last under it
 PY2 = sys.version_info[0] == 2
 
 
@@ -18,8 +18,8 @@ def load(name, package, filename, source, is_package, builtins=None):
     module.__file__ = native(filename)
     module.__package__ = str(package)  # Python 2 wants it in bytes
     if is_package:
-        module.__path__ = []  # its parts are imported by name, where they came along
-    # for what looks its own module up, such as pickle; a module that is there by itself has other users
+        module.__path__ = []  # its parts are found by including.py
+    # for code that looks up its own module, such as pickle; but an installed module of that name has other users
     if sys.modules.get(name) is LOADED.get(name):
         sys.modules[str(name)] = module
     if PY2 and package:

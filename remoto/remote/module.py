@@ -54,12 +54,12 @@ def held(number):
 
 
 class Printed(object):
-    """What is printed in a channel's calls, all of one thread, goes to the controller, line by line."""
+    """Sends what a call prints to the controller, line by line."""
 
     def __init__(self, channel):
         self.channel = channel
         self.thread = threading.current_thread()
-        # a signal's handler may print in the middle of it
+        # a signal handler may print in the middle of add()
         self.lock = threading.RLock()
         self.rest = {"debug": [], "warning": []}
 
@@ -80,21 +80,21 @@ class Printed(object):
                 self.add(level, "\n")
 
 
-# one for each call that runs now
+# an item for each call that is running
 PRINTED = []
 PROCESS = os.getpid()
 
 
 def printed_now():
-    """This thread's call; for a thread that a function has started the call that began last. None outside of calls."""
+    """Return this thread's call; in a thread that a function has started, the call that started last. None outside calls."""
     calls = list(PRINTED)
     own = [call for call in calls if call.thread is threading.current_thread()]
-    # a forked child has the connection, too, and must not write to it
+    # a forked child has the connection as well, and must not write to it
     return (own or calls)[-1] if calls and os.getpid() == PROCESS else None
 
 
 class Output(object):
-    """sys.stdout or sys.stderr: what is written in a call goes to the controller, the rest where it went before."""
+    """Replaces sys.stdout or sys.stderr: output of a call goes to the controller, other output where it went before."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -130,9 +130,9 @@ class Output(object):
         self.stream.flush()
 
     def close(self):
-        pass  # it is everybody's
+        pass  # other calls use it, too
 
-    # what io.TextIOWrapper asks a buffer
+    # for io.TextIOWrapper, which may wrap it
 
     def readable(self):
         return False
@@ -145,7 +145,7 @@ class Output(object):
 
 
 def send(channel, kind, *value):
-    """Whether there is anybody to get it."""
+    """Send an answer, or a part of one. Return False if the controller has closed the channel."""
     try:
         channel.send((kind,) + value)
         return True
@@ -157,20 +157,20 @@ CAPTURED = []
 
 
 def capture():
-    """Once, before the first module."""
+    """Capture what is printed, once, before the first module is loaded."""
     with LOCK:
         if not CAPTURED:
             CAPTURED.append(True)
-            # what a function's own children print would go nowhere: execnet has put fd 1 there
+            # execnet has put /dev/null there, where the output of a function's own children would be lost
             os.dup2(2, 1)
             sys.stdout = Output(sys.stdout, "debug")
             sys.stderr = Output(sys.stderr, "warning")
 
 
 def guarded(printed, function, left=None):
-    """Call it; what it prints is sent along. A pair: its result, or None and the description of what it raised.
+    """Call a function and send what it prints. Return (its result, None) or (None, the description of its exception).
 
-    :param left: the result in the place of a ``sys.exit()``.
+    :param left: the result if it calls ``sys.exit()``.
     """
     PRINTED.append(printed)
     try:
@@ -238,7 +238,7 @@ def serve(channel, number):
 class Calls(object):
     """The calls of a channel.
 
-    :ivar jobs: what its own thread is to do: functions; also numbers, which ask for more items of a generator, and CLOSED.
+    :ivar jobs: for its own thread: functions to call; numbers, which ask for more items of a generator; CLOSED.
     """
 
     def __init__(self, channel, module):
@@ -324,7 +324,7 @@ class Call(object):
 
 
 def deliver(channel, kind, function, value):
-    """Send a value, or that it can't be sent; False where it was not."""
+    """Send a value, or the error that it can't be sent. Return True if the value was sent."""
     for form in (plainly, pack):
         try:
             return send(channel, kind, form(value), *([True] if form is pack else []))
@@ -337,7 +337,7 @@ def deliver(channel, kind, function, value):
 
 
 def serve_generator(channel, jobs, function, generator):
-    """Send what it yields as it yields; it is closed as soon as nobody is there to get it."""
+    """Send the generator's items as they come; close it as soon as the controller has closed the channel."""
     printed = Printed(channel)
     unasked = 0
     done = object()
@@ -375,12 +375,12 @@ def asked(jobs):
     return job
 
 
-# what execnet can't carry; the controller has these, too
+# for values that execnet can't carry; the controller uses these, too
 
 
 def plainly(value):
-    """The value as it is. An error where execnet would send what ends the connection on the other side."""
-    # Pythons without this bound on an int's digits are not told that the other side has one
+    """Return the value. Raise ValueError if execnet would send it and the other side's execnet could not load it."""
+    # this Python has no limit on an int's digits; the other side may have one
     if not getattr(sys, "get_int_max_str_digits", int)() and unreadable(value):
         raise ValueError("it goes packed")
     return value
@@ -403,7 +403,7 @@ def has_surrogates(text):
 
 
 def pack(value):
-    """The value with execnet's own types alone. What isn't the same any more is a tuple, whose first item tells what it was."""
+    """Return the value made of types that execnet carries: others become a tuple whose first item names the type."""
     if isinstance(value, bool):
         return value
     if isinstance(value, INTS):

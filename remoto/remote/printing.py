@@ -1,4 +1,4 @@
-"""RUNS ON THE FAR SIDE, behind call.py: Pythons before 3.7 print any text, whatever the locale."""
+"""RUNS ON THE REMOTE SIDE, behind call.py: Pythons before 3.7 print any text, whatever the locale."""
 
 import io
 import sys

@@ -1,19 +1,19 @@
-"""RUNS ON THE FAR SIDE: what an exception means, and in words. Comes behind loading.py."""
+"""RUNS ON THE REMOTE SIDE: describes exceptions. Comes behind loading.py."""
 
 import os
 import sys
 
 
 def describe():
-    """The exception that is being handled: what the controller makes its own error of. It raises nothing itself."""
+    """Describe the exception that is being handled, for the controller's error. Raise nothing."""
     try:
-        return in_words(*sys.exc_info())
-    except:  # noqa: E722  what an exception has for attributes may do anything
+        return described(*sys.exc_info())
+    except:  # noqa: E722  an exception's attributes may run any code
         message = "an exception that can't be described"
         return {"name": "Exception", "message": message, "traceback": "Exception: " + message, "missing": False}
 
 
-def in_words(kind, error, trace):
+def described(kind, error, trace):
     import linecache
     import traceback
 
