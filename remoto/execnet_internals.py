@@ -17,6 +17,7 @@ from typing import Any
 
 import execnet
 from execnet import gateway_base
+from execnet.gateway import Gateway as ExecnetGateway
 from execnet.gateway_base import Message
 
 from .interrupts import Event
@@ -174,7 +175,7 @@ def _close_abandoned_channels(abandoned: queue.SimpleQueue[_Reference]) -> None:
         del reference  # it holds the gateway
 
 
-class Gateway(execnet.Gateway):
+class Gateway(ExecnetGateway):
     """execnet's gateway over a :class:`remoto.pipes.ProcessIO`. Not to be made in the main thread."""
 
     @classmethod
