@@ -13,7 +13,7 @@ import pytest
 
 import remoto
 from remoto import connection
-from remoto.process import check
+from remoto.process import check, run
 from tests.integration.shipped import old_style
 
 LOGGER = logging.getLogger("remoto-test")
@@ -52,6 +52,25 @@ def test_strings_for_the_shell_with_bytes_as_stdin_from_a_pool_of_threads():
     with remoto.Connection("localhost", logger=LOGGER, threads=0) as conn, ThreadPoolExecutor(8) as pool:
         results = pool.map(lambda number: check(conn, "cat; echo", shell=True, stdin=b"%d" % number), range(40))
         assert [result[0] for result in results] == [[str(number)] for number in range(40)]
+
+
+def test_the_keywords_of_run(caplog):
+    caplog.set_level(logging.DEBUG, logger="remoto-test")
+    keywords = {"stop_on_error": True, "env": {"A": "one"}, "extend_env": {"B": "two"}, "shell": True, "cwd": "/"}
+    command = "echo $A $B; pwd; exit 3"
+    with remoto.Connection("localhost", logger=LOGGER) as conn:
+        with pytest.raises(RuntimeError) as caught:
+            run(conn, command, False, 30, stop_on_nonzero=True, **keywords)
+        assert str(caught.value) == f"Failed to execute command: {command}"
+        assert run(conn, command, stop_on_nonzero=False, **keywords) == 3
+    logged = [(record.levelname, record.getMessage()) for record in caplog.records]
+    begin = [("INFO", f"Running command: {command}"), ("DEBUG", "one two"), ("DEBUG", "/")]
+    assert logged == [
+        *begin,
+        ("ERROR", "RuntimeError: command returned non-zero exit status: 3"),
+        *begin,
+        ("WARNING", "command returned non-zero exit status: 3"),
+    ]
 
 
 def test_execnets_rsync_on_the_gateway_of_a_connection(tmp_path):

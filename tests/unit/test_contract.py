@@ -470,6 +470,16 @@ def test_check_with_lists_of_text():
     assert one.execute.call_count == 1
 
 
+def test_the_keywords_of_check():
+    one = connected(Answer((["out"], [], 0)))
+    keywords = {"stop_on_error": True, "env": {"A": "1"}, "extend_env": {"B": "2"}, "stdin": b"x", "cwd": "/"}
+    assert process.check(one, "ls | wc", False, 7, shell=True, **keywords) == (["out"], [], 0)
+    (_,), request = one.execute.call_args
+    assert (request["args"], request["stdin"]) == (b"ls | wc", b"x")
+    assert request["env"] == {b"A": b"1"} and request["extend_env"] == {b"B": b"2"}
+    assert request["popen"] == {"shell": True, "cwd": b"/"}
+
+
 def test_run_and_check_are_found_by_name(monkeypatch):
     monkeypatch.setattr("remoto.process.check", lambda *args, **kw: "patched")
     monkeypatch.setattr("remoto.process.run", lambda *args, **kw: "patched")
