@@ -10,9 +10,12 @@ from __future__ import annotations
 import _thread
 import queue
 import threading
+import weakref
 from functools import partial
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Generic, TypeVar
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 Result = TypeVar("Result")
 
 #: seconds that an exception waits for the work that it has interrupted
@@ -47,6 +50,17 @@ class Event:
         except queue.Empty:
             return False
         return True
+
+
+class PerObject(Generic[Key, Value]):
+    """A value for each object, while that lives. As WeakKeyDictionary, whose callback is Python code: an interrupt vanishes in it."""
+
+    def __init__(self) -> None:
+        self._values: dict[weakref.ref[Key], Value] = {}
+
+    def setdefault(self, key: Key, value: Value) -> Value:
+        # when the key ends, its reference is called back for: pop() has it in the one argument that it needs
+        return self._values.setdefault(weakref.ref(key, self._values.pop), value)
 
 
 class _Work:

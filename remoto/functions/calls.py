@@ -16,6 +16,7 @@ from execnet.gateway import Gateway
 
 from ..exc import ConnectionLost, FunctionError
 from ..gateway import RemoteFunction, lost, raise_cause
+from ..interrupts import PerObject
 from ..remote import module as remote_module
 from ..util import RemoteError
 from .facade import host_of, is_problem, raised, refuse, wrong_answer
@@ -236,7 +237,32 @@ def _close(channel: Any) -> None:
         pass
 
 
-_numbers_dropped: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
+class _Reference(weakref.ref[Calls]):
+    __slots__ = ("number",)
+    number: str
+
+
+class _Held:
+    """The modules that a gateway holds."""
+
+    def __init__(self) -> None:
+        self._references: dict[str, _Reference] = {}
+        self._dropped: list[_Reference] = []
+
+    def add(self, number: str, calls: Calls) -> None:
+        # the callback is written in C: KeyboardInterrupt vanishes in one in Python, and weakref.finalize's is one
+        reference = _Reference(calls, self._dropped.append)
+        reference.number = number
+        self._references[number] = reference
+
+    def dropped(self) -> list[str]:
+        numbers = [self._dropped.pop().number for _ in range(len(self._dropped))]
+        for number in numbers:
+            del self._references[number]
+        return numbers
+
+
+_held: PerObject[Gateway, _Held] = PerObject()
 
 
 def _dropped(gateway: Any, number: str, calls: Calls) -> list[str]:
@@ -244,6 +270,6 @@ def _dropped(gateway: Any, number: str, calls: Calls) -> list[str]:
 
     They are sent with the next module: a garbage collection may come at any time, and nothing can be sent then.
     """
-    numbers = _numbers_dropped.setdefault(gateway, [])
-    weakref.finalize(calls, numbers.append, number)
-    return [numbers.pop() for _ in range(len(numbers))]
+    held = _held.setdefault(gateway, _Held())
+    held.add(number, calls)
+    return held.dropped()

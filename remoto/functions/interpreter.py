@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from typing import Any, Callable
 
 from ..exc import CommandTimeout, ConnectError, StartError
+from ..interrupts import PerObject
 from ..process import NO_EXIT_CODE
 from ..util import checked_text
 from .facade import where
@@ -30,7 +30,7 @@ class _Python:
         self.is_guess = False
 
 
-_pythons: weakref.WeakKeyDictionary[Any, _Python] = weakref.WeakKeyDictionary()
+_pythons: PerObject[Any, _Python] = PerObject()
 
 
 def find(conn: Any, check: Callable[..., Any]) -> str:
