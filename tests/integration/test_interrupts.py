@@ -1,0 +1,211 @@
+"""Ctrl-C, exceptions of signal handlers, fork() and a lack of threads, in the middle of whatever the main thread does."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import remoto
+from remoto.exc import ConnectionLost
+from remoto.process import check
+
+
+def campaign(*arguments):
+    """Run the campaign of interrupts; it fails where one is late, or leaves something."""
+    command = [sys.executable, "-m", "tests.campaigns.interrupts", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_interrupts_at_random_moments_come_out_and_leave_nothing():
+    campaign("random", "150")
+
+
+@pytest.mark.parametrize("action", ["connect", "run", "check", "call", "put", "exit"])
+def test_an_interrupt_at_any_line_comes_out_and_leaves_nothing(action):
+    campaign("lines", "8", "--action", action)
+
+
+def outcome_of(script, status=0):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+    assert done.returncode == status, done.stderr
+    return done.stdout
+
+
+def test_exit_in_a_child_of_fork_while_the_parent_receives():
+    """The parent's reader waits for an answer at the fork, and has whatever lock it has then."""
+    script = """
+import os, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import remoto
+from remoto.process import check
+conn = remoto.Connection("localhost")
+answers = []
+thread = threading.Thread(target=lambda: answers.append(check(conn, ["sh", "-c", "sleep 1; echo usable"]).stdout))
+thread.start()
+check(conn, ["true"])
+child = os.fork()
+if child == 0:
+    conn.exit()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+print(answers)
+conn.exit()
+"""
+    assert outcome_of(script) == "7\n[['usable']]\n"
+
+
+def test_a_child_of_fork_opens_connections_of_its_own():
+    script = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import remoto
+from remoto.process import check
+before = remoto.Connection("localhost")
+lazy = remoto.Connection("localhost", eager=False)
+child = os.fork()
+for conn in [lazy] if child == 0 else [before, lazy]:
+    with conn:
+        assert check(conn, ["wc", "-c"], stdin=b"x" * 1_000_000).stdout == ["1000000"]
+if child == 0:
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert outcome_of(script) == "7\n"
+
+
+def test_connecting_without_threads_leaves_nothing():
+    script = """
+import _thread, os, sys, threading, logging
+logging.disable(logging.CRITICAL)
+import remoto
+from remoto.process import check
+from tests.integration.leftovers import children, descriptors, wait_until
+
+real, left = _thread.start_new_thread, 10**9
+
+def start_new_thread(*args):
+    global left
+    if left == 0:
+        raise RuntimeError("can't start new thread")
+    left -= 1
+    return real(*args)
+
+def held():
+    return len(children()), len(os.listdir("/proc/self/task")), descriptors()
+
+_thread.start_new_thread = threading._start_new_thread = start_new_thread
+failures = 0
+for number in range(6):
+    left = number
+    before = held()
+    try:
+        conn = remoto.Connection("localhost")
+    except remoto.exc.ConnectError as error:
+        assert "can't start new thread" in str(error), error
+        failures += 1
+    else:
+        left = 0
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+        conn.exit()
+    left = 10**9
+    # the threads for all connections stay: each is started once, with two descriptors of a pipe and a selector
+    wait_until(lambda: held()[0] == before[0] and held()[1] <= before[1] + 2 and held()[2] <= before[2] + 3)
+print(failures)
+"""
+    assert 1 <= int(outcome_of(script)) <= 5
+
+
+def test_the_exception_of_a_signal_handler_while_connecting(sshd):
+    script = """
+import os, signal, sys, threading, time
+import remoto
+
+class Stop(Exception):
+    pass
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGUSR1, stop)
+thread = threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1))
+thread.start()
+begun = time.monotonic()
+try:
+    remoto.Connection("stall", connect_timeout=40)
+except Stop:
+    print(time.monotonic() - begun < 10)
+thread.join()
+from tests.integration.leftovers import children, wait_until
+wait_until(lambda: not children())
+"""
+    assert outcome_of(script) == "True\n"
+
+
+def test_exit_by_a_signal_handler_while_connecting(sshd):
+    conn = remoto.Connection("stall", eager=False, connect_timeout=40)
+    before = signal.signal(signal.SIGUSR1, lambda *_: conn.exit())
+    main = threading.main_thread().ident
+
+    def interrupt():
+        while not conn._opening:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(ConnectionLost):
+            check(conn, ["true"])
+    finally:
+        thread.join(20)
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_that_sends_at_any_moment_of_sending():
+    """Nothing waits for a lock that the interrupted sending has."""
+    sender = "import os, time\nwhile True: time.sleep(0.0005); os.kill(os.getppid(), 10)"
+    with remoto.Connection("localhost") as conn:
+        channel = conn.gateway.remote_exec("for item in channel: channel.send(item)")
+        other = conn.gateway.remote_exec("for item in channel: pass")
+        handled = []
+
+        def handle(*_):
+            other.send(b"x" * 1000)
+            handled.append(True)
+
+        before = signal.signal(signal.SIGUSR1, handle)
+        process = subprocess.Popen([sys.executable, "-c", sender])
+        try:
+            for number in range(3000):
+                channel.send(number)
+                assert channel.receive(20) == number
+            for number in range(20):
+                channel.send(bytes([number]) * 300_000)
+                assert channel.receive(20) == bytes([number]) * 300_000
+        finally:
+            process.kill()
+            process.wait()
+            signal.signal(signal.SIGUSR1, before)
+        assert len(handled) > 50
+
+
+def test_a_connection_costs_one_thread_and_three_descriptors():
+    def held():
+        return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+    with remoto.Connection("localhost") as conn:
+        check(conn, ["true"])
+        before = held()
+        with remoto.Connection("localhost") as other:
+            check(other, ["true"])
+            deadline = time.monotonic() + 10
+            while held() != (before[0] + 1, before[1] + 3):
+                assert time.monotonic() < deadline, (held(), before)
+                time.sleep(0.01)
