@@ -205,7 +205,6 @@ def hold(channel, number, module, included, parents, dropped=()):
     """
     for other in dropped:
         HELD.pop(other, None)
-    capture()
     mine = held(number)
 
     def loading():
@@ -214,10 +213,16 @@ def hold(channel, number, module, included, parents, dropped=()):
         mine.module = load(*module)  # noqa: F821
 
     def load_it():
-        _, mine.problem = guarded(Printed(channel), loading)
-        mine.is_loaded.set()
-        for ended in mine.holders:
-            ended.set()
+        try:
+            capture()
+            _, mine.problem = guarded(Printed(channel), loading)
+        except:  # noqa: E722  a signal handler's, for instance
+            mine.problem = describe()  # noqa: F821
+            raise
+        finally:
+            mine.is_loaded.set()
+            for waiting in mine.holders:
+                waiting.set()
 
     mine.load = load_it
     mine.has_text.set()
