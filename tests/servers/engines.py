@@ -10,17 +10,19 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from . import images
+from .guard import guarded
 
 #: seconds
-START_TIMEOUT = 30
+START_TIMEOUT = 120
 #: seconds for one command of a client; an import copies a whole image
 CLIENT_TIMEOUT = 120
 
@@ -69,21 +71,25 @@ class Engine:
     def _variable(cls) -> str:
         return f"REMOTO_TEST_RUNNING_{cls.executable.upper()}"
 
+    #: lines for /bin/sh that end the engine's containers after a test run that was killed; $0 is its directory
+    end_containers = ""
+
     def __enter__(self) -> Engine:
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(guarded(self.folder, self.end_containers, self.environment))
+            stack.callback(self._end)
             self._start()
-        except BaseException:
-            self._end()
-            raise
+            stack.callback(self._remove_containers)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            containers = self.client("ps", "--all", "--quiet").split()
-            if containers:
-                self.client("rm", "--force", "--volumes", *containers)
-        finally:
-            self._end()
+        self._stack.close()
+
+    def _remove_containers(self) -> None:
+        containers = self.client("ps", "--all", "--quiet").split()
+        if containers:
+            self.client("rm", "--force", "--volumes", *containers)
 
     def _start(self) -> None:
         raise NotImplementedError
@@ -150,19 +156,23 @@ class Docker(Engine):
         command += ["dockerd", "--host", self.environment["DOCKER_HOST"], "--pidfile", f"{self.folder}/pid"]
         command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
-        with log.open("wb") as output:
+        # as systemd has it told (sd_notify(3))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, log.open("wb") as output:
+            notices.bind(f"{self.folder}/notices")
             self._daemon = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "NOTIFY_SOCKET": f"{self.folder}/notices"},
+                start_new_session=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            try:
-                self.client("info")
-                return
-            except RuntimeError as error:
+            # for the end of the daemon in place of a notice
+            notices.settimeout(0.5)
+            deadline = time.monotonic() + START_TIMEOUT
+            while b"READY=1" not in _received(notices):
                 if self._daemon.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"dockerd does not answer: {error}{log.read_text()[-2000:]}") from None
-            time.sleep(0.05)
+                    raise RuntimeError(f"dockerd does not start: {log.read_text()[-2000:]}")
 
     def _end(self) -> None:
         if self._daemon is not None and self._daemon.poll() is None:
@@ -175,8 +185,21 @@ class Docker(Engine):
         super()._end()
 
 
+def _received(notices: socket.socket) -> bytes:
+    try:
+        return notices.recv(4096)
+    except socket.timeout:  # before Python 3.10 no TimeoutError
+        return b""
+
+
 class Podman(Engine):
     executable = "podman"
+    end_containers = """\
+podman rm --all --force --time=0
+while read -r device mount rest; do
+  case $mount in "$0"/*) umount -l "$mount" ;; esac
+done < /proc/self/mounts
+"""
 
     def __init__(self) -> None:
         super().__init__()

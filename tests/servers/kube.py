@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from .guard import guarded
 from .kube_exec import STATUS, Channels, Command, internal_error, runtime_failure
 
 DISCOVERY: dict[str, dict[str, Any]] = {
@@ -128,6 +129,7 @@ class Kube:
 
     def __enter__(self) -> Kube:
         with ExitStack() as stack:
+            stack.enter_context(guarded(self.folder))
             stack.callback(shutil.rmtree, self.folder)
             kubectl = shutil.which(self.executable)
             if kubectl is None:

@@ -14,10 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from .guard import guarded
 from .link import Link
 from .lock import alone
 
 RELAY = Path(__file__).with_name("relay.py")
+#: seconds
+START_TIMEOUT = 30
+#: to find a free port
+ATTEMPTS = 5
 FLEET = [f"node{number}" for number in range(32)]
 PLAIN_USER, NOSUDO_USER = "remoto-admin", "remoto-nosudo"
 
@@ -46,8 +51,8 @@ class Sshd:
             raise Unavailable("sshd, ssh or ssh-keygen is not installed")
         self.folder = Path(tempfile.mkdtemp(prefix="remoto-sshd-"))
         self.folder.chmod(0o755)
-        self.port = free_port()
         self._stack = contextlib.ExitStack()
+        self._stack.enter_context(guarded(self.folder, 'kill "$(cat "$0/pid")"'))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         try:
             self._start()
@@ -75,6 +80,20 @@ class Sshd:
         (self.folder / "authorized_keys").chmod(0o644)
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+        self._log = self.folder / "log"
+        self._sshd = None
+        self._stack.callback(self._stop)
+        for _ in range(ATTEMPTS):
+            self.port = free_port()
+            if self._listens():
+                break
+        else:
+            raise RuntimeError(f"sshd did not start: {self._log.read_text()}")
+        self.slow_link = self._stack.enter_context(Link(self.port, delay=0.05))
+        self._write_client_config()
+
+    def _listens(self):
+        """Start sshd. False if it ended: another program may have taken the port in the meantime."""
         path = f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         (self.folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
@@ -83,25 +102,28 @@ class Sshd:
             # bash, as ssh's shell, runs the user's .bashrc, which may take its time; not as a shell within a shell
             f"SetEnv SHLVL=1 PATH={path}\n"
         )
-        self.slow_link = self._stack.enter_context(Link(self.port, delay=0.05))
-        self._write_client_config()
-        self._log = self.folder / "log"
         self._sshd = subprocess.Popen([self._program, "-D", "-f", self.folder / "sshd_config", "-E", self._log])
-        self._stack.callback(self._stop)
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                if self._sshd.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"sshd did not start: {self._log.read_text()}") from None
-                time.sleep(0.02)  # a port has no event
+        deadline = time.monotonic() + START_TIMEOUT
+        # written as soon as it listens. Somebody else's sshd would answer on the port as well
+        while not (self.folder / "pid").exists():
+            if self._sshd.poll() is not None:
+                return False
+            if time.monotonic() > deadline:
+                self._stop()
+                return False
+            time.sleep(0.02)
+        return True
 
     def _stop(self):
+        if self._sshd is None:
+            return
         self.drop_sessions()
         self._sshd.terminate()
-        self._sshd.wait(10)
+        try:
+            self._sshd.wait(10)
+        except subprocess.TimeoutExpired:
+            self._sshd.kill()
+            self._sshd.wait()
 
     def _write_client_config(self):
         host_key = (self.folder / "host.pub").read_text().split()
@@ -109,12 +131,14 @@ class Sshd:
         name = f"[127.0.0.1]:{self.port}"
         (self.folder / "known_hosts").write_text(f"{name} {host_key[0]} {host_key[1]}\n")
         (self.folder / "other_known_hosts").write_text(f"{name} {other_key[0]} {other_key[1]}\n")
-        (self.folder / "refused_port").write_text(str(free_port()))
+        # taken, and not listened on, as long as the aliases are used
+        refused = self._stack.enter_context(socket.socket())
+        refused.bind(("127.0.0.1", 0))
         relay = f"{shlex.quote(sys.executable)} {shlex.quote(str(RELAY))}"
         there = f"127.0.0.1 {self.port}"
         special = {
             "wrongkey": f"IdentityFile {self.folder}/stranger\n  BatchMode yes",
-            "refused": f"Port {(self.folder / 'refused_port').read_text()}",
+            "refused": f"Port {refused.getsockname()[1]}",
             "changed": f"UserKnownHostsFile {self.folder}/other_known_hosts",
             "unresolvable": "HostName no-such-host.invalid",
             "stall": "ProxyCommand sleep 1000",
