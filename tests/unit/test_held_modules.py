@@ -1,0 +1,41 @@
+"""What the remote side does with a module whose loading goes wrong outside of the module."""
+
+import threading
+
+import pytest
+
+from tests.unit.far import far_module
+
+
+class Channel:
+    def __init__(self):
+        self.sent = []
+
+    def send(self, answer):
+        self.sent.append(answer)
+
+    def setcallback(self, callback, endmarker):
+        pass  # it is never closed
+
+
+@pytest.mark.timeout(20)
+def test_a_module_whose_loading_is_broken_off_fails_its_later_calls():
+    far = far_module("module")
+    far.MAIN_THREAD = None
+
+    def capture():
+        raise OSError("no stdout")
+
+    far.capture = capture
+    module = ("odd", "", "odd.py", "def function(): pass\n", False)
+    holder = threading.Thread(target=far.hold, args=(Channel(), "1", module, {}, []), daemon=True)
+    holder.start()
+    channel = Channel()
+    calls = far.Calls(channel, far.held("1"))
+    with pytest.raises(OSError, match="no stdout"):
+        far.Call(calls, ("function", (), {})).run()
+    far.Call(calls, ("function", (), {})).run()
+    [(kind, problem)] = channel.sent
+    assert kind == "raise" and problem["message"] == "no stdout"
+    holder.join(10)
+    assert not holder.is_alive()
