@@ -27,6 +27,7 @@ from ..outbox import sending_within
 from ..pipes import CLOSE_TIMEOUT, ProcessIO
 from ..process import check
 from ..util import bound, checked_text
+from . import ssh
 
 __all__ = [
     "BaseConnection",
@@ -108,12 +109,12 @@ class BaseConnection:
         ssh_options: str | None = None,
         *,
         connect_timeout: float | None = gateways.CONNECT_TIMEOUT,
-        keepalive: float | None = gateways.KEEPALIVE,
+        keepalive: float | None = ssh.KEEPALIVE,
         env: Mapping[str, str] | None = None,
         kill_on_timeout: bool = False,
         raise_on_timeout: bool = False,
     ) -> None:
-        gateways.split_hostname(hostname)
+        ssh.split_hostname(hostname)
         self.hostname = hostname
         self.logger: logging.Logger = _checked_logger(logger) if logger else basic_remote_logger(hostname)
         self.sudo = sudo
@@ -223,7 +224,7 @@ class BaseConnection:
             return gateways.open_spec(spec, self.group)
         interpreter = found["python"]
         if found["ssh"]:
-            argv = gateways.ssh_argv(self._ssh_words(found["ssh"]), interpreter, self.keepalive)
+            argv = ssh.ssh_argv(self._ssh_words(found["ssh"]), interpreter, self.keepalive)
         else:
             try:
                 argv = gateways.popen_argv(interpreter)
@@ -235,7 +236,7 @@ class BaseConnection:
         """Options and host, as a shell would split them; the last word is the host."""
         # a hostname stays as it was checked: DOMAIN\user is not the shell's \u
         options = target.removesuffix(self.hostname)
-        host = gateways.split_hostname(self.hostname) if options != target else []
+        host = ssh.split_hostname(self.hostname) if options != target else []
         try:
             return shlex.split(options) + host
         except ValueError as error:

@@ -24,7 +24,7 @@ from ..diagnosis import FAR_LINE
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..util import checked_text
-from . import BaseConnection, get_python_executable
+from . import BaseConnection, get_python_executable, ssh
 
 Pairs = Mapping[bytes, bytes]
 #: the exit status of the container's shell where its stdin ended before the script did: nothing has run
@@ -243,7 +243,7 @@ class ContainerConnection(BaseConnection):
         argv = client
         if self._needs_ssh(self.hostname):
             target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
-            argv = gateways.ssh_command_argv(self._ssh_words(target), shlex.join(client), self.keepalive)
+            argv = ssh.ssh_command_argv(self._ssh_words(target), shlex.join(client), self.keepalive)
         try:
             return gateways.open_gateway(
                 argv,

@@ -1,5 +1,131 @@
-"""Hosts by ssh; this machine without."""
+"""Hosts by ssh: which hostnames are accepted, ssh's command line and its keepalive."""
 
-from . import BaseConnection
+from __future__ import annotations
 
-SshConnection = BaseConnection
+import re
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..diagnosis import FAR_LINE
+from ..exc import InvalidHostname
+from ..interrupts import uninterrupted
+
+if TYPE_CHECKING:
+    from . import BaseConnection as SshConnection
+
+__all__ = ["KEEPALIVE", "SshConnection", "split_hostname", "ssh_argv", "ssh_command_argv"]
+
+#: seconds between ssh's probes of a silent peer; ssh gives up after three of them (ssh_config(5), ServerAliveCountMax)
+KEEPALIVE = 20
+
+
+def __getattr__(name: str) -> Any:
+    # the class of all hosts, whose module imports this one
+    if name == "SshConnection":
+        from . import BaseConnection
+
+        return BaseConnection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def split_hostname(hostname: str) -> list[str]:
+    """The words of a hostname as ssh takes them: one word, or the three of ``-F FILE HOST``.
+
+    :raises InvalidHostname: for anything that ssh, or a shell in its configuration, could take for something else.
+
+    >>> split_hostname('root@node1')
+    ['root@node1']
+    >>> split_hostname('-F /etc/lab.conf node1')
+    ['-F', '/etc/lab.conf', 'node1']
+    """
+
+    def refuse(reason: str) -> InvalidHostname:
+        return InvalidHostname(
+            reason,
+            host=repr(hostname),
+            kind="hostname",
+            advice="A hostname is HOST, USER@HOST or -F FILE HOST; other options of ssh go into ssh_options.",
+        )
+
+    if not isinstance(hostname, str):
+        raise TypeError(f"hostname: expected str, not {type(hostname).__name__}: {hostname!r}")
+    try:
+        # a user may be DOMAIN\name: without blanks there is nothing to split
+        words = shlex.split(hostname) if hostname.split() != [hostname] else [hostname]
+    except ValueError as error:
+        raise refuse(f"not a hostname: {error}") from None
+    if len(words) == 3 and words[0] == "-F" and not words[1].startswith("-"):
+        host = words[2]
+    elif words == [hostname]:
+        host = hostname
+    else:
+        raise refuse("not a hostname")
+    user, _, name = host.removeprefix("ssh://").rpartition("@")
+    # the characters that OpenSSH refuses as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in ProxyCommand
+    if host.startswith("-") or name.startswith("-") or not name:
+        raise refuse("a hostname can't begin with a dash or be empty")
+    if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
+        raise refuse("a hostname can't hold blanks or characters that are special to a shell")
+    return words
+
+
+def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = KEEPALIVE) -> list[str]:
+    """The ssh command that starts Python on another machine.
+
+    :param words: ssh's options and the host, which is the last word.
+    :param interpreter: a command for the far user's shell, such as ``python3`` or ``sudo python3``.
+    :param keepalive: seconds between probes of a silent peer, 0 or None for none. What ssh's own configuration or the
+        options say wins.
+    """
+    return ssh_command_argv(words, f'{interpreter} -c "{FAR_LINE}"', keepalive)
+
+
+def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:
+    """As :func:`ssh_argv`, for any command: a line for the far user's shell."""
+    *options, host = words
+    if keepalive and not _names_keepalive(options) and _configured_keepalive(words) == 0:
+        options += ["-o", f"ServerAliveInterval={max(1, round(keepalive))}"]
+    return ["ssh", "-T", *options, host, command]
+
+
+def _names_keepalive(options: Sequence[str]) -> bool:
+    """Return True if ssh's options have a ServerAliveInterval. ssh takes it in any case, and directly behind ``-o``, too."""
+    line = " ".join(options)
+    return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
+
+
+# by ssh's words. A host may be connected to again and again: asking takes as long as a few commands
+_configured_keepalives: dict[tuple[str, ...], int] = {}
+
+
+def _configured_keepalive(words: Sequence[str]) -> int | None:
+    """ServerAliveInterval as ssh's configuration has it; ssh(1), -G, tells without connecting. None where it does not tell."""
+    import subprocess
+
+    known = _configured_keepalives.get(tuple(words))
+    if known is not None:
+        return known
+    try:
+        answer = uninterrupted(partial(_configuration, words))
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # the real ssh is about to say why
+    found = re.search(rb"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
+    if found:
+        _configured_keepalives[tuple(words)] = int(found.group(1))
+    return _configured_keepalives.get(tuple(words))
+
+
+def _configuration(words: Sequence[str]) -> bytes:
+    import subprocess
+
+    return subprocess.run(
+        # Debian's ssh has an interval of its own, 300, in batch mode: nobody has configured that one
+        ["ssh", "-G", "-o", "BatchMode=no", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=10,
+        check=False,
+    ).stdout

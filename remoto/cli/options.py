@@ -8,7 +8,8 @@ from typing import Any, Callable, NoReturn
 
 from .. import connection
 from ..backends import BaseConnection
-from ..gateway import CONNECT_TIMEOUT, KEEPALIVE
+from ..backends.ssh import KEEPALIVE
+from ..gateway import CONNECT_TIMEOUT
 from ..log import TerminalFormatter
 from ..util import bound, escape_controls
 

@@ -19,8 +19,8 @@ from execnet.gateway_base import Message
 from execnet.gateway_bootstrap import HostNotFound
 
 import remoto
+from remoto.backends.ssh import ssh_argv
 from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
-from remoto.gateway import ssh_argv
 from remoto.outbox import NotTaken, sending_within
 from remoto.pipes import ProcessIO
 from remoto.process import check, extend_env, run

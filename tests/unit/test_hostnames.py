@@ -6,8 +6,8 @@ import pytest
 
 import remoto
 from remoto import backends
+from remoto.backends.ssh import split_hostname, ssh_argv
 from remoto.exc import HostError, InvalidHostname
-from remoto.gateway import split_hostname, ssh_argv
 
 
 @pytest.fixture(autouse=True)
