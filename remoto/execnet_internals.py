@@ -13,7 +13,8 @@ import threading
 import weakref
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from io import BytesIO
+from typing import Any, Callable, NoReturn
 
 import execnet
 from execnet import gateway_base
@@ -22,6 +23,8 @@ from execnet.gateway_base import Message
 
 from .interrupts import Event
 from .io_loop import call, started
+from .receiving import Window
+from .util import shown
 
 #: messages that end a channel or a connection
 CLOSING = (
@@ -33,11 +36,83 @@ CLOSING = (
 _HEADER = "!bii"
 
 
-def is_header(data: bytes) -> bool:
-    """Return True if this can be the header of a message."""
-    code, _, length = struct.unpack(_HEADER, data)
-    # a dictionary, in execnet 1.9 a list
-    return bool(0 <= code < len(Message._types) and length >= 0)
+# messages that a remote side may send: it never asks for a status, nor for something to be run here
+_FROM_REMOTE = (*CLOSING, Message.CHANNEL_DATA, Message.RECONFIGURE)
+
+
+class Values(gateway_base.Unserializer):
+    """execnet's reader of values. It allocates by what was received, never by the numbers in it."""
+
+    def __init__(self, data: bytes, channel: Any = None, strconfig: Any = None) -> None:
+        super().__init__(BytesIO(data), channel, strconfig)
+        self._size = len(data)
+        # an item of a list has its index, its value and the order to put it there
+        self._items_left = len(data) // 7
+
+    def _read_byte_string(self) -> bytes:
+        length = self._read_int4()
+        data = self.stream.read(length) if length >= 0 else b""
+        if len(data) != length:
+            raise gateway_base.LoadError(f"{length} bytes are announced, and {len(data)} are there")
+        return data
+
+    def load_newlist(self) -> None:
+        length = self._read_int4()
+        self._items_left -= length
+        if length < 0 or self._items_left < 0:
+            raise gateway_base.LoadError(f"a list of {length} items is announced in {self._size} bytes")
+        self.stack.append([None] * length)
+
+    num2func: dict[bytes, Callable[[Any], None]] = {
+        **gateway_base.Unserializer.num2func,
+        gateway_base.opcode.NEWLIST: load_newlist,
+    }
+
+
+class Incoming:
+    """The messages from a remote side, checked before execnet gets them."""
+
+    def __init__(self) -> None:
+        #: the window of a channel, by its number
+        self.window_of: Callable[[int], Window | None] = lambda number: None
+        self._code: int | None = None
+
+    def problem(self, data: bytes) -> str:
+        """Return what is wrong with the next piece, or an empty string.
+
+        Headers and payloads take turns (execnet.gateway_base.Message.from_io).
+        """
+        if self._code is None:
+            return self._problem_of_header(data)
+        code, self._code = self._code, None
+        return "" if _is_payload(code, data) else f"the remote side sent a message with wrong contents: {shown(data)}"
+
+    def _problem_of_header(self, data: bytes) -> str:
+        code, number, length = struct.unpack(_HEADER, data)
+        if code not in _FROM_REMOTE or length < 0:
+            return f"something else than remoto writes to the remote Python's stdout: {data!r}"
+        window = self.window_of(number) if code == Message.CHANNEL_DATA else None
+        if window is not None and not window.announce(length):
+            return f"{TOO_MUCH} (a message of {length} bytes)"
+        self._code = code
+        return ""
+
+
+def _is_payload(code: int, data: bytes) -> bool:
+    if code == Message.CHANNEL_DATA:
+        return True  # seen when it is read
+    if code not in (Message.CHANNEL_CLOSE_ERROR, Message.RECONFIGURE):
+        return not data
+    try:
+        value = Values(data).load()
+    except Exception:  # whatever wrong types lead to
+        return False
+    if code == Message.CHANNEL_CLOSE_ERROR:
+        return isinstance(value, str)
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, bool) for item in value)
+
+
+TOO_MUCH = "the remote side sends more than it may before earlier messages have been dealt with"
 
 
 class ExecModel:
@@ -63,6 +138,9 @@ class ExecModel:
 
 class Channel(gateway_base.Channel):
     """execnet's channel, of which a thread of its own sends the end when nobody has it any more: see :class:`_Reference`."""
+
+    #: what may come by it; no limit for a program's own
+    window: Window | None = None
 
     # KeyboardInterrupt vanishes in a method in Python here. This one is written in C, and does nothing
     __del__ = object.__init__
@@ -151,6 +229,32 @@ class _ChannelFactory(gateway_base.ChannelFactory):
             raise OSError(f"connection already closed: {self.gateway}")
         return channel
 
+    def window_of(self, number: int) -> Window | None:
+        channel = self._channels.get(number)
+        return None if channel is None else channel.window
+
+    def _local_receive(self, id: int, data: bytes) -> None:
+        channel: Channel | None = self._channels.get(id)
+        callback, _, strconfig = self._callbacks.get(id, (None, None, None))
+        if callback is None and (channel is None or channel._items is None):
+            return  # nobody waits for it
+        try:
+            item = Values(data, channel, strconfig).load()
+        except Exception as error:  # execnet's own, struct's, of a key that can't be hashed, ...
+            self._refuse(f"the remote side sent something that is not a value ({error}): {shown(data)}")
+        if channel is not None and channel.window is not None and not channel.window.receive(item):
+            self._refuse(TOO_MUCH)
+        if callback is None:
+            channel._items.put(item)  # type: ignore[union-attr]
+        else:
+            super()._local_receive(id, data)
+
+    def _refuse(self, problem: str) -> NoReturn:
+        """End the connection."""
+        io: Any = self.gateway._io
+        io.problem = problem
+        raise EOFError(problem)
+
     def close_abandoned(self, reference: _Reference) -> None:
         """What execnet does in ``Channel.__del__``."""
         if self._channels.forget(reference):
@@ -185,6 +289,8 @@ class Gateway(ExecnetGateway):
     def _initreceive(self) -> None:
         _start_closing_abandoned_channels()
         self._channelfactory = _ChannelFactory(self)
+        io: Any = self._io
+        io.incoming.window_of = self._channelfactory.window_of
         super()._initreceive()
 
     def join(self, timeout: float | None = None) -> None:
@@ -231,7 +337,7 @@ def _group_template() -> execnet.Group:
     return group
 
 
-def register(gateway: execnet.Gateway, group: execnet.Group) -> None:
+def register(gateway: ExecnetGateway, group: execnet.Group) -> None:
     group._register(gateway)
 
 
@@ -248,9 +354,21 @@ def end(gateway: Gateway) -> None:
     gateway._io.close_write()
 
 
-def start_task(gateway: execnet.Gateway, source: str, function: str, arguments: dict[str, Any]) -> Any:
+def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: dict[str, Any]) -> Any:
     """Have the far side run source, and call a function of it. As remote_exec(), which would parse the source here first."""
     channel = gateway.newchannel()
     task = gateway_base.dumps_internal((source, None, function, arguments))
     gateway._send(Message.CHANNEL_EXEC, channel.id, task)
     return channel
+
+
+def set_window(channel: Any, window: Window) -> None:
+    """Let a channel's remote side keep to a window. Another's channel, such as a program's mock, has none."""
+    if isinstance(channel, Channel):
+        channel.window = window
+
+
+def deal_with(channel: Any, size: int = 0) -> None:
+    """A message with so many bytes of data, which came by this channel, has been dealt with."""
+    if isinstance(channel, Channel) and channel.window is not None:
+        channel.window.deal_with(size)

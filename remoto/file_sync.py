@@ -16,9 +16,11 @@ from . import file_tar
 from .backends import BaseConnection
 from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
+from .execnet_internals import deal_with, set_window
 from .file_tar import ABANDON_TIMEOUT, _shown
 from .gateway import RemoteFunction, lost, raise_cause
 from .outbox import sending_within
+from .receiving import Window
 from .remote import files
 from .util import RemoteError, bound
 
@@ -418,6 +420,7 @@ def _transfer(
         except OSError as error:
             raise_cause(error)
             raise files.Gone from None
+        set_window(channel, Window())
         yield _Records(channel, timeout)
     except files.Failure as failure:
         raise _error(gateway, what, [failure]) from None
@@ -434,7 +437,11 @@ def _transfer(
 
 
 class _Records(files.Records):  # type: ignore[misc]
-    """On this side, what is sent has the same bound as what is received."""
+    """On this side, what is sent has the same bound as what is received, and what is received is limited."""
+
+    def acknowledge(self) -> None:
+        deal_with(self.channel, len(self.message))
+        super().acknowledge()
 
     def flush(self) -> None:
         try:

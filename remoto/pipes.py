@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from . import io_loop
-from .execnet_internals import CLOSING, ExecModel, is_header
+from .execnet_internals import CLOSING, ExecModel, Incoming
 from .outbox import Outbox
 from .stderr import Stderr
 
@@ -24,6 +24,8 @@ from .stderr import Stderr
 NOISE_KEPT = 64 * 1024
 #: bytes that are read at once
 BLOCK = 64 * 1024
+#: seconds; poll() takes no more than 24 of them
+A_DAY = 86400.0
 #: how long closing a gateway may take, seconds
 CLOSE_TIMEOUT = 5.0
 #: seconds between TERM and KILL, for a process that may have children to end
@@ -49,7 +51,7 @@ class ProcessIO:
         self.far_uid: int | None = None
         #: what is wrong with what was received
         self.problem = ""
-        self._expects_header = True
+        self.incoming = Incoming()
         self._received = bytearray()
         # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
         self._own_session = not _has_terminal()
@@ -71,11 +73,9 @@ class ProcessIO:
 
     def read(self, size: int) -> bytes:
         data = self._read(size)
-        # headers and payloads take turns (execnet.gateway_base.Message.from_io)
-        if self._expects_header and not is_header(data):
-            self.problem = f"something else than remoto writes to the remote Python's stdout: {data!r}"
-            raise EOFError(self.problem)
-        self._expects_header = not self._expects_header
+        if problem := self.incoming.problem(data):
+            self.problem = problem
+            raise EOFError(problem)
         return data
 
     def _read(self, size: int) -> bytes:
@@ -133,7 +133,7 @@ class ProcessIO:
         """Send the first line and read until the remote Python reports that it is ready.
 
         :returns: what the remote shell's start-up files printed before.
-        :raises EOFError: the process ended first; it has what was printed.
+        :raises EOFError: the process ended first, or reported nonsense; it has what was printed.
         :raises TimeoutError: the seconds are over.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -142,13 +142,12 @@ class ProcessIO:
         poller.register(self.infile, select.POLLIN)
         poller.register(out_fd, select.POLLOUT)
         noise, unsent = b"", memoryview(payload)
-        ready_line = re.compile(re.escape(marker) + rb" (-?\d+)\n$")
+        ready_line = re.compile(re.escape(marker) + rb" ([^\n]*)\n")
         while True:
-            patience = None if deadline is None else (deadline - time.monotonic()) * 1000
-            ready = poller.poll(patience) if patience is None or patience > 0 else []
-            if not ready:
+            left = A_DAY if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 raise TimeoutError(timeout)
-            for fd, _ in ready:
+            for fd, _ in poller.poll(min(left, A_DAY) * 1000):
                 if fd == out_fd:
                     try:
                         unsent = unsent[os.write(fd, unsent) :]
@@ -164,8 +163,12 @@ class ProcessIO:
                         raise EOFError(noise)
                     noise = (noise + data)[-NOISE_KEPT:]
                     found = ready_line.search(noise)
+                    if found and not re.fullmatch(rb"-?\d{1,10}", found[1]):
+                        raise EOFError(noise)
                     if found:
-                        self.far_uid = int(found.group(1))
+                        self.far_uid = int(found[1])
+                        # who writes there besides is found out at the first message
+                        self._received += noise[found.end() :]
                         return noise[: found.start()]
 
     def leave_to_owner(self) -> None:

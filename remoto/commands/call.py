@@ -11,8 +11,10 @@ import execnet
 
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
+from ..execnet_internals import deal_with, set_window
 from ..gateway import RemoteFunction, lost, raise_cause
 from ..outbox import sending_within
+from ..receiving import Window
 from ..util import admin_command, bound
 from .answers import (
     ENDED,
@@ -112,6 +114,7 @@ class Call:
         self._limit = TimeLimit(self.timeout, self._total)
         try:
             self.channel = self.conn.start_command(function, request, self.timeout)
+            set_window(self.channel, Window())
         except ConnectError:
             raise
         except ConnectionLost as error:
@@ -124,7 +127,7 @@ class Call:
         """Collect the answer of a check, of which blocks come first where it is long; return the exit status."""
         while not isinstance(answer := self._receive(answer_of_check, self._limit.left()), Result):
             outputs[answer.stream].feed(answer.data, NO_LIMIT)
-            self._acknowledge(len(answer.data))
+            self._acknowledge(len(answer.data), 0)
         for stream, last in ((STDOUT, answer.stdout), (STDERR, answer.stderr)):
             if isinstance(last, bytes):
                 outputs[stream].feed(last, NO_LIMIT)
@@ -151,7 +154,7 @@ class Call:
             except BaseException:
                 self.abandon()
                 raise
-            self._acknowledge(len(answer.data) + MESSAGE)
+            self._acknowledge(len(answer.data), MESSAGE)
         _end(outputs)
         return self._exit_status(answer.status)
 
@@ -170,12 +173,13 @@ class Call:
             answer = self._receive(functools.partial(answer_of_exchange, sent=untaken), self._limit.left())
             if isinstance(answer, Taken):
                 untaken -= answer.size
+                deal_with(self.channel)
             elif isinstance(answer, Ended):
                 yield STATUS, self._exit_status(answer.status)
                 return
             else:
                 yield answer
-                self._acknowledge(len(answer.data) + MESSAGE)
+                self._acknowledge(len(answer.data), MESSAGE)
 
     def abandon(self) -> None:
         """Nobody waits for it any more: it is left running, or ended if it was started with ``kill``."""
@@ -251,8 +255,9 @@ class Call:
             lines += split_lines(status.problem)[-CLIENT_LINES:]
         return ConnectionLost(self.host, self.text, what, "\n".join(lines))
 
-    def _acknowledge(self, size: int) -> None:
-        self._unacknowledged += size
+    def _acknowledge(self, size: int, overhead: int) -> None:
+        deal_with(self.channel, size)
+        self._unacknowledged += size + overhead
         if self._unacknowledged >= ACKNOWLEDGE:
             self._send(self._unacknowledged, self.timeout)
             self._unacknowledged = 0

@@ -15,8 +15,10 @@ from execnet import gateway_base
 from execnet.gateway import Gateway
 
 from ..exc import ConnectionLost, FunctionError
+from ..execnet_internals import deal_with, set_window
 from ..gateway import RemoteFunction, lost, raise_cause
 from ..interrupts import PerObject
+from ..receiving import ItemWindow
 from ..remote import module as remote_module
 from ..util import RemoteError
 from .facade import host_of, is_problem, raised, refuse, wrong_answer
@@ -29,6 +31,8 @@ _numbers = itertools.count()
 _values: Any = remote_module
 #: items of a generator after which the remote side is asked for more; less than its window
 TAKEN = 16
+#: answers and items that the remote side may send before they are received: twice its window
+AHEAD = 64
 
 
 class Calls:
@@ -106,7 +110,9 @@ class Calls:
 
     def _start(self, function: RemoteFunction, request: Mapping[str, Any], what: str) -> Any:
         try:
-            return function.start(self.gateway, request)
+            channel = function.start(self.gateway, request)
+            set_window(channel, ItemWindow(AHEAD, _is_no_line))
+            return channel
         except OSError as error:
             raise_cause(error)
             raise self._lost(what) from None
@@ -137,6 +143,7 @@ class Calls:
             if kind in _LINES:
                 getattr(logger, kind)(value)
             elif kind in expected:
+                deal_with(channel)
                 return kind, value
             else:
                 raise wrong_answer(host_of(self.gateway), name, answer)
@@ -197,6 +204,10 @@ def _parsed(answer: Any) -> tuple[str, Any]:
     except Exception:  # whatever wrong types lead to
         pass
     return "", None
+
+
+def _is_no_line(answer: object) -> bool:
+    return not (isinstance(answer, tuple) and answer and answer[0] in _LINES)
 
 
 def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

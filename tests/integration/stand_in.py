@@ -1,0 +1,56 @@
+"""In the place of a remote Python: speaks execnet's protocol, and answers whatever a test wants."""
+
+import re
+import shlex
+import sys
+
+import execnet
+
+import remoto
+
+PROGRAM = """\
+import re, struct, sys
+sys.path.insert(0, {execnet!r})
+from execnet.gateway_base import Message, dumps_internal
+
+stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+marker = re.search(b"remoto-ready-[0-9a-f]+", stdin.readline()).group()
+
+def raw(data):
+    stdout.write(data)
+    stdout.flush()
+
+def message(code, data):
+    raw(struct.pack("!bii", code, channel, len(data)) + data)
+
+def send(*values):
+    for value in values:
+        message(Message.CHANNEL_DATA, dumps_internal(value))
+
+raw(marker + {ready!r})
+while True:
+    header = stdin.read(9)
+    if len(header) < 9:
+        break
+    code, channel, length = struct.unpack("!bii", header)
+    data = stdin.read(length)
+    if code == Message.CHANNEL_EXEC:
+{answer}
+"""
+
+
+def interpreter(folder, answer, ready=b" 0\n"):
+    """What to connect with.
+
+    :param answer: code that is run for each task: ``send(value, ...)``, ``message(code, payload)`` and ``raw(bytes)`` write.
+    :param ready: what follows the marker of the ready line.
+    """
+    path = re.sub("/execnet/__init__.py$", "", execnet.__file__)
+    code = "\n".join(" " * 8 + line for line in answer.splitlines() or ["pass"])
+    script = folder / "stand_in.py"
+    script.write_text(PROGRAM.format(execnet=path, ready=ready, answer=code))
+    return shlex.join([sys.executable, str(script)])
+
+
+def connect(folder, answer, ready=b" 0\n", **kw):
+    return remoto.Connection("localhost", interpreter=interpreter(folder, answer, ready), **kw)
