@@ -130,11 +130,33 @@ def serve_gateway(io, worker, execnet):
     MAIN_THREAD.serve()
 
 
+def end_commands_first():
+    """Let SIGTERM and SIGHUP end the commands that are to end with this process, as the end of the connection does.
+
+    A plain handler: the main thread waits at a pipe, where Python 2 runs it, too. ``signal.set_wakeup_fd`` would be quicker
+    in the middle of a function, but a child of fork() writes to the same descriptor.
+    """
+    process = os.getpid()
+
+    def end(number, frame):
+        # a second one ends it at once
+        signal.signal(number, signal.SIG_DFL)
+        commands = sys.modules.get("remoto_far_command")
+        if commands is not None and os.getpid() == process:
+            commands.end_all()
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
+
+
 def boot(execnet_source, execnet_version, sources, variables, marker, worker):
     # as a daemon may have left it: then a command's exit status would be lost
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Ctrl-C at the controller's terminal is not for this process. A handler, since what is ignored is so in commands, too
     signal.signal(signal.SIGINT, lambda *_: None)
+    end_commands_first()
     # compiling makes no garbage worth looking for: a fifth of the time
     gc.disable()
     set_environment(variables)

@@ -105,6 +105,8 @@ class Command(object):
                 self.drain()
             if self.kill_at_end and self.streams.is_lost(self.process.returncode, self.script_is_sent()):
                 self.end_without_client()
+            if self.closed:
+                return None
             for name, data in self.streams.rest():
                 self.deliver(name, data)
             return self.streams.outcome(self.process.returncode, self.script_is_sent(), self.ending)

@@ -40,11 +40,13 @@ class Shell(object):
         try:
             if self.process is None:
                 self.start(group)
-            self.process.stdin.write(name.encode("ascii") + b"\n")
             self.unanswered += 1
-            return self.answer(time.time() + seconds)
-        except (IOError, OSError):
-            return None  # it has ended, or could not be started
+            self.process.stdin.write(name.encode("ascii") + b"\n")
+        except (IOError, OSError) as error:
+            if error.errno != errno.EPIPE:
+                self.words = encoded(str(error))
+                return None  # it could not be started
+        return self.answer(time.time() + seconds)
 
     def start(self, group):
         self.process = subprocess.Popen(

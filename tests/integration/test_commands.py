@@ -420,6 +420,31 @@ def test_kill_when_the_connection_ends(connect):
     wait_until(lambda: not processes(number))
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_kill_when_the_remote_python_is_told_to_end(connect, name):
+    number = getattr(signal, name)
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip("it is ignored here, and so by the remote Python of this machine")
+    conn = connect(kill_on_timeout=True)
+    python = conn.execute("import os; channel.send(os.getpid())").receive()
+    seconds = 600_000 + int.from_bytes(os.urandom(2), "big")
+    failure = []
+
+    def work():
+        try:
+            check(conn, sh(FAMILY.format(n=seconds, trap="trap '' TERM;")))
+        except RuntimeError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: len(processes(seconds)) >= 4)
+    os.kill(python, number)
+    thread.join(20)
+    assert isinstance(failure[0], ConnectionLost) and not thread.is_alive()
+    wait_until(lambda: not processes(seconds))
+
+
 def test_a_daemon_that_keeps_the_pipes_open(connect, marker):
     conn = connect()
     # podman closes the streams of a command that has ended

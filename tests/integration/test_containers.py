@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import execnet
 import pytest
 
 from remoto import connection
-from remoto.exc import CommandError, ConnectionLost, ContainerError, StartError
+from remoto.exc import CommandError, CommandTimeout, ConnectionLost, ContainerError, StartError
 from remoto.process import check, run
 from tests.integration.backends import BACKENDS
 from tests.integration.leftovers import wait_until
@@ -117,6 +118,86 @@ def test_without_the_end_of_both_streams_the_connection_is_lost(connect_through,
     with pytest.raises(ConnectionLost, match="first") as caught:
         check(conn, "echo first >&2; echo second >&2")
     assert "first" in caught.value.stderr and "second" not in caught.value.stderr
+
+
+@pytest.fixture(params=["SIGTERM", "SIGKILL"])
+def end_client(request, tmp_path):
+    """A function that ends the client of the first command, which writes its process id down."""
+
+    def end():
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
+        os.kill(int((tmp_path / "pid").read_text()), getattr(signal, request.param))
+
+    return end
+
+
+def check_in_thread(conn, command, **kw):
+    """Start a command; return a function that waits for its end and returns the error."""
+    errors = []
+
+    def work():
+        try:
+            check(conn, command, **kw)
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def end():
+        thread.join(30)
+        assert not thread.is_alive()
+        return errors[0]
+
+    return end
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_client_that_is_killed(connect_through, tmp_path, end_client, kill):
+    conn = connect_through(f"test -e {tmp_path}/pid || echo $$ > {tmp_path}/pid; exec {{client}}")
+    command = ["sleep", unique_seconds()]
+    end = check_in_thread(conn, command, kill_on_timeout=kill)
+    wait_until(lambda: processes(" ".join(command)))
+    end_client()
+    error = end()
+    assert isinstance(error, ConnectionLost) and "ended before the command did" in str(error)
+    assert ("and the command was ended" in str(error)) is kill
+    assert bool(processes(" ".join(command))) is not kill
+    for pid in processes(" ".join(command)):
+        os.kill(pid, signal.SIGKILL)
+
+
+# no other client reaches the engine
+ONCE = "test -e {0}/pid && {{ echo engine is away >&2; exit 1; }}; echo $$ > {0}/pid; exec {{client}}"
+
+
+def test_a_client_that_is_killed_where_the_engine_is_away(connect_through, tmp_path, end_client):
+    conn = connect_through(ONCE.format(tmp_path))
+    command = ["sleep", unique_seconds()]
+    end = check_in_thread(conn, command, kill_on_timeout=True)
+    wait_until(lambda: processes(" ".join(command)))
+    end_client()
+    assert re.search("could not be ended and may still run.*engine is away", str(end()))
+    os.kill(*processes(" ".join(command)), signal.SIGKILL)
+
+
+def test_a_timeout_where_the_engine_is_away(connect_through, tmp_path, caplog):
+    conn = connect_through(ONCE.format(tmp_path))
+    command = ["sleep", unique_seconds()]
+    started = threading.Event()
+
+    def wait():
+        wait_until(lambda: processes(" ".join(command)))
+        started.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    with pytest.raises(CommandTimeout):
+        check(conn, command, timeout=5, kill_on_timeout=True, raise_on_timeout=True)
+    thread.join()
+    assert started.is_set()
+    assert "the command could not be ended and may still run: " in caplog.text
+    os.kill(*processes(" ".join(command)), signal.SIGKILL)
 
 
 def test_a_client_whose_stdin_is_lost_has_run_nothing(connect_through, tmp_path):
