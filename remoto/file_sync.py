@@ -546,9 +546,10 @@ def _size_of(stream: BinaryIO) -> int | None:
     try:
         position = stream.tell()
         size = stream.seek(0, io.SEEK_END) - position
-        stream.seek(position)
     except (AttributeError, TypeError, ValueError, OSError):
         return None
+    # an error of this one must come out: what was passed over would not be sent
+    stream.seek(position)
     # files of /proc and /sys have no size
     return size if size > 0 else None
 

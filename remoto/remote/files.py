@@ -417,6 +417,7 @@ class Sender(object):
         self.copied += 1
 
     def begin(self, index, mode, mtime, size):
+        self.has_total = True
         self.records.write(BEGIN, FILE_HEAD.pack(index, mode, mtime, size))
 
     def send_block(self, block, digest):
