@@ -40,7 +40,7 @@ CONNECT_TIMEOUT = 60.0
 #: what the far Python gets with the first line: {name: the files of remoto/remote/ that it is made of}
 FAR_MODULES = {
     "command": ["process", "stdin", "streams", "ending", "command"],
-    "files": ["files"],
+    "files": ["records", "sender", "receiver", "files"],
     "module": ["loading", "including", "problem", "module"],
 }
 

@@ -1,0 +1,172 @@
+"""RUNS ON THE REMOTE SIDE, and here as well: the records of a transfer of files, and what both of its ends know."""
+
+import os
+import struct
+import sys
+
+PY2 = sys.version_info[0] == 2
+BLOCK = 256 * 1024
+# what may be on its way to a receiver that has not dealt with it yet: memory against the link's delay
+WINDOW = 8 * 1024 * 1024
+ACKNOWLEDGE = 1024 * 1024
+# nanoseconds: Python 2 sets times to the microsecond
+SAME_TIME = 2000
+
+HEAD = struct.Struct("!BI")
+ENTRY_HEAD = struct.Struct("!IBHqQH")
+FILE_HEAD = struct.Struct("!IHqQ")
+FAILURE_HEAD = struct.Struct("!iI")
+COUNT = struct.Struct("!I")
+
+ENTRY, LISTED, BEGIN, DATA, END, SKIP, FINISH = range(1, 8)
+WANTED, COMPARED, ACKNOWLEDGED, DONE, FAILED = range(11, 16)
+FILE, FOLDER, LINK, STREAM = range(1, 5)
+NO_PARENT = 0xFFFFFFFF
+# what a stream of bytes does not have
+NO_MODE = 0xFFFF
+NO_SIZE = 0xFFFFFFFFFFFFFFFF
+ALL_BITS = 0o7777
+# without set-id and sticky bits
+PERMISSIONS = 0o777
+# bytes of SKIP records: the receiver keeps each until the end
+MOST_SKIPPED = 16 * 1024 * 1024
+# how the name of what is not yet in its place begins; delete=True leaves those to the transfers that they belong to
+TEMPORARY = b".remoto-"
+# the far end of what a record holds: the year 2262
+LAST_TIME = 2**63 - 1
+# what comes of records that no transfer sends
+MALFORMED = (ValueError, OverflowError, struct.error, AttributeError, IndexError)
+
+
+class Failure(Exception):
+    """Why a path could not be sent or received."""
+
+    def __init__(self, path, code, text):
+        Exception.__init__(self, path, code, text)
+        self.path = path
+        self.code = code
+        self.text = text
+
+    @classmethod
+    def of(cls, path, error):
+        return cls(path, error.errno or 0, (error.strerror or str(error)))
+
+    def pack(self):
+        return FAILURE_HEAD.pack(self.code, len(self.path)) + self.path + self.text.encode("utf-8", "replace")
+
+    @classmethod
+    def unpack(cls, data):
+        code, length = FAILURE_HEAD.unpack_from(data)
+        path, text = split_at(data[FAILURE_HEAD.size :], length)
+        return cls(path, code, text.decode("utf-8", "replace"))
+
+
+class TheirFailure(Failure):
+    """One that the other end tells of."""
+
+
+class Unreadable(Failure):
+    """Something in the source is left out of the transfer."""
+
+
+class Gone(Exception):
+    """The other end is no longer there."""
+
+
+def malformed(error):
+    return Failure(b"", 0, "the answer is not what a transfer sends: %s" % (error,))
+
+
+def split_at(data, length):
+    """Return the first ``length`` bytes and the rest.
+
+    :raises ValueError: there are fewer.
+    """
+    if length > len(data):
+        raise ValueError("a record is cut short")
+    return data[:length], data[length:]
+
+
+def shown(path):
+    # Python 2 can't decode with backslashes
+    return path.decode("utf-8", "replace" if PY2 else "backslashreplace")
+
+
+class Records(object):
+    """Records over execnet's channel. Whoever sends much of it lets ``window`` wait for the other end."""
+
+    def __init__(self, channel, timeout=None):
+        self.channel = channel
+        self.timeout = timeout
+        self.parts = []
+        self.size = 0
+        self.unacknowledged = 0
+        self.handled = 0
+        self.message = b""
+        self.offset = 0
+
+    def write(self, kind, data=b""):
+        self.parts.append(HEAD.pack(kind, len(data)))
+        self.parts.append(data)
+        self.size += HEAD.size + len(data)
+
+    def flush(self):
+        if not self.parts:
+            return
+        message = b"".join(self.parts)
+        self.parts = []
+        self.size = 0
+        self.unacknowledged += len(message)
+        try:
+            self.channel.send(message)
+        except (IOError, OSError):
+            raise Gone()
+
+    def read(self):
+        """The next record: its kind and its data."""
+        while self.offset >= len(self.message):
+            self.acknowledge()
+            try:
+                message = self.channel.receive(self.timeout)
+            except EOFError:
+                raise Gone()
+            try:
+                # a Python 3 gets a Python 2's bytes as text, a character for each
+                self.message = message if isinstance(message, bytes) else message.encode("latin-1")
+            except MALFORMED as error:
+                raise malformed(error)
+            self.offset = 0
+        try:
+            kind, length = HEAD.unpack_from(self.message, self.offset)
+        except struct.error as error:
+            raise malformed(error)
+        start = self.offset + HEAD.size
+        self.offset = start + length
+        if self.offset > len(self.message):
+            raise malformed("a record is cut short")
+        return kind, self.message[start : self.offset]
+
+    def acknowledge(self):
+        self.handled += len(self.message)
+        self.message = b""
+        if self.handled >= ACKNOWLEDGE:
+            self.write(ACKNOWLEDGED, COUNT.pack(self.handled))
+            self.handled = 0
+            self.flush()
+
+
+def known(size):
+    return 0 if size == NO_SIZE else size
+
+
+def times(status):
+    """A file's time of change in nanoseconds, as near as a record can tell it."""
+    time = int(round(status.st_mtime * 1e6)) * 1000 if PY2 else status.st_mtime_ns
+    return max(-LAST_TIME, min(time, LAST_TIME))
+
+
+def set_times(path, nanoseconds):
+    if PY2:
+        os.utime(path, (nanoseconds / 1e9, nanoseconds / 1e9))
+    else:
+        os.utime(path, ns=(nanoseconds, nanoseconds))
