@@ -1,0 +1,192 @@
+"""The end of connections and of programs: soon, whatever the other side does, and without a word or a process left."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import remoto
+from remoto import stderr
+from remoto.exc import ConnectError, ConnectionLost
+from remoto.gateway import ssh_argv
+from remoto.process import check
+from tests.integration.leftovers import VARIABLE, started_with, wait_until
+
+
+def ended(script, seconds=50, **options):
+    """Run a program; its result, and the seconds from its last line of output to its end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+    try:
+        last_line = [(line, time.monotonic()) for line in process.stdout][-1:]
+        status = process.wait(seconds)
+        duration = time.monotonic() - last_line[0][1] if last_line else 0.0
+        return status, process.stderr.read(), duration
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_program_with_20_silent_hosts_ends_soon():
+    script = """
+import logging, os, signal
+import remoto
+logging.disable(logging.CRITICAL)
+conns = [remoto.Connection("localhost") for _ in range(20)]
+for conn in conns:
+    os.kill(conn.gateway._io.popen.pid, signal.SIGSTOP)
+print("end", flush=True)
+"""
+    status, errors, duration = ended(script)
+    assert (status, errors) == (0, "")
+    # a second for each took 20
+    assert duration < 10
+
+
+def test_exit_after_an_endless_line_of_stderr():
+    """Read in pieces, as long as somebody logs them; its end is not waited for."""
+    pids = tmp_path / "pids"
+    interpreter = f'sh -c \'{{ cat /dev/zero | tr "\\\\0" x >&2; }} & echo $! > {pids}; exec python3 "$@"\' sh'
+    lengths = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            lengths.append(len(record.getMessage()))
+
+    logger = logging.Logger("endless")
+    logger.addHandler(Handler())
+    conn = remoto.Connection("localhost", interpreter=interpreter, logger=logger)
+    assert check(conn, ["echo", "x"]).stdout == ["x"]
+    wait_until(lambda: sum(lengths) > 50_000_000)
+    begun = time.monotonic()
+    conn.exit()
+    assert time.monotonic() - begun < 4
+    assert max(lengths) <= 2 * stderr.LONGEST_LINE
+
+
+def test_a_logging_handler_may_use_the_connection_and_be_slow():
+    """Neither keeps other connections from going on."""
+    answers, go_on, entered = [], threading.Event(), threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if record.levelno == logging.WARNING:
+                answers.append(check(other, ["echo", record.getMessage()]).stdout)
+                entered.set()
+                go_on.wait(30)
+
+    quiet = logging.Logger("quiet")
+    logger = logging.Logger("slow")
+    with remoto.Connection("localhost", logger=quiet) as other:
+        with remoto.Connection("localhost", logger=logger) as conn:
+            logger.addHandler(Handler())
+            conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(20)
+            assert entered.wait(20)
+            for each in (conn, other):
+                assert check(each, ["wc", "-c"], stdin=b"x" * 1_000_000).stdout == ["1000000"]
+            go_on.set()
+    assert answers == [["a word"]]
+
+
+@pytest.fixture
+def without_hangup(monkeypatch):
+    """As under nohup(1): SIGHUP is ignored, by all that is started, too. What is started has a mark."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    mark = os.urandom(6).hex()
+    monkeypatch.setenv(VARIABLE, mark)
+    yield mark
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_nothing_is_left_of_a_connection_given_up_under_nohup(sshd, without_hangup):
+    with pytest.raises(ConnectError) as error:
+        remoto.Connection("stall", connect_timeout=1)
+    assert error.value.kind == "timeout"
+    wait_until(lambda: not started_with(without_hangup))
+
+
+def test_nothing_is_left_of_a_connection_lost_under_nohup(sshd, without_hangup):
+    with remoto.Connection("silent", keepalive=1) as conn:
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
+        sshd.silence()
+        try:
+            with pytest.raises(ConnectionLost):
+                check(conn, ["sleep", "100"], kill_on_timeout=True)
+        finally:
+            sshd.unsilence()
+    wait_until(lambda: not started_with(without_hangup))
+
+
+def test_the_environment_and_a_missing_program_are_the_same_under_nohup(monkeypatch, without_hangup):
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.delenv("LC_CTYPE", raising=False)
+    with remoto.Connection("localhost", interpreter="sh -c 'exec python3 \"$@\"' sh") as conn:
+        environment = check(conn, ["cat", "/proc/self/status", "/proc/self/environ"]).stdout
+        assert not any("LC_CTYPE" in line for line in environment)
+        ignored = next(int(line.split()[1], 16) for line in environment if line.startswith("SigIgn"))
+        assert not ignored & (1 << (signal.SIGPIPE - 1))
+    with pytest.raises(ConnectError) as error:
+        remoto.Connection("localhost", interpreter="no-such-python")
+    assert error.value.kind == "interpreter"
+
+
+DAEMONS = """
+import logging, posixpath, sys, threading
+logging.disable(logging.CRITICAL)
+import remoto
+from remoto.process import check, run
+
+conn = remoto.Connection("localhost")
+module = conn.import_module(posixpath)
+lazy = remoto.Connection("localhost", eager=False)
+working = threading.Barrier(5)
+
+def repeat(function, *args):
+    function(*args)
+    working.wait(30)
+    while True:
+        function(*args)
+
+def connect():
+    remoto.Connection("localhost").exit()
+
+for work in ((check, conn, ["true"]), (run, lazy, ["true"]), (module.join, "a", "b"), (connect,)):
+    threading.Thread(target=repeat, args=work, daemon=True).start()
+working.wait(30)
+print("end", flush=True)
+"""
+
+
+def test_daemon_threads_say_nothing_at_the_end_of_the_program():
+    for _ in range(5):
+        status, errors, _ = ended(DAEMONS)
+        assert (status, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ([], True),
+        (["-o", "ServerAliveInterval=7"], False),
+        (["-oServerAliveInterval=7"], False),
+        (["-o", "serveraliveinterval 7"], False),
+        (["-To", "SERVERALIVEINTERVAL = 7"], False),
+        (["-o", "ServerAliveCountMax=7"], True),
+        (["-i", "ServerAliveInterval"], True),
+    ],
+)
+def test_ssh_is_not_asked_for_a_keepalive_that_the_options_name(monkeypatch, tmp_path, options, asked):
+    program = tmp_path / "ssh"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\necho serveraliveinterval 0\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    host = f"host{os.urandom(4).hex()}"
+    argv = ssh_argv([*options, host], "python3")
+    assert (tmp_path / "calls").exists() == asked
+    assert ("ServerAliveInterval=20" in argv) == asked
