@@ -51,8 +51,7 @@ print("end", flush=True)
 
 def test_exit_after_an_endless_line_of_stderr():
     """Read in pieces, as long as somebody logs them; its end is not waited for."""
-    pids = tmp_path / "pids"
-    interpreter = f'sh -c \'{{ cat /dev/zero | tr "\\\\0" x >&2; }} & echo $! > {pids}; exec python3 "$@"\' sh'
+    interpreter = 'sh -c \'{ cat /dev/zero | tr "\\\\0" x >&2; } & exec python3 "$@"\' sh'
     lengths = []
 
     class Handler(logging.Handler):
@@ -83,14 +82,14 @@ def test_a_logging_handler_may_use_the_connection_and_be_slow():
 
     quiet = logging.Logger("quiet")
     logger = logging.Logger("slow")
-    with remoto.Connection("localhost", logger=quiet) as other:
-        with remoto.Connection("localhost", logger=logger) as conn:
-            logger.addHandler(Handler())
-            conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(20)
-            assert entered.wait(20)
-            for each in (conn, other):
-                assert check(each, ["wc", "-c"], stdin=b"x" * 1_000_000).stdout == ["1000000"]
-            go_on.set()
+    other, conn = (remoto.Connection("localhost", logger=each) for each in (quiet, logger))
+    with other, conn:
+        logger.addHandler(Handler())
+        conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(20)
+        assert entered.wait(20)
+        for each in (conn, other):
+            assert check(each, ["wc", "-c"], stdin=b"x" * 1_000_000).stdout == ["1000000"]
+        go_on.set()
     assert answers == [["a word"]]
 
 
