@@ -98,6 +98,8 @@ class Command(object):
             while not self.has_ended():
                 if self.is_to_end() and not self.ending.is_over():
                     self.ending.advance()
+                    if self.ending.is_over():
+                        continue  # the process's end may have been reported before
                 elif self.closed:
                     return None
                 self.handle(self.poll())
