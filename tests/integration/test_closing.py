@@ -12,8 +12,8 @@ import pytest
 
 import remoto
 from remoto import stderr
+from remoto.backends.ssh import ssh_argv
 from remoto.exc import ConnectError, ConnectionLost
-from remoto.gateway import ssh_argv
 from remoto.process import check
 from tests.integration.leftovers import VARIABLE, started_with, wait_until
 
