@@ -62,23 +62,23 @@ class JsonModuleExecute(json_calls.JsonModuleExecute):
 
 
 class BaseConnection:
-    """A connection to a host: by ssh, or to a Python on this machine where the host is this one.
+    """A connection to a host: by ssh, or to a Python on this machine if the host is this machine.
 
     It may be used from several threads at once.
 
     :param hostname: ``HOST``, ``USER@HOST`` or ``-F FILE HOST``.
     :param logger: where it logs; by default a logger named after the host, see :func:`basic_remote_logger`.
-    :param sudo: run the far Python, and so everything, as root by sudo.
+    :param sudo: run the remote Python, and so everything, as root by sudo.
     :param threads: accepted for the programs that pass it; any number of threads may use a connection.
     :param eager: False connects on first use.
-    :param detect_sudo: turn ``sudo`` on where the far user is not root.
-    :param use_ssh: by ssh even where the host is this one.
+    :param detect_sudo: turn ``sudo`` on if the remote user is not root.
+    :param use_ssh: use ssh even if the host is this machine.
     :param interpreter: the remote Python: a command for the remote user's shell. The default is ``python3``.
-    :param ssh_options: further options for ssh, one string, split as a shell would.
-    :param connect_timeout: seconds until the far Python must have answered; None or 0 for no bound.
-    :param keepalive: seconds between ssh's probes of a silent peer; it is given up after three. What ssh's own
-        configuration says wins. 0 or None for no probes.
-    :param env: variables for every command and function on the far side.
+    :param ssh_options: more options for ssh, one string, split as a shell would.
+    :param connect_timeout: seconds until the remote Python must have answered; None or 0 for no limit.
+    :param keepalive: seconds between ssh's probes of a silent peer; after three without an answer the connection is lost. An
+        interval in ``ssh_options`` or in ssh's configuration is used instead. 0 or None for no probes.
+    :param env: variables for every command and function on the remote side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
     :param raise_on_timeout: likewise.
     :raises HostError: also an execnet.HostNotFound: the host was not reached.
@@ -93,7 +93,7 @@ class BaseConnection:
 
     #: how :meth:`import_module` has functions run: ``legacy`` in a Python that stays, ``json`` in a fresh one for each call
     remote_import_system = "legacy"
-    #: the class of the error where nothing can be run there
+    #: the class of the error if no Python is found
     connect_error: type[StartError] = StartError
 
     def __init__(

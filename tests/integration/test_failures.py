@@ -21,6 +21,7 @@ from execnet.gateway_bootstrap import HostNotFound
 import remoto
 from remoto.backends.ssh import ssh_argv
 from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
+from remoto.file_sync import get, put, rsync_conn
 from remoto.outbox import NotTaken, sending_within
 from remoto.pipes import ProcessIO
 from remoto.process import check, extend_env, run
@@ -78,6 +79,26 @@ def test_a_failure_to_connect(sshd, host, kw, kind, words):
     if host != "localhost":
         assert error.command[0] == "ssh" and host in error.command
     assert isinstance(error.exit_status, int)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda conn: run(conn, ["true"]),
+        lambda conn: check(conn, ["true"]),
+        lambda conn: conn.execute("pass"),
+        lambda conn: conn.import_module(shlex),
+        lambda conn: put(conn, b"contents", "/tmp/remoto-never"),
+        lambda conn: get(conn, "/etc/hostname", "/tmp/remoto-never"),
+        lambda conn: rsync_conn(conn, __file__, "/tmp/remoto-never"),
+    ],
+    ids=["run", "check", "execute", "import_module", "put", "get", "rsync_conn"],
+)
+def test_a_failure_to_connect_on_first_use_comes_as_it_is(sshd, use):
+    conn = remoto.Connection("refused", logger=LOGGER, eager=False)
+    with pytest.raises(HostError) as caught:
+        use(conn)
+    assert caught.value.kind == "refused"
 
 
 def test_a_failure_to_connect_logs_the_words_of_ssh(sshd, caplog):
