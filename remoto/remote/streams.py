@@ -112,7 +112,9 @@ class Marked(object):
             self.failed = (value, EXEC_FAILED.get(code) or getattr(errno, code or "", errno.EINVAL))
             return
         self.status = int(value)
-        self.states[name] = "after"
+        # else its beginning is missing: kubectl drops messages that come early ("Unknown stream id 1, discarding message")
+        if self.states[name] == "inside":
+            self.states[name] = "after"
         if self.is_complete():
             self.ended_at = time.time()
 

@@ -37,6 +37,14 @@ def test_one_complete_stream_gives_no_exit_status(marks):
     assert outcome(marks, 137, True) == ["client", 137, True, b"the last line\n", "running", b""]
 
 
+@pytest.mark.parametrize(("cut", "whole"), [(STDOUT, STDERR), (STDERR, STDOUT)])
+def test_stream_without_its_beginning_gives_no_exit_status(marks, cut, whole):
+    end = WORD + b" ended 0\n"
+    assert marks.feed(whole, START + end) == b""
+    assert marks.feed(cut, b"the rest of the output\n" + end) == b""
+    assert not marks.is_complete() and outcome(marks, 0, True)[:3] == ["client", 0, True]
+
+
 def test_a_script_that_has_not_arrived_has_not_begun(marks):
     marks.feed(STDOUT, START)
     assert outcome(marks, 137, False)[2] is False
