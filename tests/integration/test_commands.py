@@ -365,6 +365,26 @@ def test_a_signal_for_the_commands_own_group(conn):
         assert check(conn, sh(f"kill -{name} 0; sleep 5")).returncode in (-number, 128 + number)
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["echo", "a\0b"], {}),
+        (["ec\0ho"], {}),
+        (b"ec\0ho", {}),
+        ("echo a\0b", {"shell": True}),
+        (["true"], {"cwd": "/tmp\0/x"}),
+        (["true"], {"extend_env": {"A": "a\0b"}}),
+        (["true"], {"env": {"A\0": "b"}}),
+    ],
+    ids=["argument", "program", "string", "shell", "cwd", "extend_env", "env"],
+)
+def test_nul_is_refused_before_anything_starts(conn, logged, command, options):
+    for function in (run, check):
+        with pytest.raises(ValueError):
+            function(conn, command, **options)
+    assert not any(text.startswith("Running") for text in logged.texts("INFO"))
+
+
 FAMILY = "sleep {n} & (sleep {n} & sleep {n}) & {trap} sleep {n}; sleep {n}"
 
 

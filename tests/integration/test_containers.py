@@ -296,6 +296,58 @@ def test_a_client_that_takes_its_time(engine, backend, tmp_path):
     engine.remove(name)
 
 
+def test_all_names_of_variables_are_the_commands(backend, container):
+    names = ["remoto_mark", "remoto_line", "remoto_end", "line", "end", "name", "directory", "status", "IFS"]
+    variables = {name: f"7{name}" for name in names}
+    script = "; ".join(f'echo "${name}"' for name in names[:-1])
+    with backend(container_name=container, env=variables, logger=LOGGER) as conn:
+        for env in (None, variables):
+            assert check(conn, ["sh", "-c", script], env=env).stdout == [variables[name] for name in names[:-1]]
+            assert check(conn, script, env=env).stdout == [variables[name] for name in names[:-1]]
+            assert check(conn, ["sh", "-c", "exit 127"], env=env) == ([], [], 127)
+
+
+def test_an_argument_that_is_too_long(backend, container):
+    with backend(container_name=container, logger=LOGGER) as conn:
+        for command in (["cat", "x" * 140_000], "true " + "x" * 140_000, ["cat", *["x" * 100_000] * 90]):
+            with pytest.raises(CommandError) as caught:
+                check(conn, command)
+            assert "Argument list too long" in caught.value.reason
+        with pytest.raises(CommandError) as caught:
+            check(conn, ["cat"], extend_env={"LONG": "x" * 140_000})
+        assert "Argument list too long" in caught.value.reason
+
+
+def test_arguments_of_many_lines_take_no_longer_than_others(backend, container):
+    """What takes the square of their size takes minutes."""
+    many = "\n".join(["x"] * 60_000)
+    with backend(container_name=container, logger=LOGGER) as conn:
+        result = check(conn, ["sh", "-c", "shift 3; printf '%s' \"$1\"", "sh", many, many, many, many], timeout=40)
+        assert (len(result.stdout), result.returncode) == (60_000, 0)
+
+
+def test_a_program_that_is_named_like_the_client(backend, engine, container):
+    with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(CommandError) as caught:
+        check(conn, [engine.executable])
+    assert caught.value.reason == f"No such file or directory: '{engine.executable}'"
+
+
+@pytest.mark.parametrize(
+    ("command", "cwd", "reason"),
+    [
+        (["/etc/passwd"], None, "Permission denied: '/etc/passwd'"),
+        (["/etc"], None, "Permission denied: '/etc'"),
+        (["true"], "/etc/passwd", "Not a directory: '/etc/passwd'"),
+        (["true"], "/no/such", "No such file or directory: '/no/such'"),
+    ],
+    ids=["file", "directory", "cwd-file", "no-cwd"],
+)
+def test_why_a_command_could_not_be_started(backend, container, command, cwd, reason):
+    with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(CommandError) as caught:
+        check(conn, command, cwd=cwd)
+    assert caught.value.reason == reason
+
+
 def test_a_container_that_is_stopped(engine, backend):
     name = engine.run("shell")
     engine.stop(name)

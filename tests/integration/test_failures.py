@@ -344,6 +344,18 @@ def test_the_command_of_a_lost_connection(sshd, started, kill):
         os.kill(pid, 0)
 
 
+def test_the_rest_of_stdin_where_no_file_can_be_written(tmp_path):
+    """The command is left running by a timeout: it gets the rest, and its end, as long as the connection is there."""
+    pipe = tmp_path / "size"
+    os.mkfifo(pipe)
+    interpreter = shell(f'ulimit -f 0; exec {shlex.quote(sys.executable)} "$@"')
+    with remoto.Connection("localhost", interpreter=interpreter, logger=LOGGER) as conn:
+        script = f"read -r line < {pipe}; wc -c > {pipe}"
+        assert check(conn, ["sh", "-c", script], stdin=b"x" * 3_000_000, timeout=0.5).returncode == -1
+        pipe.write_text("go on\n")
+        assert pipe.read_text() == "3000000\n"
+
+
 # a far side that does not read
 
 

@@ -1,6 +1,8 @@
 """sudo and detect_sudo with real users. A sudo that requires a password is in test_failures.py."""
 
 import logging
+import os
+import subprocess
 
 import pytest
 
@@ -74,6 +76,13 @@ def test_what_goes_in_reaches_a_command_as_root(login):
     assert check(conn, ["cat"], stdin="in\n").stdout == ["in"]
     lines = []
     assert run(conn, ["cat", "/etc/sudoers"], on_stdout=lines.append) == 0 and lines
+
+
+def test_kill_on_timeout_ends_what_runs_as_root(login):
+    seconds = str(700_000 + int.from_bytes(os.urandom(2), "big"))
+    conn = login("unprivileged", sudo=True, interpreter="python3")
+    assert check(conn, ["sh", "-c", f"sleep {seconds}; true"], timeout=1, kill_on_timeout=True).returncode == -1
+    assert f"sleep {seconds}" not in subprocess.run(["ps", "axo", "args="], capture_output=True, text=True).stdout
 
 
 def test_an_interpreter_of_its_own(login):
