@@ -87,7 +87,7 @@ class Shell(object):
 class Group(object):
     """The process group of a command, or of a container's client, on this host.
 
-    :param shell: reaches it where this process may not, since sudo has started it; None if nothing does.
+    :param shell: root's, if sudo has started it: this process may send a signal to sudo, but not to what that has started.
     """
 
     words = b""
@@ -98,15 +98,17 @@ class Group(object):
 
     def send(self, name, seconds):
         """Return True if there was a process to get it, False if none is left, None if that is not known."""
+        if self.shell is not None:
+            return self.shell.send(name, self.pid, seconds)
         try:
             os.killpg(self.pid, SIGNALS[name])
             return True
         except OSError as error:
             if error.errno == errno.ESRCH:
                 return False
-            if error.errno != errno.EPERM:
-                raise
-            return self.shell.send(name, self.pid, seconds) if self.shell is not None else None
+            if error.errno == errno.EPERM:
+                return None
+            raise
 
     def leave(self):
         if self.shell is not None:
