@@ -28,8 +28,13 @@ hosts each copy goes to DESTINATION/HOST: a directory's contents there, again an
 """,
 }
 EPILOG = """\
-exit status: 1 when something could not be copied; 255 when there was no connection to a host; 130 after Ctrl-C; 141 when
-nobody reads the output any more; 2 for a wrong call.
+exit status: 0; with several hosts the highest. Otherwise:
+  1        something could not be copied
+  255      there was no connection to a host, or it was lost
+  130      Ctrl-C
+  143      SIGTERM
+  141      the reader of the output has closed it
+  2        wrong usage
 """
 FAILED = 1
 
@@ -38,7 +43,7 @@ def main(action: str, words: Sequence[str]) -> int:
     """Run ``remoto put`` or ``remoto get``.
 
     :param action: which of the two.
-    :param words: what is behind it on the command line.
+    :param words: the arguments after it.
     :returns: the exit status.
     """
     own, _, paths = split(list(words))
@@ -54,7 +59,7 @@ def main(action: str, words: Sequence[str]) -> int:
 
 
 def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
-    """One error, and no connection, for a source that is missing here."""
+    """Exit with one error, and without a connection, if a local source is missing."""
     try:
         os.stat(source)
     except OSError as error:

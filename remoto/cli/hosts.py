@@ -70,7 +70,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ConnectionLost):
         return error.what
     if isinstance(error, FileTransferError):
-        return f"{error.path}: {error.reason}" if error.path else error.reason
+        return str(error).removeprefix(f"{error.host}: ").removeprefix(f"{error.what}: ")
     return error.reason if isinstance(error, ConnectError) else str(error)
 
 

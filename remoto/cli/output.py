@@ -8,11 +8,14 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, Callable, Protocol, TextIO, Union
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO, Union
 
 from ..commands.lines import Lines as OutputLines
-from ..file_sync import CopyResult
 from ..util import escape_controls
+
+if TYPE_CHECKING:
+    # most calls never move files
+    from ..file_sync import CopyResult
 
 Show = Callable[[int, Union[int, None]], Any]
 Write = Callable[[bytes], None]
@@ -151,6 +154,7 @@ def in_one_line(host: str, text: str) -> str:
 def summary(copied: CopyResult) -> str:
     """Return what was copied, in a few words.
 
+    >>> from remoto.file_sync import CopyResult
     >>> summary(CopyResult(copied=2, unchanged=3, size=1234))
     '1,234 bytes, 3 files unchanged'
     >>> summary(CopyResult(copied=0, unchanged=1, size=0))

@@ -88,7 +88,9 @@ def test_failures(sshd, source, tmp_path):
     lines.sort()
     assert lines[0].startswith("remoto: node1: put ") and "No such file" in lines[0]
     assert lines[1].startswith("remoto: refused: cannot connect") and len(lines) == 2
-    assert failed.startswith("remoto: node1: /proc/no-such-folder/x: ") and refused.startswith("remoto: refused: ")
+    assert failed.startswith("remoto: node1: remote path /proc/no-such-folder/x: ") and refused.startswith(
+        "remoto: refused: "
+    )
     assert summary == "remoto: 2 of 2 hosts failed"
     assert outcome("put", "node1", "--", str(tmp_path / "missing"), "/tmp")[0] == 1
     status, _, stderr = outcome("get", "node1", "node2", "--", str(source), f"{source}/file")
