@@ -273,6 +273,7 @@ def test_timeout_applies_to_a_frozen_server(kube, tmp_path):
         assert run(conn, ["true"], timeout=1) == -1
 
 
+@pytest.mark.timeout(300)
 def test_tests_run_on_the_cluster_that_the_environment_names(kube, docker_shell, tmp_path):
     """In a test run of their own: also after the tests' own API server has taken the place of KUBECONFIG."""
     log = tmp_path / "log"
@@ -288,7 +289,7 @@ def test_tests_run_on_the_cluster_that_the_environment_names(kube, docker_shell,
             env=environment,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=240,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     # of the contract tests: the states of pods run nothing

@@ -31,6 +31,9 @@ def command_lines():
     return found
 
 
+pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture
 def killed(request):
     """A function that starts a server in a process of its own, kills that and returns the server's directory."""
