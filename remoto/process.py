@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import execnet
 from execnet.gateway import Gateway
 
 from .commands.answers import STDERR, STDOUT, wrong_answer
@@ -16,7 +17,7 @@ from .commands.lines import Blocks, Lines
 from .commands.output import Handler, Output, TimedOut
 from .commands.request import Command, as_text, require_callables, warn_of_unused_words
 from .commands.target import target_of
-from .exc import CommandError
+from .exc import CommandError, ConnectionLost
 from .gateway import lost
 from .util import RemoteError
 
@@ -132,7 +133,7 @@ def run(
         except TimedOut:
             call.time_out()
             if target.raise_on_timeout if raise_on_timeout is None else raise_on_timeout:
-                raise call.timeout_error(*_whole(outputs, text)) from None
+                call.raise_timeout(*_whole(outputs, text))
             return NO_EXIT_CODE
         except CommandError as error:
             if error is not call.failure:
@@ -209,7 +210,7 @@ def check(
         except TimedOut:
             call.time_out()
             if raises:
-                raise call.timeout_error(*_whole(outputs, text)) from None
+                call.raise_timeout(*_whole(outputs, text))
             return CheckResult(([], [], NO_EXIT_CODE) if text else (b"", b"", NO_EXIT_CODE), timed_out=True)
         except CommandError as error:
             if error is not call.failure:
@@ -235,17 +236,20 @@ def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     :raises ConnectionLost: also a RuntimeError.
     """
     gateway = conn.gateway if conn.gateway is not None else conn.inside()
-    what = "asking for the environment"
+    host, what = str(conn.hostname), "asking for the environment"
     try:
         answer = gateway.remote_exec(_SEND_ENVIRONMENT).receive()
     except TimeoutError:
         raise  # a signal's handler's
     except (EOFError, OSError):
-        raise lost(gateway, str(conn.hostname), what) from None
+        raise lost(gateway, host, what) from None
+    except execnet.RemoteError as error:
+        line = RemoteError(str(error)).exception_line
+        raise ConnectionLost(host, what, "the remote side failed", line) from error
     pairs = answer.items() if isinstance(answer, dict) else answer
     # a program's test may answer with nothing of the kind
     if isinstance(gateway, Gateway) and not _are_variables(pairs):
-        raise wrong_answer(str(conn.hostname), what, answer)
+        raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}
     path = [folder for folder in env.get("PATH", "").split(":") if folder]
     env["PATH"] = ":".join(path + [folder for folder in EXTRA_PATH if folder not in path])

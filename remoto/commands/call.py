@@ -214,8 +214,8 @@ class Call:
         except (EOFError, execnet.RemoteError):
             return True
 
-    def timeout_error(self, stdout: Any, stderr: Any) -> CommandTimeout:
-        """Return the error for a command whose time is over.
+    def raise_timeout(self, stdout: Any, stderr: Any) -> NoReturn:
+        """Raise the error for a command whose time is over.
 
         :param stdout: the output until then.
         """
@@ -224,7 +224,9 @@ class Call:
             note = "The command could not be ended and may still run."
         else:
             note = "" if self.kill else "The command was left running; kill_on_timeout=True ends it."
-        return CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, note)
+        error = CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, note)
+        # before Python 3.11 its notes are there
+        raise error from error.__cause__
 
     def exit_error(self, status: int, stderr: Iterable[str | bytes]) -> CommandError:
         """Return the error for a command that has ended with another exit status than 0.

@@ -20,9 +20,11 @@ from tests.integration.leftovers import wait_until
 def hostile(tmp_path):
     """A function that connects to a stand-in which answers by some code."""
     opened = []
+    quiet = logging.Logger("quiet")
+    quiet.addHandler(logging.NullHandler())
 
     def hostile(answer, **kw):
-        opened.append(stand_in.connect(tmp_path, answer, logger=logging.Logger("quiet"), **kw))
+        opened.append(stand_in.connect(tmp_path, answer, logger=quiet, **kw))
         return opened[-1]
 
     yield hostile
@@ -71,7 +73,17 @@ def test_wrong_answer_to_a_command_names_the_host_and_what_came(hostile, answer)
         assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("answer", ["send(7)", "send([[1, 2]])", "send([['A']])", "send('A=1')", "message(4, b'!')"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "send(7)",
+        "send([[1, 2]])",
+        "send([['A']])",
+        "send('A=1')",
+        "message(4, b'!')",
+        "message(6, dumps_internal('x'))",
+    ],
+)
 def test_wrong_environment_names_the_host(hostile, answer):
     with pytest.raises(ConnectionLost, match=r"localhost, asking for the environment"):
         extend_env(hostile(answer), {})
@@ -188,7 +200,7 @@ def test_honest_output_keeps_to_the_window(hostile):
 
     one_by_one = "import os\nfor _ in range(50000): os.write(1, b'x')"
     for command in (
-        ["sh", "-c", "yes & sleep 0.1"],
+        ["sh", "-c", "timeout 5 yes & sleep 0.1"],
         [sys.executable, "-c", one_by_one],
         ["head", "-c", "50000000", "/dev/zero"],
     ):

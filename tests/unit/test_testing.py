@@ -11,7 +11,7 @@ import pytest
 
 import remoto
 from remoto import connection, process
-from remoto.exc import CommandError, ConnectionLost, FileTransferError, FunctionError, HostError
+from remoto.exc import CommandError, CommandTimeout, ConnectionLost, FileTransferError, FunctionError, HostError
 from remoto.file_sync import get, put, rsync, rsync_conn
 from remoto.process import check, run
 from remoto.testing import Called, Hosts, Ran, ScriptedConnection, Unexpected
@@ -102,6 +102,22 @@ def test_failures(conn):
     assert not conn.has_connection()
     with pytest.raises(ConnectionLost):
         check(conn, ["slow"])
+
+
+@pytest.mark.parametrize("function", [run, check])
+def test_timeout_can_be_told_and_raised(conn, function):
+    conn.on(["slow"], stdout="begun\n", stderr="so far", times_out=True)
+    assert check(conn, ["slow"], timeout=1).timed_out
+    with pytest.raises(CommandTimeout) as caught:
+        function(conn, ["slow"], timeout=1, raise_on_timeout=True)
+    error = caught.value
+    assert (error.host, error.timeout, error.stdout, error.stderr) == ("node1", 1, ["begun"], ["so far"])
+    shown = "\n".join(getattr(error, "__notes__", None) or [str(error.__cause__)])
+    assert shown == "The command was left running; kill_on_timeout=True ends it."
+    conn.raise_on_timeout = True
+    with pytest.raises(CommandTimeout):
+        function(conn, ["slow"], timeout=1)
+    assert [ran.timeout for ran in conn.ran] == [1, 1, 1]
 
 
 def test_a_program_that_is_not_there(conn):
