@@ -1,9 +1,9 @@
 """What docker, podman, kubectl and oc have in common: a client program that runs a command in a container.
 
-A command goes through ``remote/container.sh``, which the container's /bin/sh runs: it sets the environment and the folder
-there, tells that it has begun and how it has ended, and so what the client itself has to say is never taken for the
-command's. The shell reads it from stdin: a list of processes, there or on the client's machine, has neither the environment
-in it, nor the words that tell of begin and end, nor the command once more.
+A command goes through ``remote/container.sh``, which the container's /bin/sh runs: it sets the environment and the directory
+there and reports how the command has ended, and so the client's own stderr is never taken for the command's. The shell reads it
+from stdin: a list of processes, in the container or on the client's machine, has neither the environment in it, nor the word that
+marks the end, nor the command a second time.
 """
 
 from __future__ import annotations
