@@ -577,6 +577,77 @@ def test_a_gigabyte_needs_little_memory(tmp_path):
     assert os.path.getsize(tmp_path / "back") == 1_000_000_000
 
 
+FLOODED = """
+import os, sys, time, remoto
+from remoto import file_sync
+from remoto.exc import ConnectionLost, FileTransferError
+from remoto.remote import files
+
+def record(kind, data):
+    return files.HEAD.pack(kind, len(data)) + data
+
+case, marker = sys.argv[1:]
+listing = b"".join([
+    record(files.ENTRY, files.ENTRY_HEAD.pack(files.NO_PARENT, files.FILE, 0o644, 0, 1, 0)),
+    record(files.LISTED, b""),
+    record(files.BEGIN, files.FILE_HEAD.pack(0, 0o644, 0, files.NO_SIZE)),
+    record(files.DATA, b"x"),
+])
+left_out = record(files.SKIP, files.Failure(b"x" * 1000, 13, "Permission denied").pack())
+# what begins the transfer, and a message that is sent again and again
+begin, flood = {
+    "data": (listing, record(files.DATA, b"x" * 100_000)),
+    "small messages": (listing, record(files.DATA, b"x")),
+    "files left out": (listing, left_out * 100),
+    "files wanted": (record(files.COMPARED, bytes(4)), record(files.WANTED, bytes(4000))),
+}[case]
+
+def send(channel, begin, flood, marker):
+    channel.send(begin)
+    for _ in range(min(150_000_000 // (len(flood) + 150), 400_000)):
+        channel.send(flood)
+    open(marker, "w").close()
+    for acknowledgement in channel:
+        pass
+
+class Hostile:
+    def start(self, gateway, request):
+        return gateway.remote_exec(send, begin=begin, flood=flood, marker=marker)
+
+def wait(*_):
+    # for a disk, or a source, that is slower than the remote side
+    while conn.has_connection() and not os.path.exists(marker):
+        time.sleep(0.01)
+    return b""
+
+class Source:
+    read = staticmethod(wait)
+
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+file_sync._GET = file_sync._PUT = Hostile()
+with remoto.Connection("localhost") as conn:
+    before = peak()
+    try:
+        if case == "files wanted":
+            file_sync.put(conn, Source(), "/no/such/directory")
+        else:
+            file_sync.get(conn, "/x", marker + ".copy", progress=wait)
+    except (ConnectionLost, FileTransferError) as error:
+        print(peak() - before, os.path.exists(marker), error)
+"""
+
+
+@pytest.mark.parametrize("case", ["data", "small messages", "files left out", "files wanted"])
+def test_a_remote_side_that_does_not_wait_takes_little_memory(tmp_path, case):
+    (tmp_path / "flooded.py").write_text(FLOODED)
+    command = [sys.executable, tmp_path / "flooded.py", case, tmp_path / "marker"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=55)
+    memory, has_sent_all, error = done.stdout.split(" ", 2)
+    assert has_sent_all == "False" and "localhost" in error and int(memory) < 64 * 1024
+
+
 # many hosts
 
 
