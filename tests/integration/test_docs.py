@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -118,7 +119,9 @@ def everything(sshd, users, docker, podman, kube):
 def files(request, sshd, tmp_path, monkeypatch):
     """The modules and settings that a page shows, as files."""
     names = []
-    for code in blocks(request.getfixturevalue("page").read_text("utf-8")):
+    text = request.getfixturevalue("page").read_text("utf-8")
+    _remove_remote_files(text)
+    for code in blocks(text):
         match = FILE.match(code)
         if match:
             text = code.partition("\n")[2] + "\n"
@@ -134,6 +137,16 @@ def files(request, sshd, tmp_path, monkeypatch):
     yield
     for name in names:
         sys.modules.pop(name, None)
+    _remove_remote_files(text)
+
+
+def _remove_remote_files(text):
+    """Remove what a page makes in /tmp of the hosts, which are this machine."""
+    for path in set(re.findall(r"/tmp/remoto-[\w.-]*\w", text)):
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
 
 
 def caught(example):
