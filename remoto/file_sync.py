@@ -12,15 +12,15 @@ from typing import Any, BinaryIO, Callable, NamedTuple, Union
 
 import execnet
 
-from . import file_tar
 from .backends import BaseConnection
 from .connection import Connection
 from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
-from .execnet_internals import deal_with, set_window
-from .file_tar import ABANDON_TIMEOUT, _shown
-from .gateway import RemoteFunction, lost, raise_cause
-from .outbox import sending_within
-from .receiving import Window
+from .files import tar as file_tar
+from .files.tar import ABANDON_TIMEOUT, _shown
+from .gateways.bootstrap import RemoteFunction, lost, raise_cause
+from .gateways.execnet_internals import deal_with, set_window
+from .gateways.outbox import sending_within
+from .gateways.receiving import Window
 from .remote import files
 from .util import RemoteError, bound
 

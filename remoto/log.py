@@ -42,9 +42,8 @@ class TerminalFormatter(logging.Formatter):
 
     >>> handler = logging.StreamHandler(sys.stdout)
     >>> handler.setFormatter(TerminalFormatter('%(name)s: %(message)s'))
-    >>> handler.handle(logging.makeLogRecord({'name': 'node1', 'msg': '10%\r\x1b]0;title\x07'}))
+    >>> handler.emit(logging.makeLogRecord({'name': 'node1', 'msg': '10%\r\x1b]0;title\x07'}))
     node1: 10%\r\x1b]0;title\x07
-    True
     """
 
     def format(self, record: logging.LogRecord) -> str:

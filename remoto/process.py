@@ -18,7 +18,7 @@ from .commands.output import Handler, Output, TimedOut
 from .commands.request import Command, as_text, require_callables, warn_of_unused_words
 from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
-from .gateway import lost
+from .gateways.bootstrap import lost
 from .util import RemoteError
 
 __all__ = ["CheckResult", "check", "extend_env", "run"]

@@ -14,17 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
-from .. import gateway as gateways
 from ..commands.request import Request
 from ..commands.target import Channel
 from ..exc import ConnectError, ConnectionLost, HostError, StartError
 from ..functions import interpreter, json_calls
 from ..functions.legacy import LegacyModuleExecute
-from ..gateway import RemoteFunction
-from ..interrupts import uninterrupted
+from ..gateways import bootstrap as gateways
+from ..gateways.bootstrap import RemoteFunction
+from ..gateways.interrupts import uninterrupted
+from ..gateways.outbox import sending_within
+from ..gateways.process_io import CLOSE_TIMEOUT, ProcessIO
 from ..log import basic_remote_logger
-from ..outbox import sending_within
-from ..pipes import CLOSE_TIMEOUT, ProcessIO
 from ..process import check
 from ..util import bound, checked_text
 from . import ssh

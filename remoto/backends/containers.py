@@ -17,12 +17,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import gateway as gateways
 from .. import remote
 from ..commands.request import Request
-from ..diagnosis import FAR_LINE
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
+from ..gateways import bootstrap as gateways
+from ..gateways.diagnosis import FAR_LINE
 from ..util import checked_text
 from . import BaseConnection, get_python_executable, ssh
 

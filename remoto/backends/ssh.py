@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..diagnosis import FAR_LINE
 from ..exc import InvalidHostname
-from ..interrupts import uninterrupted
+from ..gateways.diagnosis import FAR_LINE
+from ..gateways.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from . import BaseConnection as SshConnection

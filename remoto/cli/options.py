@@ -9,7 +9,7 @@ from typing import Any, Callable, NoReturn
 from .. import connection
 from ..backends import BaseConnection
 from ..backends.ssh import KEEPALIVE
-from ..gateway import CONNECT_TIMEOUT
+from ..gateways.bootstrap import CONNECT_TIMEOUT
 from ..log import TerminalFormatter
 from ..util import bound, escape_controls
 

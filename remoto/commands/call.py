@@ -11,10 +11,10 @@ import execnet
 
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
-from ..execnet_internals import deal_with, set_window
-from ..gateway import RemoteFunction, lost, raise_cause
-from ..outbox import sending_within
-from ..receiving import Window
+from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
+from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.outbox import sending_within
+from ..gateways.receiving import Window
 from ..util import admin_command, bound
 from .answers import (
     ENDED,
@@ -308,7 +308,7 @@ def _end(outputs: Mapping[int, Output]) -> None:
 
 
 def _raise_cause(error: OSError) -> None:
-    """As :func:`~remoto.gateway.raise_cause`, where a time limit that is over is the call's own."""
+    """As :func:`~remoto.gateways.bootstrap.raise_cause`, where a time limit that is over is the call's own."""
     try:
         raise_cause(error)
     except execnet.TimeoutError:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ..gateway import RemoteFunction
+from ..gateways.bootstrap import RemoteFunction
 from .request import Argv, Request
 
 

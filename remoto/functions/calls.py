@@ -15,10 +15,10 @@ from execnet import gateway_base
 from execnet.gateway import Gateway
 
 from ..exc import ConnectionLost, FunctionError
-from ..execnet_internals import deal_with, set_window
-from ..gateway import RemoteFunction, lost, raise_cause
-from ..interrupts import PerObject
-from ..receiving import ItemWindow
+from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
+from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.interrupts import PerObject
+from ..gateways.receiving import ItemWindow
 from ..remote import module as remote_module
 from ..util import RemoteError
 from .facade import host_of, is_problem, raised, refuse, wrong_answer

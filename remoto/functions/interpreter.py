@@ -7,7 +7,7 @@ import time
 from typing import Any, Callable
 
 from ..exc import CommandTimeout, ConnectError, StartError
-from ..interrupts import PerObject
+from ..gateways.interrupts import PerObject
 from ..process import NO_EXIT_CODE
 from ..util import checked_text
 from .facade import where

@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from .. import process, remote
-from ..diagnosis import FAR_LINE
 from ..exc import CommandError, CommandTimeout, FunctionError
+from ..gateways.diagnosis import FAR_LINE
 from . import interpreter
 from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, where, wrong_answer
 from .shipping import Shipment, shown

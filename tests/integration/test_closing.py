@@ -11,9 +11,9 @@ import time
 import pytest
 
 import remoto
-from remoto import stderr
 from remoto.backends.ssh import ssh_argv
 from remoto.exc import ConnectError, ConnectionLost
+from remoto.gateways import stderr
 from remoto.process import check
 from tests.integration.leftovers import VARIABLE, started_with, wait_until
 

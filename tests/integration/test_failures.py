@@ -22,8 +22,8 @@ import remoto
 from remoto.backends.ssh import ssh_argv
 from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
 from remoto.file_sync import get, put, rsync_conn
-from remoto.outbox import NotTaken, sending_within
-from remoto.pipes import ProcessIO
+from remoto.gateways.outbox import NotTaken, sending_within
+from remoto.gateways.process_io import ProcessIO
 from remoto.process import check, extend_env, run
 from tests.integration.leftovers import VARIABLE, children, started_with, wait_until
 

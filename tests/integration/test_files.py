@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 import remoto
-from remoto import file_sync, file_tar
+from remoto import file_sync
 from remoto.exc import ConnectionLost, FileTransferError, HostError, RsyncError
 from remoto.file_sync import CopyResult, get, put, rsync, rsync_conn
+from remoto.files import tar as file_tar
 from remoto.process import check
 from remoto.remote import files
 from tests.integration import leftovers

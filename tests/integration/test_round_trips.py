@@ -9,7 +9,7 @@ from execnet.gateway_base import Message
 import remoto
 from remoto import connection
 from remoto.backends import JsonModuleExecute
-from remoto.pipes import ProcessIO
+from remoto.gateways.process_io import ProcessIO
 from remoto.process import check, run
 from tests.integration.shipped import functions as far
 

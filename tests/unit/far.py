@@ -2,12 +2,13 @@
 
 import types
 
-from remoto import gateway, remote
+from remoto import remote
+from remoto.gateways import bootstrap
 
 
 def far_module(name):
     """Return one of the modules that a remote Python is sent, made of its files."""
     module = types.ModuleType("far")
-    for file in gateway.FAR_MODULES[name]:
+    for file in bootstrap.FAR_MODULES[name]:
         exec(compile(remote.source(file), file, "exec"), module.__dict__)
     return module

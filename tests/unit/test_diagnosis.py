@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from remoto.diagnosis import FAR_LINE, diagnosis, not_started
 from remoto.exc import HostError, StartError
+from remoto.gateways.diagnosis import FAR_LINE, diagnosis, not_started
 
 ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
 

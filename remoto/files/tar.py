@@ -18,11 +18,11 @@ from typing import Any, BinaryIO, Callable, NoReturn, Union
 
 import execnet
 
-from . import remote
-from .commands.answers import STATUS, STDERR, STDOUT
-from .commands.call import RUN, Call
-from .exc import FileTransferError
-from .remote import files
+from .. import remote
+from ..commands.answers import STATUS, STDERR, STDOUT
+from ..commands.call import RUN, Call
+from ..exc import FileTransferError
+from ..remote import files
 
 BLOCK = 256 * 1024
 #: blocks between the thread that makes a tar and the one that sends it

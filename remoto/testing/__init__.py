@@ -13,19 +13,19 @@ from typing import Any, Callable, NamedTuple, Union
 
 import execnet
 
-from . import connection
-from .backends import BaseConnection
-from .commands.answers import STATUS, STDERR, STDOUT
-from .commands.call import CHECK, RUN
-from .commands.request import Request, argv_of
-from .commands.target import Channel
-from .exc import HostError, RemotoError
-from .functions.calls import call_data
-from .functions.facade import ModuleExecute, raised, refuse
-from .functions.json_calls import plain
-from .gateway import RemoteFunction
-from .process import _SEND_ENVIRONMENT
-from .testing_files import Files, Transfer, as_bytes, traceback_of
+from .. import connection
+from ..backends import BaseConnection
+from ..commands.answers import STATUS, STDERR, STDOUT
+from ..commands.call import CHECK, RUN
+from ..commands.request import Request, argv_of
+from ..commands.target import Channel
+from ..exc import HostError, RemotoError
+from ..functions.calls import call_data
+from ..functions.facade import ModuleExecute, raised, refuse
+from ..functions.json_calls import plain
+from ..gateways.bootstrap import RemoteFunction
+from ..process import _SEND_ENVIRONMENT
+from .files import Files, Transfer, as_bytes, traceback_of
 
 __all__ = ["Called", "Hosts", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 

@@ -35,7 +35,7 @@ TERM_TIMEOUT = 0.5
 class ProcessIO:
     """execnet's IO over the pipes of a process.
 
-    Only :meth:`read`, :meth:`write` and :meth:`close_write` may be called in the main thread: see :mod:`remoto.interrupts`.
+    Only :meth:`read`, :meth:`write` and :meth:`close_write` may be called in the main thread: see :mod:`remoto.gateways.interrupts`.
 
     :raises OSError: it can't be started.
     :raises RuntimeError: there are no threads left.
@@ -93,7 +93,7 @@ class ProcessIO:
     def write(self, data: bytes) -> None:
         """Send a message, whole, in the order of the calls.
 
-        :raises remoto.outbox.NotTaken: see :func:`remoto.outbox.sending_within`.
+        :raises remoto.gateways.outbox.NotTaken: see :func:`remoto.gateways.outbox.sending_within`.
         :raises OSError: the connection is closed, has ended, or belongs to another process.
         """
         if self.owner != os.getpid():

@@ -15,8 +15,8 @@ from typing import Any, Callable
 
 import execnet
 
-from .exc import RemotoError
-from .remote import files as far_files
+from ..exc import RemotoError
+from ..remote import files as far_files
 
 
 class Files(MutableMapping[str, Any]):

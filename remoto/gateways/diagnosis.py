@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import execnet
 
-from .exc import ConnectError, HostError, StartError
+from ..exc import ConnectError, HostError, StartError
 
 #: what every far Python is started with; execnet's own
 FAR_LINE = "import sys;exec(eval(sys.stdin.readline()))"

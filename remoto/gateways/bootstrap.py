@@ -27,12 +27,13 @@ import execnet
 from execnet import gateway_base
 from execnet.gateway import Gateway
 
-from . import execnet_internals, remote
+from .. import remote
+from ..exc import ConnectionLost
+from . import execnet_internals
 from .diagnosis import FAR_LINE, diagnosis, not_started
-from .exc import ConnectionLost
 from .interrupts import uninterrupted
 from .outbox import NotTaken
-from .pipes import CLOSE_TIMEOUT, TERM_TIMEOUT, ProcessIO
+from .process_io import CLOSE_TIMEOUT, TERM_TIMEOUT, ProcessIO
 
 #: seconds
 CONNECT_TIMEOUT = 60.0

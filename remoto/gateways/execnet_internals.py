@@ -21,10 +21,10 @@ from execnet import gateway_base
 from execnet.gateway import Gateway as ExecnetGateway
 from execnet.gateway_base import Message
 
+from ..util import shown
 from .interrupts import Event
 from .io_loop import call, started
 from .receiving import Window
-from .util import shown
 
 #: messages that end a channel or a connection
 CLOSING = (
@@ -280,7 +280,7 @@ def _close_abandoned_channels(abandoned: queue.SimpleQueue[_Reference]) -> None:
 
 
 class Gateway(ExecnetGateway):
-    """execnet's gateway over a :class:`remoto.pipes.ProcessIO`. Not to be made in the main thread."""
+    """execnet's gateway over a :class:`remoto.gateways.process_io.ProcessIO`. Not to be made in the main thread."""
 
     @classmethod
     def over(cls, io: Any, name: str) -> Gateway:

@@ -1,0 +1,1 @@
+"""Copy files to and from the remote side."""
