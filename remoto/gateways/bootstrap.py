@@ -38,12 +38,14 @@ from .process_io import CLOSE_TIMEOUT, TERM_TIMEOUT, ProcessIO
 #: seconds
 CONNECT_TIMEOUT = 60.0
 
-#: what the far Python gets with the first line: {name: the files of remoto/remote/ that it is made of}
+#: what runs in the remote Python: {name: the files of remoto/remote/ that it is made of}
 FAR_MODULES = {
     "command": ["process", "stdin", "streams", "ending", "command"],
     "files": ["records", "sender", "receiver", "files"],
     "module": ["loading", "including", "problem", "module"],
 }
+#: those that it gets with its first line; another one goes along with the first call that needs it
+SENT_FIRST = ("command",)
 
 
 def popen_argv(interpreter: str) -> list[str]:
@@ -62,25 +64,42 @@ _program_ends = threading.Event()  # set by the main thread alone, when it has n
 _worker_numbers = itertools.count()
 
 
+def _packed(source: str) -> str:
+    return binascii.b2a_base64(zlib.compress(source.encode("utf-8"), 9), newline=False).decode("ascii")
+
+
 @functools.cache
-def _packed(name: str | None) -> str:
-    """The text of one of the far side's modules, or of execnet's own for None, packed for the first line."""
-    text = inspect.getsource(gateway_base) if name is None else "\n".join(map(remote.source, FAR_MODULES[name]))
-    return binascii.b2a_base64(zlib.compress(text.encode("utf-8")), newline=False).decode("ascii")
+def _packed_module(name: str) -> str:
+    return _packed(_source(name))
+
+
+def _source(name: str) -> str:
+    return "\n".join(map(remote.source, FAR_MODULES[name]))
+
+
+@functools.cache
+def _packed_boot() -> str:
+    """Return what every remote Python needs: ``boot``, execnet, and the module for commands."""
+    execnet_source = remote.without_comments(inspect.getsource(gateway_base))
+    lines = [
+        "from __future__ import unicode_literals",
+        remote.source("boot"),
+        # ascii() and unicode_literals: the same text on every Python and in every locale
+        f"EXECNET = {execnet_source!a}",
+        *(f"SOURCES.add({name!r}, {_source(name)!a})" for name in SENT_FIRST),
+    ]
+    return _packed("\n".join(lines))
 
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
-    arguments = (
-        _packed(None),
-        execnet.__version__,
-        {name: _packed(name) for name in FAR_MODULES},
-        [(str(name), str(value)) for name, value in variables.items()],
-        marker,
-        worker,
+    pairs = [(str(name), str(value)) for name, value in variables.items()]
+    lines = (
+        "from __future__ import unicode_literals",
+        "import binascii, zlib",
+        f"exec(zlib.decompress(binascii.a2b_base64({_packed_boot()!r})))",
+        f"boot(*{(execnet.__version__, pairs, marker, worker)!a})",
     )
-    # ascii() and unicode_literals: the same text on every Python and in every locale
-    source = "from __future__ import unicode_literals\n" + remote.source("boot") + "\nboot(*%s)\n" % ascii(arguments)
-    return (ascii(source) + "\n").encode("ascii")
+    return (ascii("\n".join(lines)) + "\n").encode("ascii")
 
 
 class Opening:
@@ -185,6 +204,7 @@ def _open(
         io = ProcessIO(argv, host, logger)
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, str(error)) from error
+    io.sent_modules.update(SENT_FIRST)
     try:
         opening.begin(io)
         noise = io.shake_hands(first_line, marker.encode("ascii"), timeout)
@@ -306,15 +326,23 @@ class RemoteFunction(NamedTuple):
     def start(self, gateway: Any, request: Mapping[str, Any]) -> Any:
         """Call it on the far side; execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
-        if _process_io(gateway) is not None:
+        io = _process_io(gateway)
+        if io is None:
+            # a gateway that was opened by another library: boot.py is not in its __main__
+            source = "from __future__ import unicode_literals\n" + remote.source("boot") + self._add_source()
+        elif self.module in io.sent_modules:
             source = "from __main__ import call\n"
         else:
-            # a gateway that somebody else opened has none of remoto's modules: the text goes along
-            source = "from __future__ import unicode_literals\n" + remote.source("boot")
-            source += "\nSOURCES[%r] = unpack(%r)\n" % (self.module, _packed(self.module))
+            source = "from __main__ import SOURCES, call, unpack" + self._add_source()
         if not isinstance(gateway, Gateway):
             return gateway.remote_exec(source, **arguments)
-        return execnet_internals.start_task(gateway, source, "call", arguments)
+        channel = execnet_internals.start_task(gateway, source, "call", arguments)
+        if io is not None:
+            io.sent_modules.add(self.module)
+        return channel
+
+    def _add_source(self) -> str:
+        return f"\nSOURCES.add({self.module!r}, unpack({_packed_module(self.module)!r}))\n"
 
 
 def wait_if_program_ends() -> None:

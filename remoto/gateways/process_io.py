@@ -49,6 +49,8 @@ class ProcessIO:
         self.execmodel = ExecModel()
         self.owner = os.getpid()
         self.far_uid: int | None = None
+        #: of bootstrap.FAR_MODULES, those that the remote Python has
+        self.sent_modules: set[str] = set()
         #: what is wrong with what was received
         self.problem = ""
         self.incoming = Incoming()

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 
 def unpack(text):
@@ -26,21 +27,46 @@ def set_environment(variables):
             os.environb[name.encode("utf-8", "surrogateescape")] = value.encode("utf-8", "surrogateescape")
 
 
+class Sources(object):
+    """The source of the other modules. The controller adds each before the first call that needs it."""
+
+    def __init__(self):
+        self.texts = {}
+        self.changed = threading.Condition()
+
+    def add(self, module, text):
+        with self.changed:
+            self.texts[module] = text
+            self.changed.notify_all()
+
+    def get(self, module):
+        """Return a source. Calls run at the same time: one that came later may be here before the source has been added."""
+        with self.changed:
+            deadline = time.time() + 60
+            while module not in self.texts and time.time() < deadline:
+                self.changed.wait(1)
+            return self.texts[module]
+
+
+SOURCES = Sources()
+# execnet.gateway_base, which the controller adds
+EXECNET = ""
+
+
 def call(channel, module, function, request):
-    """Run ``function`` of one of the modules that came along; each is compiled when it is first used."""
+    """Run ``function`` of one of the other modules; each is compiled when it is first used."""
     # not in a variable here: a gateway of execnet's own runs this text anew for each call
     loaded = sys.modules.get("remoto_far_" + module)
     if loaded is None:
         loaded = type(sys)(str("remoto_far_" + module))
         loaded.MAIN_THREAD = MAIN_THREAD
-        code = compile(SOURCES[module], "remoto/remote/" + module + ".py", "exec")
+        code = compile(SOURCES.get(module), "remoto/remote/" + module + ".py", "exec")
         exec(code, loaded.__dict__)
         # another thread may have been as quick: then its module counts
         loaded = sys.modules.setdefault("remoto_far_" + module, loaded)
     getattr(loaded, function)(channel, **request)
 
 
-SOURCES = {}
 # None in a gateway that execnet has opened: there the main thread is execnet's
 MAIN_THREAD = None
 
@@ -151,7 +177,7 @@ def end_commands_first():
             signal.signal(number, end)
 
 
-def boot(execnet_source, execnet_version, sources, variables, marker, worker):
+def boot(execnet_version, variables, marker, worker):
     # as a daemon may have left it: then a command's exit status would be lost
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Ctrl-C at the controller's terminal is not for this process. A handler, since what is ignored is so in commands, too
@@ -160,11 +186,9 @@ def boot(execnet_source, execnet_version, sources, variables, marker, worker):
     # compiling makes no garbage worth looking for: a fifth of the time
     gc.disable()
     set_environment(variables)
-    for name in sources:
-        SOURCES[name] = unpack(sources[name])
     main = sys.modules["__main__"].__dict__
     try:
-        exec(compile(unpack(execnet_source), "execnet/gateway_base.py", "exec"), main)
+        exec(compile(EXECNET, "execnet/gateway_base.py", "exec"), main)
     except Exception:
         found = ".".join(str(number) for number in sys.version_info[:3])
         problem = sys.exc_info()[1]
