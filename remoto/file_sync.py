@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
 import os
-import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, Callable, NamedTuple, Union
-
-import execnet
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 from .backends import BaseConnection
 from .connection import Connection
-from .exc import ConnectionLost, ContainerError, FileTransferError, RsyncError
-from .files import tar as file_tar
-from .files.tar import ABANDON_TIMEOUT, _shown
-from .gateways.bootstrap import RemoteFunction, lost, raise_cause
-from .gateways.execnet_internals import deal_with, set_window
-from .gateways.outbox import sending_within
-from .gateways.receiving import Window
-from .remote import files
-from .util import RemoteError, bound
+from .exc import ContainerError, FileTransferError, RsyncError
+from .files import tar, transfer
+from .files.arguments import (
+    Path,
+    Progress,
+    advice,
+    contents_of,
+    far_path,
+    name_in_directory,
+    near_path,
+    require_connection,
+    require_progress,
+    require_source,
+    size_of,
+    timeout_of,
+    where,
+)
+from .files.errors import shown
+from .files.rsync import RSync as _RSync
+from .files.rsync import Shares, to_hosts
+from .files.transfer import CopyResult
 
 __all__ = ["CopyResult", "get", "put", "rsync", "rsync_conn"]
-
-Path = Union[str, "os.PathLike[Any]"]
-Progress = Callable[[int, Union[int, None]], Any]
-
-#: hosts at a time
-PARALLEL = 32
-_PUT = RemoteFunction("files", "put")
-_GET = RemoteFunction("files", "get")
-
-
-class CopyResult(NamedTuple):
-    """What :func:`put` or :func:`get` did."""
-
-    #: the number of files whose contents were copied
-    copied: int
-    #: the number of files that were the same already: contents' size, time and mode
-    unchanged: int
-    #: the number of bytes of all contents that were copied
-    size: int
 
 
 def put(
@@ -82,21 +69,21 @@ def put(
     >>> open(os.path.join(folder, 'greeting')).read()
     'hello'
     """
-    _require_connection(conn)
-    _require_progress(progress)
-    contents = _contents(source)
-    far_path = _far_path("destination", destination)
-    bound = _bound(conn, timeout)
+    require_connection(conn)
+    require_progress(progress)
+    contents = contents_of(source)
+    place = far_path("destination", destination)
+    timeout = timeout_of(conn, timeout)
     if isinstance(contents, bytes):
-        what, name = f"put {_shown(contents)}", _name(contents)
-        _require_source(contents, f"{what} to {_shown(far_path)}", _where(conn), _advice(source))
+        what, name = f"put {shown(contents)}", name_in_directory(contents)
+        require_source(contents, f"{what} to {shown(place)}", where(conn), advice(source))
     else:
         what, name = "put data", b""
     gateway = _inside(conn)
     if gateway is None:
-        return CopyResult(*file_tar.put(conn, what, contents, far_path, name, progress, bound))
-    size = None if progress is None or isinstance(contents, bytes) else _size_of(contents)
-    return _put(gateway, what, contents, far_path, name, progress=progress, size=size, timeout=bound)
+        return tar.put(conn, what, contents, place, name, progress, timeout)
+    size = None if progress is None or isinstance(contents, bytes) else size_of(contents)
+    return transfer.put(gateway, what, contents, place, name, progress=progress, size=size, timeout=timeout)
 
 
 def get(
@@ -133,23 +120,23 @@ def get(
     >>> open(os.path.join(folder, 'here')).read()
     'hello'
     """
-    path = _far_path("source", source)
-    return _get(conn, path, destination, _name(path), progress, timeout)
+    path = far_path("source", source)
+    return _get(conn, path, destination, name_in_directory(path), progress, timeout)
 
 
 def get_as(
     conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
 ) -> CopyResult:
     """As :func:`get`, but ``destination`` is always the copy itself, also where it is a folder that is there already."""
-    return _get(conn, _far_path("source", source), destination, b"", progress, timeout)
+    return _get(conn, far_path("source", source), destination, b"", progress, timeout)
 
 
 def get_into(
     conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
 ) -> CopyResult:
     """As :func:`get`, but a ``destination`` that ends with ``/`` is made where it is missing, for a file as well."""
-    path = _far_path("source", source)
-    return _get(conn, path, destination, _name(path), progress, timeout, make=True)
+    path = far_path("source", source)
+    return _get(conn, path, destination, name_in_directory(path), progress, timeout, make=True)
 
 
 def _get(
@@ -161,20 +148,15 @@ def _get(
     timeout: float | None,
     make: bool = False,
 ) -> CopyResult:
-    _require_connection(conn)
-    _require_progress(progress)
-    here = _near_path("destination", destination)
-    bound = _bound(conn, timeout)
+    require_connection(conn)
+    require_progress(progress)
+    here = near_path("destination", destination)
+    timeout = timeout_of(conn, timeout)
     gateway = _inside(conn)
-    what = f"get {_shown(source)}"
+    what = f"get {shown(source)}"
     if gateway is None:
-        return CopyResult(*file_tar.get(conn, what, source, here, name, progress, bound, make))
-    with _transfer(gateway, what, _GET, {"source": source}, bound) as records:
-        receiver = files.Receiver(records, here, name, confine=True, progress=progress, make=make)
-        receiver.run()
-    if receiver.failures:
-        raise _error(gateway, what, receiver.failures)
-    return CopyResult(receiver.copied, receiver.unchanged, receiver.received)
+        return tar.get(conn, what, source, here, name, progress, timeout, make)
+    return transfer.get(gateway, what, source, here, name, progress=progress, timeout=timeout, make=make)
 
 
 def rsync(
@@ -215,51 +197,24 @@ def rsync(
     >>> open(os.path.join(destination, 'greeting')).read()
     'hello'
     """
-    # it takes longer to import than most of remoto
-    from concurrent.futures import ThreadPoolExecutor
-
     if isinstance(hosts, (bytes, bytearray)):
         raise TypeError(f"hosts: expected a name or several, not bytes: {hosts!r}")
     names = [hosts] if isinstance(hosts, str) else list(dict.fromkeys(hosts))
     if names:
         _require_rsync(source, destination, progress, names[0] if len(names) == 1 else f"{len(names)} hosts")
-    shares = _Shares(progress) if progress else None
+    shares = Shares(progress) if progress else None
     more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
     if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
         more["eager"] = False  # a program's own function in its place need not know that
-    connections: list[Any] = []
-    stopped = threading.Event()
-    failures: dict[str, Exception] = {}
-
-    def serve(host: str) -> None:
-        try:
-            conn = Connection(host, logger, sudo, **more)
-            # before it is open: only what is here can be stopped
-            connections.append(conn)
-            try:
-                if not stopped.is_set():
-                    _sync(conn, source, destination, logger, delete, shares.of(host) if shares else None)
-            finally:
-                conn.exit()
-        except Exception as error:
-            failures[host] = error
-
-    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(names)))) as pool:
-        try:
-            for done in [pool.submit(serve, host) for host in names]:
-                done.result()
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            # what the others wait for will not come any more
-            for conn in list(connections):
-                conn.exit()
-            raise
+    failures = to_hosts(
+        names,
+        lambda host: Connection(host, logger, sudo, **more),
+        lambda conn, host: _sync(conn, source, destination, logger, delete, shares.of(host) if shares else None),
+    )
     if failures and len(names) == 1:
         raise failures[names[0]]
     if failures:
-        ordered = {host: failures[host] for host in names if host in failures}
-        raise RsyncError(ordered, [host for host in names if host not in failures])
+        raise RsyncError(failures, [host for host in names if host not in failures])
 
 
 def rsync_conn(
@@ -282,209 +237,29 @@ def rsync_conn(
     :raises FileTransferError: also an OSError: something could not be sent or written.
     :raises ConnectionLost: also a RuntimeError: the connection ended first.
     """
-    _require_connection(conn)
-    _require_rsync(source, destination, progress, _where(conn))
+    require_connection(conn)
+    _require_rsync(source, destination, progress, where(conn))
     _sync(conn, source, destination, logger, delete, progress)
 
 
 def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None) -> None:
     gateway = _inside(conn)
     if gateway is None:
-        path = _near_path("source", source)
-        what = f"rsync {_shown(path)}"
+        path = near_path("source", source)
+        what = f"rsync {shown(path)}"
         if delete:
             raise FileTransferError(what, conn.where(), [("", "delete=True needs a Python there")])
-        name = b"" if os.path.isdir(path) else _name(path)
+        name = b"" if os.path.isdir(path) else name_in_directory(path)
         report = (logger or conn.logger).info
-        file_tar.put(conn, what, path, _far_path("destination", destination), name, progress, None, report)
+        tar.put(conn, what, path, far_path("destination", destination), name, progress, None, report)
         return
     # programs put a class of their own in this one's place, which takes what remoto 1.2 passed and no more
     of_sync: dict[str, Any] = {"progress": progress} if progress else {}
     of_target = {"delete": True} if delete else {}
     sync = _RSync(source, logger=logger or conn.logger, **of_sync)
-    sync.timeout = _bound(conn, None)
+    sync.timeout = timeout_of(conn, None)
     sync.add_target(gateway, destination, **of_target)
     sync.send()
-
-
-class _RSync(execnet.RSync):
-    """execnet's RSync, with its calls, over the protocol of :func:`put`.
-
-    execnet's own leaves out what it can't read without a word, refuses names that are not UTF-8, holds whole files in memory,
-    writes over the old file, and, in its version 2.1, makes every file executable whose mode has changed.
-    """
-
-    #: a class that a program puts in the place of this one may have no use for the source
-    reads_source = True
-
-    def __init__(
-        self,
-        sourcedir: Path,
-        callback: Any = None,
-        verbose: bool = True,
-        logger: Any = None,
-        progress: Progress | None = None,
-    ) -> None:
-        super().__init__(os.fsdecode(sourcedir), callback, verbose)
-        self.logger = logger
-        self.timeout: float | None = None
-        self._progress = progress
-        self._targets: list[tuple[Any, Path, Any, bool]] = []
-
-    def add_target(self, gateway: Any, destdir: Path, finishedcallback: Any = None, **options: Any) -> None:
-        self._targets.append((gateway, destdir, finishedcallback, options.get("delete", False)))
-
-    def send(self, raises: bool = True) -> None:
-        if raises and not self._targets:
-            raise OSError("no targets: add_target has not been called since the last send")
-        while self._targets:
-            gateway, destination, finished, delete = self._targets.pop(0)
-            path = _near_path("sourcedir", self._sourcedir)
-            _put(
-                gateway,
-                f"rsync {_shown(path)}",
-                path,
-                _far_path("destdir", destination),
-                b"" if os.path.isdir(path) else _name(path),
-                delete=delete,
-                accept=lambda below: self.filter(os.fsdecode(below)),
-                report=functools.partial(self._report, gateway),
-                progress=self._progress,
-                timeout=self.timeout,
-            )
-            if finished is not None:
-                finished()
-
-    def _report(self, gateway: Any, path: bytes) -> None:
-        # execnet's name for this is the one that programs override
-        self._report_send_file(gateway, _shown(path))
-
-    def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
-        if self._verbose:
-            self.logger.info("syncing file: %s", modified_rel_path)
-
-
-class _Shares:
-    """Adds up the progress of several hosts."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._numbers: dict[str, tuple[int, int | None]] = {}
-
-    def of(self, host: str) -> Progress:
-        def tell(sent: int, total: int | None) -> None:
-            with self._lock:
-                self._numbers[host] = (sent, total)
-                totals = [total for _, total in self._numbers.values() if total is not None]
-                has_total = len(totals) == len(self._numbers)
-                self._progress(sum(sent for sent, _ in self._numbers.values()), sum(totals) if has_total else None)
-
-        return tell
-
-
-def _put(
-    gateway: Any,
-    what: str,
-    source: bytes | BinaryIO,
-    destination: bytes,
-    name: bytes,
-    *,
-    delete: bool = False,
-    timeout: float | None = None,
-    **sender: Any,
-) -> CopyResult:
-    what = f"{what} to {_shown(destination)}"
-    request = {"destination": destination, "name": name, "delete": delete}
-    with _transfer(gateway, what, _PUT, request, timeout) as records:
-        end = files.Sender(records, source, **sender)
-        try:
-            end.run()
-        except BaseException:
-            _abandon(records)
-            raise
-    if end.failures:
-        raise _error(gateway, what, end.failures)
-    return CopyResult(end.copied, end.unchanged, end.sent)
-
-
-@contextlib.contextmanager
-def _transfer(
-    gateway: Any, what: str, function: RemoteFunction, request: dict[str, Any], timeout: float | None
-) -> Iterator[Any]:
-    """The records of a transfer; its errors become remoto's own, and its channel is closed at the end."""
-    host, channel = _host(gateway), None
-    try:
-        try:
-            channel = sending_within(timeout, function.start, gateway, request)
-        except OSError as error:
-            raise_cause(error)
-            raise files.Gone from None
-        set_window(channel, Window())
-        yield _Records(channel, timeout)
-    except files.Failure as failure:
-        raise _error(gateway, what, [failure]) from None
-    except files.Gone:
-        raise _lost(gateway, host, what) from None
-    except execnet.TimeoutError:
-        raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")]) from None
-    except execnet.RemoteError as error:
-        raise FileTransferError(what, host, [("", RemoteError(str(error)).exception_line)]) from error
-    finally:
-        if channel is not None:
-            with contextlib.suppress(OSError):
-                channel.close()
-
-
-class _Records(files.Records):  # type: ignore[misc]
-    """On this side, what is sent has the same bound as what is received, and what is received is limited."""
-
-    def acknowledge(self) -> None:
-        deal_with(self.channel, len(self.message))
-        super().acknowledge()
-
-    def flush(self) -> None:
-        try:
-            sending_within(self.timeout, super().flush)
-        except files.Gone as gone:
-            if isinstance(gone.__context__, OSError):
-                raise_cause(gone.__context__)
-            raise
-
-
-def _abandon(records: Any) -> None:
-    """Let the receiver there remove what it has begun, and wait for that."""
-    records.parts = []
-    records.write(files.FINISH)
-    records.timeout = ABANDON_TIMEOUT
-    try:
-        records.flush()
-        records.channel.waitclose(ABANDON_TIMEOUT)
-    except (files.Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
-        pass  # it has gone, and when its connection ends it does the same
-
-
-def _lost(gateway: Any, host: str, what: str) -> ConnectionLost:
-    words = lost(gateway, host, what).stderr
-    return ConnectionLost(host, what, "the connection ended before the transfer did", words)
-
-
-def _error(gateway: Any, what: str, failures: list[Any]) -> FileTransferError:
-    return file_tar.transfer_error(what, _host(gateway), failures)
-
-
-def _host(gateway: Any) -> str:
-    return str(getattr(gateway, "remoteaddress", gateway))
-
-
-def _where(conn: Any) -> str:
-    return str(conn.where() if hasattr(type(conn), "where") else conn.hostname)
-
-
-def _name(path: bytes) -> bytes:
-    """What a copy is called in a folder; nothing where the folder's contents are meant."""
-    name = os.path.basename(path)
-    return b"" if name in (b".", b"..") else name
 
 
 def _inside(conn: Any) -> Any:
@@ -497,93 +272,10 @@ def _inside(conn: Any) -> Any:
         return None
 
 
-def _bound(conn: Any, timeout: float | None) -> float | None:
-    """Seconds, as commands.call.Call has them."""
-    general = getattr(conn, "global_timeout", None)
-    return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
-
-
-# what is wrong with arguments is told before anything starts
-
-
-def _require_connection(conn: Any) -> None:
-    if not hasattr(conn, "inside"):
-        raise TypeError(f"conn: expected a connection, not {type(conn).__name__}: {conn!r}")
-
-
-def _require_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress: expected a function, not {type(progress).__name__}: {progress!r}")
-
-
-def _contents(source: Any) -> bytes | BinaryIO:
-    """Return the path of what ``put`` is to send, or an object to read it from."""
-    if isinstance(source, (str, os.PathLike)):
-        return _near_path("source", source)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return io.BytesIO(source)
-    if isinstance(source, io.TextIOBase) or isinstance(getattr(source, "encoding", None), str):
-        raise TypeError(f"source: expected a file opened for reading bytes, not text: {source!r}")
-    if isinstance(source, type) or not callable(getattr(source, "read", None)):
-        expected = "a path, bytes or a file opened for reading bytes"
-        raise TypeError(f"source: expected {expected}, not {type(source).__name__}: {source!r}")
-    if isinstance(source, io.IOBase) and (source.closed or not source.readable()):
-        raise ValueError(f"source: a file that is closed, or not opened for reading: {source!r}")
-    return source  # type: ignore[no-any-return]
-
-
 def _require_rsync(source: Path, destination: Path, progress: object, host: str) -> None:
-    _require_progress(progress)
-    path = _near_path("source", source)
-    _far_path("destination", destination)
+    require_progress(progress)
+    path = near_path("source", source)
+    far_path("destination", destination)
     # a class that a program has put in its place may have no use for the source
     if getattr(_RSync, "reads_source", False) is True:
-        _require_source(path, f"rsync {_shown(path)}", host)
-
-
-def _size_of(stream: BinaryIO) -> int | None:
-    """Return the number of bytes that are left to read; None where that can't be told."""
-    try:
-        position = stream.tell()
-        size = stream.seek(0, io.SEEK_END) - position
-    except (AttributeError, TypeError, ValueError, OSError):
-        return None
-    # an error of this one must come out: what was passed over would not be sent
-    stream.seek(position)
-    # files of /proc and /sys have no size
-    return size if size > 0 else None
-
-
-def _require_source(path: bytes, what: str, host: str, advice: str = "") -> None:
-    try:
-        os.stat(path)
-    except OSError as error:
-        reason = (error.strerror or str(error)) + advice
-        raise FileTransferError(what, host, [(_shown(path), reason)], error.errno, side="local") from None
-
-
-def _advice(source: object) -> str:
-    """Return what to add to the error where a text was probably meant to be the contents."""
-    is_text = isinstance(source, str) and ("/" not in source or source.split() != [source])
-    return " (a str is a path; contents are bytes)" if is_text else ""
-
-
-def _near_path(name: str, path: Any) -> bytes:
-    return os.fsencode(_checked_path(name, path))
-
-
-def _far_path(name: str, path: Any) -> bytes:
-    text = _checked_path(name, path)
-    if not text:
-        raise ValueError(f"{name}: the path is empty")
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-
-
-def _checked_path(name: str, path: Any) -> str | bytes:
-    try:
-        text: str | bytes = os.fspath(path)
-    except TypeError:
-        raise TypeError(f"{name}: expected a path, not {type(path).__name__}: {path!r}") from None
-    if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
-        raise ValueError(f"{name}: a path can't hold NUL: {path!r}")
-    return text
+        require_source(path, f"rsync {shown(path)}", host)

@@ -16,6 +16,7 @@ Names are bytes. A receiver that is told so by ``confine`` takes nothing on trus
 if __package__:
     from .records import *
     from .sender import *
+    from .places import *
     from .receiver import *
 
 

@@ -1,8 +1,6 @@
 """RUNS ON THE REMOTE SIDE, and here as well: the end of a transfer that receives."""
 
-import binascii
 import errno
-import hashlib
 import os
 import stat
 import struct
@@ -10,6 +8,7 @@ import struct
 # on the remote side the files of a module are one text
 if __package__:
     from .records import *
+    from .places import *
 
 
 class Receiver(object):
@@ -401,119 +400,3 @@ class Receiver(object):
             except OSError as error:
                 if not quiet:
                     raise Failure.of(path, error)
-
-
-class NewFile(object):
-    """A file on its way, beside its place until it is whole."""
-
-    def __init__(self, path, mode, mtime, size):
-        self.path = path
-        self.mode = mode
-        self.mtime = mtime
-        self.size = size
-        self.written = 0
-        self.digest = hashlib.sha256()
-        self.temporary = beside(path)
-        self.fd = None
-
-    def open(self):
-        self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-
-    def write(self, data):
-        self.digest.update(data)
-        self.written += len(data)
-        while data:
-            data = data[os.write(self.fd, data) :]
-
-    def finish(self):
-        mode = self.mode
-        try:
-            old = os.lstat(self.path)
-        except OSError:
-            old = None
-        if old is not None and stat.S_ISREG(old.st_mode):
-            if mode == NO_MODE:
-                mode = stat.S_IMODE(old.st_mode)
-            own = os.fstat(self.fd)
-            if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
-                try:
-                    os.fchown(self.fd, old.st_uid, old.st_gid)
-                except OSError:
-                    pass  # it takes root to give a file away
-        if mode == NO_MODE:
-            mode = 0o666 & ~umask()
-        os.fchmod(self.fd, mode)
-        fd, self.fd = self.fd, None
-        # an error of a late write, such as a quota on NFS, shows here
-        os.close(fd)
-        if self.size != NO_SIZE:
-            set_times(self.temporary, self.mtime)
-
-    def put_in_place(self):
-        os.rename(self.temporary, self.path)
-
-    def drop(self):
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
-        try:
-            os.unlink(self.temporary)
-        except OSError:
-            pass  # it was never made, or has gone with its folder
-
-
-def replaceable(status):
-    return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
-
-
-def missing_folders(path):
-    """A folder that is not there and those above it that aren't, the highest first."""
-    missing = []
-    while path and not os.path.lexists(path):
-        missing.insert(0, path)
-        path = os.path.dirname(path)
-    return missing
-
-
-def new_folder(path, with_parents):
-    try:
-        os.makedirs(path) if with_parents else os.mkdir(path)
-    except OSError as error:
-        # hosts that share a disk may make the same folder at the same time
-        if error.errno != errno.EEXIST or not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise
-    return os.lstat(path)
-
-
-def beside(path):
-    """A name for a temporary file: short, since the real name may be as long as names can be."""
-    return os.path.join(os.path.dirname(path), TEMPORARY + binascii.hexlify(os.urandom(8)))
-
-
-def umask():
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def remove(path):
-    """A file or link, or a folder with all that is in it; links are not followed. What somebody else removes is fine."""
-    pending = [path]
-    while pending:
-        path = pending[-1]
-        try:
-            mode = os.lstat(path).st_mode
-            if not stat.S_ISDIR(mode):
-                os.unlink(path)
-            else:
-                if mode & stat.S_IRWXU != stat.S_IRWXU:
-                    os.chmod(path, 0o700)
-                inner = [os.path.join(path, name) for name in os.listdir(path)]
-                if inner:
-                    pending += inner
-                    continue
-                os.rmdir(path)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-        pending.pop()

@@ -129,7 +129,7 @@ class Sender(object):
                     except OSError as error:
                         self.leave_out(Failure.of(below, error))
             else:
-                failure = Failure(path, errno.EINVAL, "neither a file nor a folder nor a link")
+                failure = Failure(path, errno.EINVAL, NEITHER)
                 if parent == NO_PARENT:
                     raise failure
                 self.leave_out(failure)

@@ -18,9 +18,13 @@ import pytest
 
 import remoto
 from remoto import file_sync
+from remoto.commands.answers import STATUS, STDOUT
 from remoto.exc import ConnectionLost, FileTransferError, HostError, RsyncError
 from remoto.file_sync import CopyResult, get, put, rsync, rsync_conn
-from remoto.files import tar as file_tar
+from remoto.files import tar_reading
+from remoto.files import transfer as transfer_module
+from remoto.files.rsync import Shares
+from remoto.files.tar_writing import Archive
 from remoto.process import check
 from remoto.remote import files
 from tests.integration import leftovers
@@ -582,6 +586,7 @@ FLOODED = """
 import os, sys, time, remoto
 from remoto import file_sync
 from remoto.exc import ConnectionLost, FileTransferError
+from remoto.files import transfer
 from remoto.remote import files
 
 def record(kind, data):
@@ -627,7 +632,7 @@ class Source:
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
-file_sync._GET = file_sync._PUT = Hostile()
+transfer._GET = transfer._PUT = Hostile()
 with remoto.Connection("localhost") as conn:
     before = peak()
     try:
@@ -796,7 +801,7 @@ def test_progress_of_a_file_without_a_size_has_no_total_before_the_end(local, tm
 
 def test_progress_of_several_hosts_has_no_total_before_each_has_one():
     told = []
-    shares = file_sync._Shares(lambda *numbers: told.append(numbers))
+    shares = Shares(lambda *numbers: told.append(numbers))
     shares.of("a")(1, None)
     shares.of("b")(2, 4)
     shares.of("a")(3, 3)
@@ -848,7 +853,7 @@ def test_what_fails_here_halfway_leaves_nothing_there_at_once(local, tmp_path):
 @pytest.mark.parametrize("transfer", [put, get])
 def test_a_far_side_that_stops(monkeypatch, tmp_path, transfer, setting):
     """Neither reads nor writes; what is sent does not fit into the pipe."""
-    monkeypatch.setattr(file_sync, "ABANDON_TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer_module, "ABANDON_TIMEOUT", 0.2)
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
     conn = remoto.Connection("localhost")
     options = {"timeout": 0.5} if setting == "timeout" else {}
@@ -869,7 +874,7 @@ def test_a_far_side_that_stops(monkeypatch, tmp_path, transfer, setting):
 
 
 def test_ctrl_c_where_the_far_side_has_stopped(monkeypatch, tmp_path):
-    monkeypatch.setattr(file_sync, "ABANDON_TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer_module, "ABANDON_TIMEOUT", 0.2)
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
     conn = remoto.Connection("localhost")
     far = conn.gateway._io.popen.pid
@@ -955,8 +960,8 @@ ODD = {
 
 def received(folder, blocks):
     """Receive a tar as ``get`` does. It is the caller that checks the result."""
-    answers = itertools.chain(((file_tar.STDOUT, block) for block in blocks), [(file_tar.STATUS, 0)])
-    records = file_tar._Records(file_tar._Stream(answers, lambda status, words: None))
+    answers = itertools.chain(((STDOUT, block) for block in blocks), [(STATUS, 0)])
+    records = tar_reading.Records(tar_reading.Stream(answers, lambda status, words: None))
     receiver = records.receiver = files.Receiver(records, os.fsencode(folder), b"", confine=True)
     receiver.run()
 
@@ -1024,7 +1029,7 @@ def test_a_deep_folder_as_a_tar(tmp_path):
             os.chdir("d")
     finally:
         os.chdir(here)
-    made = file_tar._Archive(os.fsencode(tmp_path), lambda sent, total: None, None)
+    made = Archive(os.fsencode(tmp_path), lambda sent, total: None, None)
     assert made.prepare() == b"folder"
     names = tarfile.open(fileobj=io.BytesIO(b"".join(made.blocks()))).getnames()
     # Python 3.9 leaves the slash at a long folder's name

@@ -1,0 +1,104 @@
+"""Check the arguments of transfers, before anything starts."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, BinaryIO, Callable, Union
+
+from ..exc import FileTransferError
+from ..util import bound
+from .errors import shown
+
+Path = Union[str, "os.PathLike[Any]"]
+Progress = Callable[[int, Union[int, None]], Any]
+
+
+def require_connection(conn: Any) -> None:
+    if not hasattr(conn, "inside"):
+        raise TypeError(f"conn: expected a connection, not {type(conn).__name__}: {conn!r}")
+
+
+def require_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: expected a function, not {type(progress).__name__}: {progress!r}")
+
+
+def contents_of(source: Any) -> bytes | BinaryIO:
+    """Return the path of what ``put`` is to send, or an object to read it from."""
+    if isinstance(source, (str, os.PathLike)):
+        return near_path("source", source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    if isinstance(source, io.TextIOBase) or isinstance(getattr(source, "encoding", None), str):
+        raise TypeError(f"source: expected a file opened for reading bytes, not text: {source!r}")
+    if isinstance(source, type) or not callable(getattr(source, "read", None)):
+        expected = "a path, bytes or a file opened for reading bytes"
+        raise TypeError(f"source: expected {expected}, not {type(source).__name__}: {source!r}")
+    if isinstance(source, io.IOBase) and (source.closed or not source.readable()):
+        raise ValueError(f"source: a file that is closed, or not opened for reading: {source!r}")
+    return source  # type: ignore[no-any-return]
+
+
+def size_of(stream: BinaryIO) -> int | None:
+    """Return the number of bytes that are left to read; None where that can't be told."""
+    try:
+        position = stream.tell()
+        size = stream.seek(0, io.SEEK_END) - position
+    except (AttributeError, TypeError, ValueError, OSError):
+        return None
+    # an error of this one must come out: what was passed over would not be sent
+    stream.seek(position)
+    # files of /proc and /sys have no size
+    return size if size > 0 else None
+
+
+def require_source(path: bytes, what: str, host: str, advice: str = "") -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)) + advice
+        raise FileTransferError(what, host, [(shown(path), reason)], error.errno, side="local") from None
+
+
+def advice(source: object) -> str:
+    """Return what to add to the error where a text was probably meant to be the contents."""
+    is_text = isinstance(source, str) and ("/" not in source or source.split() != [source])
+    return " (a str is a path; contents are bytes)" if is_text else ""
+
+
+def near_path(name: str, path: Any) -> bytes:
+    return os.fsencode(_checked_path(name, path))
+
+
+def far_path(name: str, path: Any) -> bytes:
+    text = _checked_path(name, path)
+    if not text:
+        raise ValueError(f"{name}: the path is empty")
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+
+
+def _checked_path(name: str, path: Any) -> str | bytes:
+    try:
+        text: str | bytes = os.fspath(path)
+    except TypeError:
+        raise TypeError(f"{name}: expected a path, not {type(path).__name__}: {path!r}") from None
+    if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
+        raise ValueError(f"{name}: a path can't hold NUL: {path!r}")
+    return text
+
+
+def name_in_directory(path: bytes) -> bytes:
+    """What a copy is called in a folder; nothing where the folder's contents are meant."""
+    name = os.path.basename(path)
+    return b"" if name in (b".", b"..") else name
+
+
+def timeout_of(conn: Any, timeout: float | None) -> float | None:
+    """Seconds, as commands.call.Call has them."""
+    general = getattr(conn, "global_timeout", None)
+    return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
+
+
+def where(conn: Any) -> str:
+    return str(conn.where() if hasattr(type(conn), "where") else conn.hostname)

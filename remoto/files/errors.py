@@ -1,0 +1,23 @@
+"""The errors of transfers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..exc import FileTransferError
+from ..remote import files
+
+#: characters of a path in an error: no system takes a longer one
+LONGEST_PATH = 4096
+
+
+def transfer_error(what: str, host: str, failures: list[Any]) -> FileTransferError:
+    """Return the error for what one of the two ends has failed at."""
+    pairs = [(shown(failure.path), failure.text) for failure in failures]
+    side = "remote" if isinstance(failures[0], files.TheirFailure) else "local"
+    return FileTransferError(what, host, pairs, failures[0].code, side=side)
+
+
+def shown(path: bytes) -> str:
+    shown = path.decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= LONGEST_PATH else f"{shown[:LONGEST_PATH]}..."

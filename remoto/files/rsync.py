@@ -1,0 +1,135 @@
+"""rsync: execnet's class for it, and many hosts side by side."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, Callable
+
+import execnet
+
+from . import transfer
+from .arguments import Path, Progress, far_path, name_in_directory, near_path
+from .errors import shown
+
+#: hosts at a time
+PARALLEL = 32
+
+
+class RSync(execnet.RSync):
+    """execnet's RSync, with its calls, over the protocol of :func:`put`.
+
+    execnet's own leaves out what it can't read without a word, refuses names that are not UTF-8, holds whole files in memory,
+    writes over the old file, and, in its version 2.1, makes every file executable whose mode has changed.
+    """
+
+    #: a class that a program puts in the place of this one may have no use for the source
+    reads_source = True
+
+    def __init__(
+        self,
+        sourcedir: Path,
+        callback: Any = None,
+        verbose: bool = True,
+        logger: Any = None,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(os.fsdecode(sourcedir), callback, verbose)
+        self.logger = logger
+        self.timeout: float | None = None
+        self._progress = progress
+        self._targets: list[tuple[Any, Path, Any, bool]] = []
+
+    def add_target(self, gateway: Any, destdir: Path, finishedcallback: Any = None, **options: Any) -> None:
+        self._targets.append((gateway, destdir, finishedcallback, options.get("delete", False)))
+
+    def send(self, raises: bool = True) -> None:
+        if raises and not self._targets:
+            raise OSError("no targets: add_target has not been called since the last send")
+        while self._targets:
+            gateway, destination, finished, delete = self._targets.pop(0)
+            path = near_path("sourcedir", self._sourcedir)
+            transfer.put(
+                gateway,
+                f"rsync {shown(path)}",
+                path,
+                far_path("destdir", destination),
+                b"" if os.path.isdir(path) else name_in_directory(path),
+                delete=delete,
+                accept=lambda below: self.filter(os.fsdecode(below)),
+                report=functools.partial(self._report, gateway),
+                progress=self._progress,
+                timeout=self.timeout,
+            )
+            if finished is not None:
+                finished()
+
+    def _report(self, gateway: Any, path: bytes) -> None:
+        # execnet's name for this is the one that programs override
+        self._report_send_file(gateway, shown(path))
+
+    def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
+        if self._verbose:
+            self.logger.info("syncing file: %s", modified_rel_path)
+
+
+class Shares:
+    """Adds up the progress of several hosts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._numbers: dict[str, tuple[int, int | None]] = {}
+
+    def of(self, host: str) -> Progress:
+        def tell(sent: int, total: int | None) -> None:
+            with self._lock:
+                self._numbers[host] = (sent, total)
+                totals = [total for _, total in self._numbers.values() if total is not None]
+                has_total = len(totals) == len(self._numbers)
+                self._progress(sum(sent for sent, _ in self._numbers.values()), sum(totals) if has_total else None)
+
+        return tell
+
+
+def to_hosts(
+    hosts: Sequence[str], connect: Callable[[str], Any], sync: Callable[[Any, str], None]
+) -> dict[str, Exception]:
+    """Call ``sync`` with a connection to each host, side by side, and close all of them.
+
+    :returns: the errors of those that failed, in the order of ``hosts``.
+    """
+    # it takes longer to import than most of remoto
+    from concurrent.futures import ThreadPoolExecutor
+
+    connections: list[Any] = []
+    stopped = threading.Event()
+    failures: dict[str, Exception] = {}
+
+    def serve(host: str) -> None:
+        try:
+            conn = connect(host)
+            # before it is open: only what is here can be stopped
+            connections.append(conn)
+            try:
+                if not stopped.is_set():
+                    sync(conn, host)
+            finally:
+                conn.exit()
+        except Exception as error:
+            failures[host] = error
+
+    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(hosts)))) as pool:
+        try:
+            for done in [pool.submit(serve, host) for host in hosts]:
+                done.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            # what the others wait for will not come any more
+            for conn in list(connections):
+                conn.exit()
+            raise
+    return {host: failures[host] for host in hosts if host in failures}

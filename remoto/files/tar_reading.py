@@ -1,0 +1,158 @@
+"""Read a tar that a command in a container writes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator
+from typing import Any, Callable, NoReturn
+
+from ..commands.answers import STDERR, STDOUT
+from ..remote import files
+
+#: bytes: a path has 4096 at most
+LONGEST_HEADER = 64 * 1024
+MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
+
+
+class Stream:
+    """What a command writes, as a file; its failure is raised at its end."""
+
+    def __init__(self, answers: Iterator[tuple[int, Any]], check: Callable[[int, bytes], None]) -> None:
+        self._answers = answers
+        self._check = check
+        self._data = b""
+        self._words: list[bytes] = []
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        parts = [self._data]
+        missing = size - len(self._data)
+        while missing > 0 and not self._ended:
+            block = self._next()
+            parts.append(block)
+            missing -= len(block)
+        data = b"".join(parts)
+        self._data = data[size:]
+        return data[:size]
+
+    def _next(self) -> bytes:
+        for kind, data in self._answers:
+            if kind == STDOUT:
+                return bytes(data)
+            if kind == STDERR:
+                self._words.append(data)
+            else:
+                self._ended = True
+                self._check(data, b"".join(self._words))
+        self._ended = True
+        return b""
+
+    def finish(self) -> None:
+        """Read to the end, which tells whether the command has succeeded."""
+        while not self._ended:
+            self._next()
+
+
+class _Info(tarfile.TarInfo):
+    """A member of a tar. It takes no more memory than names can need, and no more room than was received."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # tarfile reads the data of a long name, or of a pax header, in one
+        if self.size > LONGEST_HEADER and self.type not in tarfile.REGULAR_TYPES:
+            raise ValueError(f"a header of {self.size} bytes")
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        if member.issparse():
+            self._refuse_sparse(member)
+        return member
+
+    def _refuse_sparse(self, member: object, *_: object) -> NoReturn:
+        # a few bytes of it stand for a file of any size
+        name = member.name if isinstance(member, tarfile.TarInfo) else self.name
+        raise files.TheirFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
+
+    # tarfile would read the list of its parts first, which may be without end
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+class Records:
+    """A tar as the records that the far side's own sender would send; so a receiver's care is for both."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.receiver: Any = None
+        self._records = self._read(stream)
+
+    def read(self) -> tuple[int, bytes]:
+        try:
+            return next(self._records)
+        except tarfile.TarError as error:
+            raise files.Failure(b"", 0, f"the answer is not a whole tar: {error}") from None
+        except (*MALFORMED, StopIteration) as error:
+            raise files.malformed(error) from None
+
+    def write(self, kind: int, data: bytes = b"") -> None:
+        """There is nobody to tell."""
+
+    def flush(self) -> None:
+        pass
+
+    def _read(self, stream: Stream) -> Iterator[tuple[int, bytes]]:
+        folders: dict[bytes, int] = {}
+        count, complete = 0, b"complete"
+        with tarfile.open(
+            fileobj=stream, mode="r|", bufsize=files.BLOCK, errors="surrogateescape", tarinfo=_Info
+        ) as tar:  # type: ignore[call-overload]
+            while (info := tar.next()) is not None:
+                # tarfile keeps a list of all
+                tar.members.clear()  # type: ignore[attr-defined]
+                name = os.fsencode(info.name)
+                parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+                left_out = self._left_out(info)
+                if left_out:
+                    complete = b""
+                    yield files.SKIP, files.Failure(b"/".join(parts), 0, left_out).pack()
+                    continue
+                is_root = count == 0
+                parent = files.NO_PARENT if is_root else folders.get(b"/".join(parts[:-1]), files.NO_PARENT - 1)
+                kind, size, target = self._kind(info)
+                time = max(-files.LAST_TIME, min(int(info.mtime * 1_000_000_000), files.LAST_TIME))
+                base = b"" if is_root else (parts[-1] if parts else b"")
+                head = files.ENTRY_HEAD.pack(parent, kind, info.mode & 0o7777, time, size, len(base))
+                yield files.ENTRY, head + base + target
+                if kind == files.FOLDER:
+                    folders[b"/".join(parts)] = count
+                if kind == files.FILE and count in self.receiver.wanted:
+                    yield from self._contents(tar, info, count, time)
+                count += 1
+        stream.finish()
+        yield files.LISTED, b""
+        yield files.FINISH, complete
+
+    def _left_out(self, info: tarfile.TarInfo) -> str:
+        """Why something can't be received; empty where it can."""
+        if info.islnk():
+            return "is one of several names of a file: without a Python there, only the first can be got"
+        return "" if info.isdir() or info.issym() or info.isreg() else files.NEITHER
+
+    def _kind(self, info: tarfile.TarInfo) -> tuple[int, int, bytes]:
+        if info.isdir():
+            return files.FOLDER, 0, b""
+        if info.issym():
+            return files.LINK, 0, os.fsencode(info.linkname)
+        return files.FILE, info.size, b""
+
+    def _contents(
+        self, tar: tarfile.TarFile, info: tarfile.TarInfo, index: int, time: int
+    ) -> Iterator[tuple[int, bytes]]:
+        yield files.BEGIN, files.FILE_HEAD.pack(index, info.mode & 0o7777, time, info.size)
+        digest = hashlib.sha256()
+        content = tar.extractfile(info)
+        assert content is not None
+        while True:
+            block = content.read(files.BLOCK)
+            if not block:
+                break
+            digest.update(block)
+            yield files.DATA, block
+        yield files.END, digest.digest()

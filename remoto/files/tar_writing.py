@@ -1,0 +1,255 @@
+"""Make a tar of a file, a directory or a stream."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from queue import Queue
+from typing import Any, BinaryIO, Callable
+
+from ..remote import files
+from .arguments import Progress
+from .errors import shown
+
+#: blocks between the thread that makes a tar and the one that sends it
+AHEAD = 8
+#: of the year 9999, the last that touch knows
+LAST_SECOND = 253402300799
+
+
+class Archive:
+    """A tar of a file, a folder or a stream, made in a thread as it is sent."""
+
+    def __init__(self, source: Any, progress: Progress | None, report: Callable[[str], Any] | None) -> None:
+        self._source = source
+        self._progress = progress
+        self._report = report
+        self._queue: Queue[bytes | BaseException | None] = Queue(AHEAD)
+        self._stopped = threading.Event()
+        self.sent = self.copied = self._total = 0
+        self._moves: list[bytes] = []
+        self._folders: list[bytes] = []
+        self.failures: list[tuple[str, str]] = []
+        self.error: BaseException | None = None
+
+    def prepare(self) -> bytes:
+        """``file``, ``data`` or ``folder``; OSError where it can't be read, before anything is begun there."""
+        if not isinstance(self._source, bytes):
+            self._source = _whole(self._source)
+            return b"data"
+        mode = os.stat(self._source).st_mode
+        if stat.S_ISDIR(mode):
+            return b"folder"
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, files.NEITHER)
+        if self._source.endswith(b"/"):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return b"file"
+
+    def blocks(self) -> Iterator[bytes]:
+        thread = threading.Thread(target=self._make, daemon=True)
+        thread.start()
+        while True:
+            item = self._queue.get()
+            if isinstance(item, BaseException):
+                self.error = item
+                raise item
+            if item is None:
+                thread.join()
+                return
+            yield item
+
+    def stop(self) -> None:
+        self._stopped.set()
+        while not self._queue.empty():
+            self._queue.get()
+
+    def write(self, data: bytes) -> int:
+        """tarfile calls this."""
+        if self._stopped.is_set():
+            raise _Stopped
+        self._queue.put(data)
+        return len(data)
+
+    def _make(self) -> None:
+        try:
+            if self._progress is not None and isinstance(self._source, bytes):
+                self._total = _size(self._source)
+            with tarfile.open(
+                fileobj=self,
+                mode="w|",
+                format=tarfile.GNU_FORMAT,
+                bufsize=files.BLOCK,
+                errors="surrogateescape",  # type: ignore[call-overload]
+            ) as tar:
+                if isinstance(self._source, bytes):
+                    self._add_tree(tar, os.path.realpath(os.fsdecode(self._source)))
+                else:
+                    self._add_data(tar, self._source)
+        except _Stopped:
+            return
+        except BaseException as error:
+            self._queue.put(error)
+            return
+        self._queue.put(None)
+
+    def _add_tree(self, tar: tarfile.TarFile, root: str) -> None:
+        pending = [(root, "")]
+        while pending:
+            path, below = pending.pop()
+            try:
+                info = self._info(tar, path, below)
+                names = sorted(os.listdir(path), reverse=True) if info.isdir() else []
+                content = _opened(path) if info.isreg() else None
+            except OSError as error:
+                if not below:
+                    raise
+                self.failures.append((shown(os.fsencode(path)), error.strerror or str(error)))
+                continue
+            # from here on it can't be left out any more
+            if content is None:
+                self._add_other(tar, info, below)
+            else:
+                with content:
+                    self._add_file(tar, info, content, path, below)
+            pending += [(os.path.join(path, name), os.path.join(below, name)) for name in names]
+        for name, lines in (("merge", self._moves), ("folders", self._folders[::-1])):
+            _add_text(tar, name, b"".join(lines))
+
+    def _info(self, tar: tarfile.TarFile, path: str, below: str) -> tarfile.TarInfo:
+        info = tar.gettarinfo(path, f"content/{below}" if below else "content")
+        if info is None or not (info.isreg() or info.islnk() or info.isdir() or info.issym()):
+            raise OSError(errno.EINVAL, files.NEITHER)
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        if info.islnk():
+            # another name of a file that has been sent: a copy will do
+            info.type, info.linkname = tarfile.REGTYPE, ""
+        return info
+
+    def _add_other(self, tar: tarfile.TarFile, info: tarfile.TarInfo, below: str) -> None:
+        """A folder or a link."""
+        if info.isdir():
+            seconds = max(0, min(int(info.mtime), LAST_SECOND))
+            when = time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds)).encode()
+            self._folders.append(b"t %o %s %s\n" % (stat.S_IMODE(info.mode), when, _quoted(below or ".")))
+            # until the end, it must take files
+            info.mode |= stat.S_IRWXU
+        if below:
+            self._moves.append(b"%s %s\n" % (b"d" if info.isdir() else b"m", _quoted(below)))
+        tar.addfile(info)
+
+    def _add_file(self, tar: tarfile.TarFile, info: tarfile.TarInfo, content: Any, path: str, below: str) -> None:
+        before = os.fstat(content.fileno())
+        start = content.read(files.BLOCK)
+        info.size = before.st_size
+        source = content
+        if len(start) != min(before.st_size, files.BLOCK):
+            # a file of /proc or /sys, of which stat does not tell the size; one that has changed is noticed below
+            start += content.readall()
+            info.size = len(start)
+            self._total += info.size - before.st_size
+            source = io.BytesIO(start)
+        source.seek(0)
+        if self._report is not None:
+            self._report(f"syncing file: {shown(os.fsencode(below or os.path.basename(path)))}")
+        if below:
+            self._moves.append(b"m %s\n" % _quoted(below))
+        # what has been sent can't be taken back: unlike with a Python there, this is the end of the transfer
+        changed = files.Failure(os.fsencode(path), errno.EBUSY, "changed while it was sent")
+        tar.addfile(info, _Counting(source, self._count, changed))
+        after = os.fstat(content.fileno())
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise changed
+        self.copied += 1
+
+    def _add_data(self, tar: tarfile.TarFile, whole: BinaryIO) -> None:
+        # a tar tells the size before the contents
+        with whole:
+            info = tarfile.TarInfo("content")
+            info.size = self._total = whole.seek(0, io.SEEK_END)
+            info.mtime = int(time.time())
+            whole.seek(0)
+            tar.addfile(info, _Counting(whole, self._count, EOFError()))
+        self.copied = 1
+
+    def _count(self, size: int) -> None:
+        self.sent += size
+        total = max(self._total, self.sent)
+        if self._progress is not None and total:
+            self._progress(self.sent, total)
+
+
+class _Stopped(Exception):
+    """The sender has given up."""
+
+
+class _Counting(io.RawIOBase):
+    """What tarfile reads a file from. It asks for no more than there is to be."""
+
+    def __init__(self, source: Any, count: Callable[[int], None], short: Exception) -> None:
+        self._source = source
+        self._count = count
+        self._short = short
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._source.read(size)
+        if len(data) < size:
+            raise self._short
+        self._count(len(data))
+        return data
+
+
+def _opened(path: str) -> Any:
+    content = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+        content.close()
+        raise OSError(errno.EINVAL, files.NEITHER)
+    return content
+
+
+def _whole(source: BinaryIO) -> BinaryIO:
+    """A copy of all that a stream gives."""
+    import tempfile
+
+    whole: Any = tempfile.TemporaryFile()
+    try:
+        while block := source.read(files.BLOCK):
+            if not isinstance(block, bytes):
+                raise TypeError(f"not an open binary file: it gives {type(block).__name__}")
+            whole.write(block)
+    except BaseException:
+        whole.close()
+        raise
+    return whole  # type: ignore[no-any-return]
+
+
+def _add_text(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _size(path: bytes) -> int:
+    total, pending = 0, [path]
+    while pending:
+        path = pending.pop()
+        try:
+            status = os.stat(path) if not total and not pending else os.lstat(path)
+            if stat.S_ISREG(status.st_mode):
+                total += status.st_size
+            elif stat.S_ISDIR(status.st_mode):
+                pending += [os.path.join(path, name) for name in os.listdir(path)]
+        except OSError:
+            continue  # it has just gone, or will be told of when it is its turn
+    return total
+
+
+def _quoted(path: str) -> bytes:
+    return b"'" + os.fsencode(path).replace(b"'", b"'\\''") + b"'"

@@ -1,0 +1,146 @@
+"""Transfers through a gateway: the remote side runs the other end of ``remoto/remote/files.py``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import execnet
+
+from ..exc import ConnectionLost, FileTransferError
+from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
+from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.outbox import sending_within
+from ..gateways.receiving import Window
+from ..remote import files
+from ..util import RemoteError
+from .errors import shown, transfer_error
+
+# seconds that a far side may take to remove what it has begun, after this side has given up
+ABANDON_TIMEOUT = 5.0
+_PUT = RemoteFunction("files", "put")
+_GET = RemoteFunction("files", "get")
+
+
+class CopyResult(NamedTuple):
+    """What :func:`put` or :func:`get` did."""
+
+    #: the number of files whose contents were copied
+    copied: int
+    #: the number of files that were the same already: contents' size, time and mode
+    unchanged: int
+    #: the number of bytes of all contents that were copied
+    size: int
+
+
+def put(
+    gateway: Any,
+    what: str,
+    source: bytes | BinaryIO,
+    destination: bytes,
+    name: bytes,
+    *,
+    delete: bool = False,
+    timeout: float | None = None,
+    **sender: Any,
+) -> CopyResult:
+    what = f"{what} to {shown(destination)}"
+    request = {"destination": destination, "name": name, "delete": delete}
+    with _transfer(gateway, what, _PUT, request, timeout) as records:
+        end = files.Sender(records, source, **sender)
+        try:
+            end.run()
+        except BaseException:
+            _abandon(records)
+            raise
+    if end.failures:
+        raise _error(gateway, what, end.failures)
+    return CopyResult(end.copied, end.unchanged, end.sent)
+
+
+def get(
+    gateway: Any,
+    what: str,
+    source: bytes,
+    destination: bytes,
+    name: bytes,
+    *,
+    timeout: float | None = None,
+    **receiver: Any,
+) -> CopyResult:
+    with _transfer(gateway, what, _GET, {"source": source}, timeout) as records:
+        end = files.Receiver(records, destination, name, confine=True, **receiver)
+        end.run()
+    if end.failures:
+        raise _error(gateway, what, end.failures)
+    return CopyResult(end.copied, end.unchanged, end.received)
+
+
+@contextlib.contextmanager
+def _transfer(
+    gateway: Any, what: str, function: RemoteFunction, request: dict[str, Any], timeout: float | None
+) -> Iterator[Any]:
+    """The records of a transfer; its errors become remoto's own, and its channel is closed at the end."""
+    host, channel = _host(gateway), None
+    try:
+        try:
+            channel = sending_within(timeout, function.start, gateway, request)
+        except OSError as error:
+            raise_cause(error)
+            raise files.Gone from None
+        set_window(channel, Window())
+        yield _Records(channel, timeout)
+    except files.Failure as failure:
+        raise _error(gateway, what, [failure]) from None
+    except files.Gone:
+        raise _lost(gateway, host, what) from None
+    except execnet.TimeoutError:
+        raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")]) from None
+    except execnet.RemoteError as error:
+        raise FileTransferError(what, host, [("", RemoteError(str(error)).exception_line)]) from error
+    finally:
+        if channel is not None:
+            with contextlib.suppress(OSError):
+                channel.close()
+
+
+class _Records(files.Records):  # type: ignore[misc]
+    """On this side, what is sent has the same bound as what is received, and what is received is limited."""
+
+    def acknowledge(self) -> None:
+        deal_with(self.channel, len(self.message))
+        super().acknowledge()
+
+    def flush(self) -> None:
+        try:
+            sending_within(self.timeout, super().flush)
+        except files.Gone as gone:
+            if isinstance(gone.__context__, OSError):
+                raise_cause(gone.__context__)
+            raise
+
+
+def _abandon(records: Any) -> None:
+    """Let the receiver there remove what it has begun, and wait for that."""
+    records.parts = []
+    records.write(files.FINISH)
+    records.timeout = ABANDON_TIMEOUT
+    try:
+        records.flush()
+        records.channel.waitclose(ABANDON_TIMEOUT)
+    except (files.Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
+        pass  # it has gone, and when its connection ends it does the same
+
+
+def _lost(gateway: Any, host: str, what: str) -> ConnectionLost:
+    words = lost(gateway, host, what).stderr
+    return ConnectionLost(host, what, "the connection ended before the transfer did", words)
+
+
+def _error(gateway: Any, what: str, failures: list[Any]) -> FileTransferError:
+    return transfer_error(what, _host(gateway), failures)
+
+
+def _host(gateway: Any) -> str:
+    return str(getattr(gateway, "remoteaddress", gateway))
