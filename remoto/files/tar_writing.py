@@ -162,7 +162,7 @@ class Archive:
         if below:
             self._moves.append(b"m %s\n" % _quoted(below))
         # what has been sent can't be taken back: unlike with a Python there, this is the end of the transfer
-        changed = files.Failure(os.fsencode(path), errno.EBUSY, "changed while it was sent")
+        changed = files.Failure(os.fsencode(path), errno.EBUSY, files.CHANGED)
         tar.addfile(info, _Counting(source, self._count, changed))
         after = os.fstat(content.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):

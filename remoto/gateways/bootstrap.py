@@ -41,7 +41,7 @@ CONNECT_TIMEOUT = 60.0
 #: what runs in the remote Python: {name: the files of remoto/remote/ that it is made of}
 FAR_MODULES = {
     "command": ["process", "stdin", "streams", "ending", "command"],
-    "files": ["records", "sender", "places", "receiver", "files"],
+    "files": ["records", "sources", "sender", "places", "tree", "receiver", "files"],
     "module": ["loading", "including", "problem", "module"],
 }
 #: those that it gets with its first line; another one goes along with the first call that needs it

@@ -15,8 +15,10 @@ Names are bytes. A receiver that is told so by ``confine`` takes nothing on trus
 # on the remote side the files of a module are one text
 if __package__:
     from .records import *
+    from .sources import *
     from .sender import *
     from .places import *
+    from .tree import *
     from .receiver import *
 
 

@@ -25,13 +25,25 @@ class NewFile(object):
         self.fd = None
 
     def open(self):
-        self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            self.fd = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except (IOError, OSError) as error:
+            raise Failure.of(self.path, error)
 
     def write(self, data):
+        if self.written + len(data) > self.size:
+            raise Failure(self.path, errno.EIO, "arrived damaged: more was sent than its size")
         self.digest.update(data)
         self.written += len(data)
-        while data:
-            data = data[os.write(self.fd, data) :]
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except (IOError, OSError) as error:
+            raise Failure.of(self.path, error)
+
+    def check(self, digest):
+        if self.size not in (NO_SIZE, self.written) or self.digest.digest() != digest:
+            raise Failure(self.path, errno.EIO, "arrived damaged: its size or digest is not what was sent")
 
     def finish(self):
         mode = self.mode
@@ -72,6 +84,38 @@ class NewFile(object):
 
 def replaceable(status):
     return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
+
+
+def status_of(path):
+    """Return what ``lstat`` does; None where nothing is there.
+
+    :raises Failure: it could not be replaced.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise Failure.of(path, error)
+        return None
+    if not replaceable(status):
+        raise Failure(path, errno.EINVAL, "a device, FIFO or socket is there: it is not replaced")
+    return status
+
+
+def is_same(status, mtime, size):
+    """Return True if a file with this size and time is there."""
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return False
+    return status.st_size == size and abs(times(status) - mtime) < SAME_TIME
+
+
+def mode_to_set(mode, confine):
+    """Return the mode, without set-id and sticky bits if the sender is not trusted."""
+    if mode == NO_MODE and not confine:
+        return mode
+    if mode > ALL_BITS:
+        raise ValueError("the mode 0%o" % mode)
+    return mode & PERMISSIONS if confine else mode
 
 
 def missing_folders(path):

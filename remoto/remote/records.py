@@ -34,6 +34,7 @@ MOST_SKIPPED = 16 * 1024 * 1024
 TEMPORARY = b".remoto-"
 # the far end of what a record holds: the year 2262
 LAST_TIME = 2**63 - 1
+CHANGED = "changed while it was sent"
 NEITHER = "neither a file nor a folder nor a link"
 # what comes of records that no transfer sends
 MALFORMED = (ValueError, OverflowError, struct.error, AttributeError, IndexError)

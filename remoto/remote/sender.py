@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import io
 import os
 import stat
 import struct
@@ -10,12 +9,7 @@ import struct
 # on the remote side the files of a module are one text
 if __package__:
     from .records import *
-
-
-def open_to_read(path):
-    """Return a file that is closed even if Ctrl-C comes before it is in a variable: opening it is one step."""
-    descriptors = map(os.open, (path,), (os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,))
-    return list(map(io.FileIO, descriptors))[0]
+    from .sources import *
 
 
 class Sender(object):
@@ -85,61 +79,19 @@ class Sender(object):
     # listing
 
     def scan(self):
-        try:
-            if not self.source:
-                # realpath would make the current folder of it
-                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-            root = os.path.realpath(self.source)
-            status = os.stat(root)
-            if self.source.endswith(b"/") and not stat.S_ISDIR(status.st_mode):
-                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        except OSError as error:
-            raise Failure.of(self.source, error)
-        above = root if stat.S_ISDIR(status.st_mode) else os.path.dirname(root)
-        self.root_length = len(above.rstrip(b"/")) + 1
-        stack = [(NO_PARENT, root, b"", status)]
-        while stack:
-            parent, path, name, status = stack.pop()
-            mode = stat.S_IMODE(status.st_mode)
-            if stat.S_ISREG(status.st_mode):
-                self.entry(parent, FILE, mode, times(status), status.st_size, name, b"", path)
-            elif stat.S_ISLNK(status.st_mode):
-                try:
-                    target = os.readlink(path)
-                except OSError as error:
-                    self.leave_out(Failure.of(path, error))
-                    continue
-                self.entry(parent, LINK, mode, 0, 0, name, target, None)
-            elif stat.S_ISDIR(status.st_mode):
-                try:
-                    names = sorted(os.listdir(path), reverse=True)
-                except OSError as error:
-                    failure = Failure.of(path, error)
-                    if parent == NO_PARENT:
-                        raise failure
-                    self.leave_out(failure)
-                    continue
-                index = self.entry(parent, FOLDER, mode, times(status), 0, name, b"", None)
-                for name in names:
-                    below = os.path.join(path, name)
-                    if self.accept is not None and not self.accept(below):
-                        continue
-                    try:
-                        stack.append((index, below, name, os.lstat(below)))
-                    except OSError as error:
-                        self.leave_out(Failure.of(below, error))
+        scan = Scan(self.source, self.accept)
+        for found in scan.entries():
+            if isinstance(found, Failure):
+                self.leave_out(found)
             else:
-                failure = Failure(path, errno.EINVAL, NEITHER)
-                if parent == NO_PARENT:
-                    raise failure
-                self.leave_out(failure)
+                self.entry(*found)
+        self.root_length = scan.root_length
 
     def entry(self, parent, kind, mode, mtime, size, name, target, path):
         self.records.write(ENTRY, ENTRY_HEAD.pack(parent, kind, mode, mtime, size, len(name)) + name + target)
         self.paths.append(path)
         self.sizes.append(size)
         self.flow()
-        return len(self.paths) - 1
 
     def leave_out(self, failure):
         """Go on without something: the receiver and the caller are told, and nothing is deleted for its absence."""
@@ -155,7 +107,7 @@ class Sender(object):
             if path is None:
                 self.send_stream(index)
             else:
-                opened = self.reading(path, open_to_read, path)
+                opened = reading(path, open_to_read, path)
                 try:
                     self.send_open_file(index, opened.fileno(), path)
                 finally:
@@ -163,65 +115,34 @@ class Sender(object):
         except Unreadable as failure:
             self.leave_out(failure)
 
-    def reading(self, path, call, *args):
-        try:
-            return call(*args)
-        except (IOError, OSError) as error:
-            raise Unreadable.of(path, error)
-
     def send_open_file(self, index, fd, path):
-        before = self.reading(path, os.fstat, fd)
+        before = reading(path, os.fstat, fd)
         if not stat.S_ISREG(before.st_mode):
             raise Unreadable(path, errno.EINVAL, "is no longer a file")
-        block = self.first_block(path, fd)
-        size = self.true_size(path, fd, before, len(block))
+        block = first_block(path, fd)
+        size = true_size(path, fd, before, len(block))
         self.total -= self.sizes[index]
         if self.report is not None:
             self.report(path[self.root_length :])
         self.begin(index, stat.S_IMODE(before.st_mode), times(before), size)
         digest = hashlib.sha256()
         if size == NO_SIZE:
-            self.send_rest(digest, block, lambda: self.reading(path, os.read, fd, BLOCK), None)
+            self.send_rest(digest, block, lambda: reading(path, os.read, fd, BLOCK), None)
             return
         self.total += size
         unread = size
         while block:
             unread -= len(block)
             self.send_block(block, digest)
-            block = self.reading(path, os.read, fd, min(unread, BLOCK))
-        after = self.reading(path, os.fstat, fd)
-        if unread or (after.st_size, times(after)) != (before.st_size, times(before)):
-            raise Unreadable(path, errno.EBUSY, "changed while it was sent")
+            block = reading(path, os.read, fd, min(unread, BLOCK))
+        require_unchanged(path, fd, before)
+        if unread:
+            raise Unreadable(path, errno.EBUSY, CHANGED)
         self.end(digest)
-
-    def first_block(self, path, fd):
-        """A whole block, unless the file ends before."""
-        block = b""
-        while len(block) < BLOCK:
-            more = self.reading(path, os.read, fd, BLOCK - len(block))
-            if not more:
-                break
-            block += more
-        return block
-
-    def true_size(self, path, fd, status, found):
-        """NO_SIZE where the system does not tell: files in /proc have a size of 0, those in /sys one of 4096."""
-        if found == min(status.st_size, BLOCK):
-            return status.st_size
-        after = self.reading(path, os.fstat, fd)
-        if (after.st_size, times(after)) != (status.st_size, times(status)):
-            raise Unreadable(path, errno.EBUSY, "changed while it was sent")
-        return NO_SIZE
 
     def send_stream(self, index):
         self.begin(index, NO_MODE, 0, NO_SIZE)
-        self.send_rest(hashlib.sha256(), self.next_of_stream(), self.next_of_stream, self.size)
-
-    def next_of_stream(self):
-        block = self.reading(b"", self.source.read, BLOCK)
-        if block and not isinstance(block, bytes):
-            raise TypeError("not an open binary file: it gives %s" % type(block).__name__)
-        return block
+        self.send_rest(hashlib.sha256(), next_block(self.source), lambda: next_block(self.source), self.size)
 
     def send_rest(self, digest, block, read, size):
         """Send all that is read. ``size`` is how much that should be, None where it is not known."""

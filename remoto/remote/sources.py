@@ -1,0 +1,129 @@
+"""RUNS ON THE REMOTE SIDE, and here as well: what a sender finds and reads on its disk."""
+
+import errno
+import io
+import os
+import stat
+
+# on the remote side the files of a module are one text
+if __package__:
+    from .records import *
+
+
+class Scan(object):
+    """Lists a file, or a folder with all that is in it.
+
+    :param source: a path as bytes.
+    :param accept: called with the path of each thing in a folder; False leaves it out.
+    :ivar root_length: the length of what comes before a path below the source.
+    """
+
+    def __init__(self, source, accept):
+        self.source = source
+        self.accept = accept
+        self.root_length = 0
+
+    def entries(self):
+        """Yield the arguments of an ENTRY and the path of its contents; a Failure for what is left out."""
+        root, status = self.root()
+        stack = [(NO_PARENT, root, b"", status)]
+        count = 0
+        while stack:
+            parent, path, name, status = stack.pop()
+            try:
+                kind, size, target, names = describe(path, status)
+            except Failure as failure:
+                if parent == NO_PARENT:
+                    raise
+                yield failure
+                continue
+            time = 0 if kind == LINK else times(status)
+            content = path if kind == FILE else None
+            yield parent, kind, stat.S_IMODE(status.st_mode), time, size, name, target, content
+            index, count = count, count + 1
+            for name in names:
+                below = os.path.join(path, name)
+                if self.accept is not None and not self.accept(below):
+                    continue
+                try:
+                    stack.append((index, below, name, os.lstat(below)))
+                except OSError as error:
+                    yield Failure.of(below, error)
+
+    def root(self):
+        """Return the path of the source, without links, and its status."""
+        try:
+            if not self.source:
+                # realpath would make the current folder of it
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            root = os.path.realpath(self.source)
+            status = os.stat(root)
+            if self.source.endswith(b"/") and not stat.S_ISDIR(status.st_mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except OSError as error:
+            raise Failure.of(self.source, error)
+        above = root if stat.S_ISDIR(status.st_mode) else os.path.dirname(root)
+        self.root_length = len(above.rstrip(b"/")) + 1
+        return root, status
+
+
+def describe(path, status):
+    """Return an entry's kind, its size, a link's target, and the names in a folder, the last first.
+
+    :raises Failure: it can't be read, or sent.
+    """
+    try:
+        if stat.S_ISREG(status.st_mode):
+            return FILE, status.st_size, b"", []
+        if stat.S_ISLNK(status.st_mode):
+            return LINK, 0, os.readlink(path), []
+        if stat.S_ISDIR(status.st_mode):
+            return FOLDER, 0, b"", sorted(os.listdir(path), reverse=True)
+    except OSError as error:
+        raise Failure.of(path, error)
+    raise Failure(path, errno.EINVAL, NEITHER)
+
+
+def open_to_read(path):
+    """Return a file that is closed even if Ctrl-C comes before it is in a variable: opening it is one step."""
+    descriptors = map(os.open, (path,), (os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,))
+    return list(map(io.FileIO, descriptors))[0]
+
+
+def reading(path, call, *args):
+    try:
+        return call(*args)
+    except (IOError, OSError) as error:
+        raise Unreadable.of(path, error)
+
+
+def first_block(path, fd):
+    """A whole block, unless the file ends before."""
+    block = b""
+    while len(block) < BLOCK:
+        more = reading(path, os.read, fd, BLOCK - len(block))
+        if not more:
+            break
+        block += more
+    return block
+
+
+def true_size(path, fd, status, found):
+    """NO_SIZE where the system does not tell: files in /proc have a size of 0, those in /sys one of 4096."""
+    if found == min(status.st_size, BLOCK):
+        return status.st_size
+    require_unchanged(path, fd, status)
+    return NO_SIZE
+
+
+def require_unchanged(path, fd, before):
+    after = reading(path, os.fstat, fd)
+    if (after.st_size, times(after)) != (before.st_size, times(before)):
+        raise Unreadable(path, errno.EBUSY, CHANGED)
+
+
+def next_block(stream):
+    block = reading(b"", stream.read, BLOCK)
+    if block and not isinstance(block, bytes):
+        raise TypeError("not an open binary file: it gives %s" % type(block).__name__)
+    return block
