@@ -63,6 +63,8 @@ def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, A
     error.__dict__.update(state)
     if isinstance(error, OSError):
         error.errno = errno
+    if sys.version_info < (3, 11) and "__notes__" in state:
+        error.__cause__ = Exception("\n".join(state["__notes__"]))
     return error
 
 
@@ -207,6 +209,8 @@ def _add_note(error: BaseException, note: str) -> None:
     if sys.version_info >= (3, 11):
         error.add_note(note)
     else:
+        # the cause is not pickled, the attributes are
+        error.__dict__.setdefault("__notes__", []).append(note)
         error.__cause__ = Exception(note)
 
 

@@ -94,6 +94,11 @@ ERRORS = [
 ]
 
 
+def notes(error):
+    """What a traceback shows below the error's text, or before Python 3.11 above it."""
+    return str(error.__cause__), getattr(error, "__notes__", None)
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_errors_cross_from_one_process_to_another(error):
     copy = pickle.loads(pickle.dumps(error))
@@ -102,6 +107,7 @@ def test_errors_cross_from_one_process_to_another(error):
         name: str(value) for name, value in vars(error).items()
     }
     assert getattr(copy, "errno", None) == getattr(error, "errno", None)
+    assert notes(copy) == notes(error)
 
 
 def test_every_class_of_error_is_pickled_above():
