@@ -352,10 +352,12 @@ class BaseConnection:
         return self.gateway
 
     def _is_closed(self) -> ConnectionLost:
-        what = "the connection is closed"
+        what, stderr = "the connection is closed", ""
         if self._owner != os.getpid():
             what = "the connection was opened by another process, before a fork()"
-        return ConnectionLost(self.hostname, "nothing can be run", what)
+        elif self.gateway is not None and not self._closed:
+            what, stderr = "the connection has ended", gateways.lost(self.gateway, self.hostname, "").stderr
+        return ConnectionLost(self.hostname, "nothing can be run", what, stderr)
 
     def import_module(
         self,

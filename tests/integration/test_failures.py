@@ -330,6 +330,19 @@ def test_the_far_python_is_killed(sshd, host):
         assert not conn.has_connection()
 
 
+def test_a_call_after_the_end_of_a_connection_says_why_it_ended(sshd, started):
+    with remoto.Connection("node0") as conn:
+        end = in_thread(run, conn, started.script("exec sleep 100"))
+        started.wait()
+        sshd.drop_sessions()
+        stderr = end().stderr
+        with pytest.raises(ConnectionLost, match="^the connection has ended: node0, true ") as again:
+            run(conn, ["true"])
+        assert stderr and again.value.stderr == stderr
+    with pytest.raises(ConnectionLost, match="^the connection is closed: node0, true$"):
+        run(conn, ["true"])
+
+
 @pytest.mark.parametrize("kill", [True, False])
 def test_the_command_of_a_lost_connection(sshd, started, kill):
     """It runs on, unless it was to be killed."""
