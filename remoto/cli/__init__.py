@@ -47,7 +47,7 @@ def _main(words: list[str]) -> int:
         # an option came first; on a host of that name the source would be run as a command
         own.remove(given.hosts[0])
         return _copy_files(given.hosts[0], [*own, "--", *rest])
-    if not rest:
+    if not (rest and rest[0]):
         parser.error("a command is missing: remoto HOST... -- COMMAND...")
     given.command = " ".join(rest) if given.shell else rest
     options.start_logging(given)

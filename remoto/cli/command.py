@@ -14,6 +14,7 @@ from .hosts import (
     NO_CONNECTION,
     NOT_STARTED,
     TIMED_OUT,
+    WRONG_USAGE,
     Outcome,
     end_command,
     message,
@@ -101,8 +102,10 @@ class Work:
             return self._failed(host, TIMED_OUT, f"no output for {error.timeout:g} seconds")
         except CommandError as error:
             return self._failed(host, NOT_STARTED, self._not_started(error))
-        except (RemotoError, ValueError) as error:
+        except RemotoError as error:
             return self._failed(host, NO_CONNECTION, message(error), reason(error))
+        except ValueError as error:
+            return self._failed(host, WRONG_USAGE, str(error))
         return Outcome(status) if status >= 0 else Outcome(128 - status, f"killed by signal {-status}")
 
     def _failed(self, host: str, status: int, text: str, reason: str = "") -> Outcome:

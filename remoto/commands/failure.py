@@ -40,7 +40,7 @@ def shell_advice(command: object, popen: Mapping[str, Any], problem: str) -> str
     >>> shell_advice('ls -a', {}, "No such file or directory: 'ls -a'")
     'Without shell=True, a string is the name of one program: pass shell=True, or a list.'
     """
-    if not isinstance(command, str) or popen.get("shell") or shlex.quote(command) == command:
+    if not isinstance(command, str) or not command or popen.get("shell") or shlex.quote(command) == command:
         return ""
     # a Python 2 names no path; where another one is named, such as cwd, that is the problem
     is_the_problem = repr(command) in problem or f"{command}: command not found" in problem or "'" not in problem

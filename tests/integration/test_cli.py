@@ -268,6 +268,18 @@ def test_a_host_that_is_an_option():
     assert status == 255 and "not a hostname" in stderr
 
 
+@pytest.mark.parametrize("options", [[], ["--shell"]])
+def test_an_empty_command_is_wrong_usage(options):
+    status, _, stderr = outcome(*options, "localhost", "--", "")
+    assert status == 2 and stderr.endswith("error: a command is missing: remoto HOST... -- COMMAND...\n")
+
+
+def test_a_variable_that_a_shell_cannot_set_is_wrong_usage():
+    """Refused before the container is looked for."""
+    status, _, stderr = outcome("--backend", "docker", "--env", "a.b=1", "no-such", "--", "true")
+    assert (status, stderr) == (2, "remoto: no-such: a.b: a shell can't set a variable of that name\n")
+
+
 def test_advice_names_options(sshd):
     status, _, stderr = outcome("--interpreter", "no-such-python", "localhost", "--", "true")
     assert status == 255 and "--interpreter" in stderr and "interpreter=" not in stderr
