@@ -60,6 +60,11 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
     >>> get(' Local ').__name__
     'LocalConnection'
     """
+    return find(name, fallback, stacklevel=3)
+
+
+def find(name: str | None, fallback: str | None, stacklevel: int) -> type[BaseConnection] | None:
+    """As :func:`get`, whose warning is of the frame that ``warnings.warn`` finds by this stacklevel."""
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name: expected a backend's name, not {type(name).__name__}: {name!r}")
     wanted = (name or "ssh").strip().lower() or "ssh"
@@ -67,7 +72,7 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
         return _BACKENDS[wanted]
     unknown = f'no connection backend found for: "{name}"'
     logger.warning(unknown)
-    warnings.warn(f"{unknown}; falling back to {fallback!r}" if fallback else unknown, stacklevel=2)
+    warnings.warn(f"{unknown}; falling back to {fallback!r}" if fallback else unknown, stacklevel=stacklevel)
     if not fallback:
         return None
     logger.info('falling back to "%s"', fallback)

@@ -272,7 +272,7 @@ class Hosts:
 
     def get(self, name: str | None, fallback: str | None = "ssh") -> Any:
         """To be put in the place of :func:`remoto.connection.get`."""
-        backend = _backend(name, fallback)
+        backend: Any = connection.find(name, fallback, stacklevel=3)
         return backend and (lambda *args, **kw: self._connect(backend, *args, **kw))
 
     def _connect(self, backend: Any, *args: Any, **kw: Any) -> Any:
@@ -280,10 +280,6 @@ class Hosts:
         unopened = backend(*args, **{**kw, "eager": False})
         script = self[getattr(unopened, "identifier", unopened.hostname)]
         return type(f"Scripted{backend.__name__}", (_Scripted, backend), {})(script, *args, **kw)
-
-
-# a program's test puts Hosts.get in its place
-_backend = connection.get
 
 
 class _Turns:

@@ -333,7 +333,9 @@ def test_containers(hosts, caplog):
     pod = connection.get("k8s")("web-0", namespace="shop")
     assert pod.namespace == "shop" and hosts["web-0"].ran == []
     assert connection.get("local")().hostname == "localhost"
-    assert connection.get("baremetal", fallback=None) is None
+    with pytest.warns(UserWarning, match="baremetal") as warned:
+        assert connection.get("baremetal", fallback=None) is None
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_rsync(hosts, tmp_path):
