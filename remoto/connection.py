@@ -8,7 +8,7 @@ from typing import Literal, overload
 
 from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, openshift, podman, ssh
 
-__all__ = ["Connection", "docker", "get", "kubernetes", "local", "needs_ssh", "openshift", "podman", "ssh"]
+__all__ = ["Connection", "docker", "get", "kubernetes", "local", "logger", "needs_ssh", "openshift", "podman", "ssh"]
 
 Connection = BaseConnection
 

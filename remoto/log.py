@@ -11,6 +11,8 @@ import execnet
 
 from .util import escape_controls
 
+__all__ = ["TerminalFormatter", "basic_remote_logger", "reporting"]
+
 
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
     """Return the logger of a connection that was given none.

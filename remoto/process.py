@@ -26,7 +26,7 @@ __all__ = ["CheckResult", "check", "extend_env", "run"]
 #: the exit status of a command that has none: it was still running when the timeout came, or could not be started
 NO_EXIT_CODE = -1
 # lines of each stream, or blocks, that run() keeps for an error
-LAST = 20
+_LAST = 20
 
 
 class CheckResult(tuple[Any, Any, int]):
@@ -124,8 +124,8 @@ def run(
         require_callables(on_stdout=on_stdout, on_stderr=on_stderr)
         call = Call(target, command, timeout, kill_on_timeout)
         outputs = {
-            STDOUT: Output(_logged(text), deque(maxlen=LAST), [target.logger.debug if text else None, on_stdout]),
-            STDERR: Output(_logged(text), deque(maxlen=LAST), [target.logger.warning if text else None, on_stderr]),
+            STDOUT: Output(_logged(text), deque(maxlen=_LAST), [target.logger.debug if text else None, on_stdout]),
+            STDERR: Output(_logged(text), deque(maxlen=_LAST), [target.logger.warning if text else None, on_stderr]),
         }
         try:
             call.start(RUN, env, extend_env, stdin, popen)
@@ -252,13 +252,13 @@ def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}
     path = [folder for folder in env.get("PATH", "").split(":") if folder]
-    env["PATH"] = ":".join(path + [folder for folder in EXTRA_PATH if folder not in path])
+    env["PATH"] = ":".join(path + [folder for folder in _EXTRA_PATH if folder not in path])
     env.update(arguments.pop("extend_env", None) or {})
     arguments["env"] = env
     return arguments
 
 
-EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+_EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _SEND_ENVIRONMENT = """
 import os
 channel.send([list(pair) for pair in getattr(os, "environb", os.environ).items()])

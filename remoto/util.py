@@ -7,8 +7,10 @@ import re
 import reprlib
 from typing import Any
 
-#: seconds, about 24 days: poll(2) takes milliseconds in a C int
-LONGEST_WAIT = (2**31 - 1) // 1000
+__all__ = ["RemoteError", "admin_command", "escape_controls"]
+
+# seconds, about 24 days: poll(2) takes milliseconds in a C int
+_LONGEST_WAIT = (2**31 - 1) // 1000
 
 
 def admin_command(sudo: bool, command: Any) -> Any:
@@ -60,7 +62,7 @@ def bound(name: str, seconds: Any) -> float | None:
         raise TypeError(f"{name}: expected seconds, not {type(seconds).__name__}: {seconds!r}")
     if not seconds >= 0:
         raise ValueError(f"{name}: not a number of seconds: {seconds!r}")
-    return seconds if 0 < seconds <= LONGEST_WAIT else None
+    return seconds if 0 < seconds <= _LONGEST_WAIT else None
 
 
 class _Shown(reprlib.Repr):

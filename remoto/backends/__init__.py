@@ -429,7 +429,7 @@ def _far_uid(gateway: Any) -> int:
     return int(gateway.remote_exec("import os; channel.send(os.getuid())").receive())
 
 
-LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
 
 
 def needs_ssh(hostname: str, _socket: Any = None) -> bool:
@@ -443,7 +443,7 @@ def needs_ssh(hostname: str, _socket: Any = None) -> bool:
     True
     """
     name = hostname.lower()
-    if name in LOCAL_NAMES:
+    if name in _LOCAL_NAMES:
         return False
     import socket
 

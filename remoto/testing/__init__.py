@@ -27,10 +27,11 @@ from ..gateways.bootstrap import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
 from .files import Files, Transfer, as_bytes, traceback_of
 
-__all__ = ["Called", "Hosts", "Ran", "Script", "ScriptedConnection", "Unexpected"]
+__all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
-Word = Union[str, bytes, "os.PathLike[Any]"]
-Matcher = Union[str, Sequence[Word], Callable[[Any], bool]]
+_Word = Union[str, bytes, "os.PathLike[Any]"]
+#: matches commands: a command's string or list, or a function that is called with it
+Matcher = Union[str, Sequence[_Word], Callable[[Any], bool]]
 
 
 class Unexpected(AssertionError):
