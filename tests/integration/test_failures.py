@@ -476,6 +476,14 @@ def test_an_error_in_the_middle_of_waiting(stopped, on_signal, function, error):
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
+def spin(seconds):
+    # a function: in CPython 3.13 an error of a signal's handler that comes at a loop's jump back escapes from the "with"
+    # or "try" around the loop in the same function (the jump is not in its exception table)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError, TimeoutError])
 def test_an_interrupted_message_is_sent_at_most_once(on_signal, error):
     """Wherever in the sending it comes: a command that is started twice has one that nobody ends."""
@@ -496,9 +504,7 @@ def test_an_interrupted_message_is_sent_at_most_once(on_signal, error):
             came.clear()
             with contextlib.suppress(error):
                 on_signal(interrupt, 1e-6)
-                begin = time.perf_counter() + random.uniform(0, 4e-4)
-                while time.perf_counter() < begin:
-                    pass
+                spin(random.uniform(0, 4e-4))
                 sending = True
                 channel.send(number)
                 sending = False
