@@ -352,6 +352,7 @@ class BaseConnection:
         return self.gateway
 
     def _is_closed(self) -> ConnectionLost:
+        gateways.wait_if_program_ends()
         what, stderr = "the connection is closed", ""
         if self._owner != os.getpid():
             what = "the connection was opened by another process, before a fork()"

@@ -172,8 +172,10 @@ def open_gateway(
         for line in noise.decode("utf-8", "backslashreplace").splitlines():
             logger.debug("%s printed before Python started: %s", host, line)
     except _NotOpened as error:
+        wait_if_program_ends()
         raise diagnosis(argv, host, interpreter, error.status, error.printed, error.waited) from None
     except OSError as error:
+        wait_if_program_ends()
         raise not_started(argv, host, interpreter, error) from error
     except BaseException:
         uninterrupted(this.give_up)

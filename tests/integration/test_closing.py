@@ -168,6 +168,53 @@ def test_daemon_threads_say_nothing_at_the_end_of_the_program():
         assert (status, errors) == (0, "")
 
 
+LATE_DAEMONS = """
+import atexit, logging, posixpath, threading
+closed = threading.Event()
+threads = []
+
+@atexit.register
+def go_on():
+    closed.set()
+    for thread in threads:
+        thread.join(0.2)
+
+logging.disable(logging.CRITICAL)
+import remoto  # handlers run in reverse order: this one's before go_on
+from remoto.file_sync import get, put
+from remoto.process import check, extend_env, run
+
+conn = remoto.Connection("localhost")
+module = conn.import_module(posixpath)
+module.join("a", "b")
+unloaded = conn.import_module(posixpath)
+
+def use(function, *args):
+    closed.wait()
+    function(*args)
+
+for work in (
+    (check, conn, ["true"]),
+    (run, conn, ["true"]),
+    (extend_env, conn, {}),
+    (module.join, "a", "b"),
+    (unloaded.join, "a", "b"),
+    (lambda: conn.import_module(posixpath).join("a", "b"),),
+    (get, conn, "/etc/passwd", "/dev/null"),
+    (put, conn, "/dev/null", "/dev/null"),
+    (remoto.Connection, "localhost"),
+):
+    threads.append(threading.Thread(target=use, args=work, daemon=True))
+    threads[-1].start()
+print("end", flush=True)
+"""
+
+
+def test_daemon_threads_that_use_a_connection_after_the_end_of_the_program_say_nothing():
+    status, errors, _ = ended(LATE_DAEMONS)
+    assert (status, errors) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("options", "asked"),
     [
