@@ -108,8 +108,12 @@ class Script:
         :param times_out: it writes that and then never ends: the call's timeout comes at once, and it must have one.
         :param is_lost: it writes that, and then the connection ends.
         :param is_missing: there is no such program.
+        :raises TypeError: the output is neither str nor bytes, or the exit code no number.
         """
-        answer = _Answer(as_bytes(stdout), as_bytes(stderr), exit_code, times_out, is_lost, is_missing)
+        if not isinstance(exit_code, int):
+            raise TypeError(f"exit_code: expected int, not {type(exit_code).__name__}: {exit_code!r}")
+        output = as_bytes("stdout", stdout), as_bytes("stderr", stderr)
+        answer = _Answer(*output, exit_code, times_out, is_lost, is_missing)
         matcher = command if callable(command) else argv_of(command)
         for known, turns in self._commands:
             if known == matcher:
@@ -314,7 +318,7 @@ class _Command:
         program = ran.command if isinstance(ran.command, str) else (ran.command or [""])[0]
         if answer.is_missing and ran.popen.get("shell"):
             said = f"/bin/sh: 1: {program.split(' ')[0]}: not found\n"
-            answer = answer._replace(is_missing=False, stdout=b"", stderr=as_bytes(said), exit_code=127)
+            answer = answer._replace(is_missing=False, stdout=b"", stderr=as_bytes("stderr", said), exit_code=127)
         ending: Any = (STATUS, answer.exit_code)
         items: list[Any] = [(STDOUT, answer.stdout), (STDERR, answer.stderr)]
         if whole:

@@ -52,9 +52,10 @@ class Files(MutableMapping[str, Any]):
         if isinstance(content, BaseException):
             self.errors[_absolute(path)] = content
             return
+        data = as_bytes("content", content)
         os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
         with open(self.place(path), "wb") as file:
-            file.write(as_bytes(content))
+            file.write(data)
 
     def __delitem__(self, path: Any) -> None:
         if self.errors.pop(_absolute(path), None) is None:
@@ -180,5 +181,13 @@ def traceback_of(error: BaseException) -> str:
     return "".join([*head, *lines])
 
 
-def as_bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+def as_bytes(name: str, text: object) -> bytes:
+    """
+    :param name: what the text is, for the error.
+    :raises TypeError: it is neither str nor bytes.
+    """
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogateescape")
+    if isinstance(text, bytes):
+        return text
+    raise TypeError(f"{name}: expected str or bytes, not {type(text).__name__}: {text!r}")

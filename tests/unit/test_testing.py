@@ -338,6 +338,25 @@ def test_containers(hosts, caplog):
     assert [warning.filename for warning in warned] == [__file__]
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"stdout": ["x"]}, r"^stdout: expected str or bytes, not list: \['x'\]$"),
+        ({"stderr": 3}, "^stderr: expected str or bytes, not int: 3$"),
+        ({"exit_code": "3"}, "^exit_code: expected int, not str: '3'$"),
+    ],
+)
+def test_an_answer_of_the_wrong_type_is_refused(conn, answer, expected):
+    with pytest.raises(TypeError, match=expected):
+        conn.on(["uname"], **answer)
+
+
+def test_a_file_of_the_wrong_type_is_refused_and_not_made(conn):
+    with pytest.raises(TypeError, match="^content: expected str or bytes, not list: "):
+        conn.files["/etc/motd"] = ["x"]
+    assert conn.files == {}
+
+
 def test_rsync(hosts, tmp_path):
     (tmp_path / "index.html").write_text("hello")
     hosts["node3"].unreachable()
