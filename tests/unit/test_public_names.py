@@ -11,6 +11,7 @@ from remoto import backends, connection, exc, file_sync, log, process, util
 
 # what remoto's own modules share, and no program needs
 SHARED = {
+    connection: {"find"},
     process: {"NO_EXIT_CODE"},
     file_sync: {"get_as", "get_into"},
     log: {"timed_out"},
