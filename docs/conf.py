@@ -17,5 +17,9 @@ exclude_patterns = ["_build"]
 nitpicky = True
 # types of the standard library, whose index would have to be fetched, and this package's own aliases
 nitpick_ignore_regex = [
-    ("py:class", r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|dict\[str")
+    (
+        "py:class",
+        r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|(Popen|Connection|Container)Options"
+        r"|dict\[str|.*\._Stream",
+    )
 ]

@@ -34,7 +34,7 @@ __all__ = ["CopyResult", "get", "put", "rsync", "rsync_conn"]
 
 
 def put(
-    conn: Any,
+    conn: BaseConnection,
     source: Path | bytes | BinaryIO,
     destination: Path,
     *,
@@ -87,7 +87,7 @@ def put(
 
 
 def get(
-    conn: Any,
+    conn: BaseConnection,
     source: Path,
     destination: Path,
     *,
@@ -125,14 +125,22 @@ def get(
 
 
 def get_as(
-    conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
+    conn: BaseConnection,
+    source: Path,
+    destination: Path,
+    progress: Progress | None = None,
+    timeout: float | None = None,
 ) -> CopyResult:
     """As :func:`get`, but ``destination`` is always the copy itself, also where it is a folder that is there already."""
     return _get(conn, far_path("source", source), destination, b"", progress, timeout)
 
 
 def get_into(
-    conn: Any, source: Path, destination: Path, progress: Progress | None = None, timeout: float | None = None
+    conn: BaseConnection,
+    source: Path,
+    destination: Path,
+    progress: Progress | None = None,
+    timeout: float | None = None,
 ) -> CopyResult:
     """As :func:`get`, but a ``destination`` that ends with ``/`` is made where it is missing, for a file as well."""
     path = far_path("source", source)
@@ -140,7 +148,7 @@ def get_into(
 
 
 def _get(
-    conn: Any,
+    conn: BaseConnection,
     source: bytes,
     destination: Path,
     name: bytes,
@@ -218,7 +226,7 @@ def rsync(
 
 
 def rsync_conn(
-    conn: Any,
+    conn: BaseConnection,
     source: Path,
     destination: Path,
     logger: Any = None,
@@ -242,7 +250,9 @@ def rsync_conn(
     _sync(conn, source, destination, logger, delete, progress)
 
 
-def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None) -> None:
+def _sync(
+    conn: BaseConnection, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None
+) -> None:
     gateway = _inside(conn)
     if gateway is None:
         path = near_path("source", source)
@@ -262,7 +272,7 @@ def _sync(conn: Any, source: Path, destination: Path, logger: Any, delete: bool,
     sync.send()
 
 
-def _inside(conn: Any) -> Any:
+def _inside(conn: BaseConnection) -> Any:
     """The gateway for the transfer; None where that is a container without a Python."""
     try:
         return conn.inside()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar, Union, overload
 
 import execnet
 from execnet.gateway import Gateway
@@ -21,6 +21,12 @@ from .exc import CommandError, ConnectionLost
 from .gateways.bootstrap import lost
 from .util import RemoteError
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .backends import BaseConnection
+    from .commands.request import PopenOptions
+
 __all__ = ["CheckResult", "check", "extend_env", "run"]
 
 #: the exit status of a command that has none: it was still running when the timeout came, or could not be started
@@ -29,7 +35,14 @@ NO_EXIT_CODE = -1
 _LAST = 20
 
 
-class CheckResult(tuple[Any, Any, int]):
+# what a stream's output is returned as: list[str], with text=False bytes
+_Stream = TypeVar("_Stream")
+# what is called with a line of it, or a block
+_OfLine = Union[Callable[[str], object], None]
+_OfBlock = Union[Callable[[bytes], object], None]
+
+
+class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):
     """``(stdout, stderr, exit status)``: a plain tuple with names.
 
     >>> result = CheckResult((['one'], [], 0))
@@ -42,18 +55,18 @@ class CheckResult(tuple[Any, Any, int]):
     #: True after a timeout, whose exit status -1 is also that of a command that SIGHUP has ended
     timed_out: bool
 
-    def __new__(cls, result: Sequence[Any], timed_out: bool = False) -> CheckResult:
+    def __new__(cls, result: tuple[_Stream, _Stream, int], timed_out: bool = False) -> CheckResult[_Stream]:
         self = super().__new__(cls, result)
         self.timed_out = timed_out
         return self
 
     @property
-    def stdout(self) -> Any:
+    def stdout(self) -> _Stream:
         """The lines of stdout, without their ends, as a list; bytes with ``text=False``."""
         return self[0]
 
     @property
-    def stderr(self) -> Any:
+    def stderr(self) -> _Stream:
         """The same of stderr."""
         return self[1]
 
@@ -64,7 +77,7 @@ class CheckResult(tuple[Any, Any, int]):
 
 
 def run(
-    conn: Any,
+    conn: BaseConnection,
     command: Command,
     exit: bool = False,
     timeout: float | None = None,
@@ -79,7 +92,7 @@ def run(
     kill_on_timeout: bool | None = None,
     raise_on_timeout: bool | None = None,
     text: bool = True,
-    **popen: Any,
+    **popen: Unpack[PopenOptions],
 ) -> int:
     """Run a command and log its output as it comes: stdout at DEBUG, stderr at WARNING.
 
@@ -154,8 +167,62 @@ def run(
             conn.exit()
 
 
+@overload
 def check(
-    conn: Any,
+    conn: BaseConnection,
+    command: Command,
+    exit: bool = False,
+    timeout: float | None = None,
+    *,
+    stop_on_error: bool = True,
+    env: Mapping[str, str] | None = None,
+    extend_env: Mapping[str, str] | None = None,
+    stdin: str | bytes | None = None,
+    on_stdout: _OfLine = None,
+    on_stderr: _OfLine = None,
+    kill_on_timeout: bool | None = None,
+    raise_on_timeout: bool | None = None,
+    text: Literal[True] = True,
+    **popen: Unpack[PopenOptions],
+) -> CheckResult[list[str]]: ...
+@overload
+def check(
+    conn: BaseConnection,
+    command: Command,
+    exit: bool = False,
+    timeout: float | None = None,
+    *,
+    stop_on_error: bool = True,
+    env: Mapping[str, str] | None = None,
+    extend_env: Mapping[str, str] | None = None,
+    stdin: str | bytes | None = None,
+    on_stdout: _OfBlock = None,
+    on_stderr: _OfBlock = None,
+    kill_on_timeout: bool | None = None,
+    raise_on_timeout: bool | None = None,
+    text: Literal[False],
+    **popen: Unpack[PopenOptions],
+) -> CheckResult[bytes]: ...
+@overload
+def check(
+    conn: BaseConnection,
+    command: Command,
+    exit: bool = False,
+    timeout: float | None = None,
+    *,
+    stop_on_error: bool = True,
+    env: Mapping[str, str] | None = None,
+    extend_env: Mapping[str, str] | None = None,
+    stdin: str | bytes | None = None,
+    on_stdout: Handler | None = None,
+    on_stderr: Handler | None = None,
+    kill_on_timeout: bool | None = None,
+    raise_on_timeout: bool | None = None,
+    text: bool,
+    **popen: Unpack[PopenOptions],
+) -> CheckResult[list[str]] | CheckResult[bytes]: ...
+def check(
+    conn: BaseConnection,
     command: Command,
     exit: bool = False,
     timeout: float | None = None,
@@ -169,8 +236,8 @@ def check(
     kill_on_timeout: bool | None = None,
     raise_on_timeout: bool | None = None,
     text: bool = True,
-    **popen: Any,
-) -> CheckResult:
+    **popen: Unpack[PopenOptions],
+) -> CheckResult[list[str]] | CheckResult[bytes]:
     """Run a command and return its output and exit status, whatever that is.
 
     Bytes that are not UTF-8 come as lone surrogates: ``line.encode('utf-8', 'surrogateescape')`` gives them back.
@@ -211,21 +278,20 @@ def check(
             call.time_out()
             if raises:
                 call.raise_timeout(*_whole(outputs, text))
-            return CheckResult(([], [], NO_EXIT_CODE) if text else (b"", b"", NO_EXIT_CODE), timed_out=True)
+            return _failed([], text, timed_out=True)
         except CommandError as error:
             if error is not call.failure:
                 raise  # a handler's
             _log_traceback(target.logger, error)
             if stop_on_error:
                 raise
-            line = RemoteError(error.traceback).exception_line
-            return CheckResult(([], [line], NO_EXIT_CODE) if text else (b"", line.encode("utf-8"), NO_EXIT_CODE))
+            return _failed([RemoteError(error.traceback).exception_line], text)
     finally:
         if exit:
             conn.exit()
 
 
-def extend_env(conn: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any]:
     """Fill in the environment that a command would get: the remote side's, with the administrator's directories in PATH.
 
     ``run`` and ``check`` do not need this: they leave it to the remote side, which costs no round trip.
@@ -265,7 +331,7 @@ channel.send([list(pair) for pair in getattr(os, "environb", os.environ).items()
 """
 
 
-def _are_variables(pairs: Any) -> bool:
+def _are_variables(pairs: object) -> bool:
     return isinstance(pairs, Collection) and all(
         isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(text, (str, bytes)) for text in pair)
         for pair in pairs
@@ -278,6 +344,13 @@ def _logged(text: bool) -> Lines | Blocks:
 
 def _returned(text: bool) -> Lines | Blocks:
     return Lines("surrogateescape", lone_cr=True) if text else Blocks()
+
+
+def _failed(stderr: list[str], text: bool, timed_out: bool = False) -> CheckResult[list[str]] | CheckResult[bytes]:
+    """Return the result of a command without an exit status."""
+    if text:
+        return CheckResult(([], stderr, NO_EXIT_CODE), timed_out)
+    return CheckResult((b"", "\n".join(stderr).encode("utf-8"), NO_EXIT_CODE), timed_out)
 
 
 def _whole(outputs: Mapping[int, Output], text: bool) -> tuple[Any, Any]:

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..commands.request import Request
 from ..commands.target import Channel
 from ..exc import ConnectError, ConnectionLost, HostError, StartError
 from ..functions import interpreter, json_calls
+from ..functions.facade import ModuleExecute
 from ..functions.legacy import LegacyModuleExecute
 from ..gateways import bootstrap as gateways
 from ..gateways.bootstrap import RemoteFunction
@@ -28,6 +29,9 @@ from ..log import basic_remote_logger
 from ..process import check
 from ..util import bound, checked_text
 from . import ssh
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "BaseConnection",
@@ -131,7 +135,7 @@ class BaseConnection:
         self.kill_on_timeout = kill_on_timeout
         self.raise_on_timeout = raise_on_timeout
         self.global_timeout: float | None = None
-        self.remote_module: Any = None
+        self.remote_module: ModuleExecute | None = None
         self.channel: Any = None
         self.gateway: Any = None
         self.group = gateways.new_group()
@@ -146,7 +150,7 @@ class BaseConnection:
         state = "connected" if self.has_connection() else "not connected"
         return f"<{type(self).__name__} {self.hostname} ({state})>"
 
-    def __enter__(self) -> BaseConnection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -366,7 +370,7 @@ class BaseConnection:
         python_executable: str | None = None,
         *,
         include: ModuleType | Iterable[ModuleType] = (),
-    ) -> Any:
+    ) -> ModuleExecute:
         """A stand-in for a module, of which each function runs on the far side.
 
         :param module: a module of functions. It is sent, and need not be there.

@@ -15,7 +15,7 @@ import re
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import remote
 from ..commands.request import Request
@@ -25,6 +25,11 @@ from ..gateways import bootstrap as gateways
 from ..gateways.diagnosis import FAR_LINE
 from ..util import checked_text
 from . import BaseConnection, get_python_executable, ssh
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import ConnectionOptions
 
 Pairs = Mapping[bytes, bytes]
 #: the exit status of the container's shell where its stdin ended before the script did: nothing has run
@@ -108,7 +113,9 @@ class ContainerConnection(BaseConnection):
     has_client = True
     _has_python_inside = True
 
-    def __init__(self, hostname: str | None = None, *, executable: str | None = None, **kw: Any) -> None:
+    def __init__(
+        self, hostname: str | None = None, *, executable: str | None = None, **kw: Unpack[ConnectionOptions]
+    ) -> None:
         self.refuse_unknown(kw)
         self.executable = checked_text("executable", executable) or self.executable
         self._inside: dict[str, Any] = {}

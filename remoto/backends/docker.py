@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..util import checked_text
 from .containers import ContainerConnection, checked_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import ContainerOptions
 
 
 class DockerConnection(ContainerConnection):
@@ -33,7 +38,7 @@ class DockerConnection(ContainerConnection):
         container_id: str | None = None,
         container_name: str | None = None,
         user: str | None = None,
-        **kw: Any,
+        **kw: Unpack[ContainerOptions],
     ) -> None:
         self.refuse_unknown(kw)
         if not (container_id or container_name):

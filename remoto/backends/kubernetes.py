@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..util import checked_text
 from .containers import ContainerConnection, checked_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import ContainerOptions
 
 
 class KubernetesConnection(ContainerConnection):
@@ -35,7 +40,7 @@ class KubernetesConnection(ContainerConnection):
         *,
         container: str | None = None,
         kubeconfig: str | None = None,
-        **kw: Any,
+        **kw: Unpack[ContainerOptions],
     ) -> None:
         self.pod_name = checked_name("pod", pod_name)
         self.identifier = self.pod_name
@@ -43,7 +48,7 @@ class KubernetesConnection(ContainerConnection):
         self.context = checked_text("context", context)
         self.container = checked_text("container", container)
         self.kubeconfig = checked_text("kubeconfig", kubeconfig)
-        kw.pop("hostname", None)
+        kw.pop("hostname", None)  # type: ignore[typeddict-item]  # remoto 1.2 ignored it
         super().__init__("localhost", **kw)
 
     def client(self) -> list[str]:

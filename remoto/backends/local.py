@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import BaseConnection
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import ConnectionOptions
 
 
 class LocalConnection(BaseConnection):
@@ -19,7 +24,7 @@ class LocalConnection(BaseConnection):
     ['hello']
     """
 
-    def __init__(self, hostname: str | None = None, **kw: Any) -> None:
+    def __init__(self, hostname: str | None = None, **kw: Unpack[ConnectionOptions]) -> None:
         kw["detect_sudo"] = False
         super().__init__("localhost", **kw)
 

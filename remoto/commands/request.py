@@ -13,13 +13,39 @@ import execnet
 Command = Union[str, Sequence[Union[str, bytes, "os.PathLike[Any]"]]]
 Argv = Union[str, list[str]]
 
-# subprocess's own ways to decode; here decoding is done on this side
-_DECODING = ("text", "universal_newlines", "encoding", "errors", "bufsize")
-# what else subprocess.Popen takes on some Python
-_POPEN = (
-    *("executable", "preexec_fn", "close_fds", "shell", "cwd", "restore_signals", "start_new_session", "pass_fds"),
-    *("user", "group", "extra_groups", "umask", "pipesize", "process_group", "creationflags", "startupinfo"),
-)
+
+class _Decoding(TypedDict, total=False):
+    """subprocess.Popen's own ways to decode, which are ignored: decoding is done on this side."""
+
+    universal_newlines: bool | None
+    encoding: str | None
+    errors: str | None
+    bufsize: int | None
+
+
+class PopenOptions(_Decoding, total=False):
+    """The keywords of subprocess.Popen that the remote side applies, on the Pythons that have them. None is each one's default."""
+
+    executable: str | bytes | os.PathLike[Any] | None
+    preexec_fn: None
+    close_fds: bool | None
+    shell: bool | None
+    cwd: str | bytes | os.PathLike[Any] | None
+    restore_signals: bool | None
+    start_new_session: bool | None
+    pass_fds: Sequence[int] | None
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Sequence[str | int] | None
+    umask: int | None
+    pipesize: int | None
+    process_group: int | None
+    creationflags: int | None
+    startupinfo: None
+
+
+_DECODING = {"text", *_Decoding.__annotations__}
+_POPEN = PopenOptions.__annotations__.keys() - _DECODING
 _PATHS = ("cwd", "executable")
 _READS_OUTPUT = "remoto reads the output itself: check() returns it, on_stdout= and on_stderr= get it as it comes"
 _REFUSED = {

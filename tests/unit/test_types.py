@@ -25,8 +25,81 @@ def backends(name: str) -> None:
 """
 
 
+OPTIONS = """\
+import remoto
+from remoto import connection
+
+remoto.Connection("node1", sudo=True, connect_timeout=5.0, env={"LANG": "C"})
+remoto.Connection("node1", eagre=False)  # Unexpected keyword argument "eagre"
+connection.get("local")(eagre=False)  # Unexpected keyword argument "eagre"
+connection.get("docker")("node1", container_name="web", executable="docker", keepalive=None)
+connection.get("docker")(container_nane="web")  # Unexpected keyword argument "container_nane"
+connection.get("podman")(container_name="web", connect_timeout="5")  # expected "float | None"
+connection.get("kubernetes")("web-0", "shop", context="lab", eager=False, kill_on_timeout=True)
+connection.get("oc")("web-0", namespce="shop")  # Unexpected keyword argument "namespce"
+with connection.get("docker")(container_name="web") as web:
+    reveal_type(web)  # remoto.backends.docker.DockerConnection
+"""
+
+COMMANDS = """\
+from unittest import mock
+
+import remoto
+from remoto.process import check, run
+
+conn = remoto.Connection("node1")
+reveal_type(check(conn, ["ls"]))  # tuple[list[str], list[str], int, fallback=remoto.process.CheckResult[list[str]]]
+reveal_type(check(conn, "ls | wc", shell=True, cwd="/tmp").stdout)  # "list[str]"
+reveal_type(check(conn, ["ls"], text=False).stderr)  # "bytes"
+check(conn, ["ls"], text=False, on_stdout=lambda block: print(block.decode()))
+stdout, stderr, status = check(conn, ["ls"], text=False)
+reveal_type(stdout)  # "bytes"
+reveal_type(check(mock.Mock(), ["ls"]).returncode)  # "int"
+check(conn, ["ls"], on_stdout=lambda line: print(line.decode()))  # "str" has no attribute "decode"
+check(conn, ["ls"], tiemout=3)  # No overload variant of "check"
+check(conn, ["ls"], cwd=3)  # No overload variant of "check"
+check("node1", ["ls"])  # No overload variant of "check"
+reveal_type(run(conn, ["ls"], umask=0o077, user="www-data"))  # "int"
+run(conn, ["ls"], tiemout=3)  # Unexpected keyword argument "tiemout"
+run(conn, "ls", shell="yes")  # expected "bool | None"
+run(conn, 3)  # incompatible type "int"
+run("node1", ["ls"])  # incompatible type "str"; expected "BaseConnection"
+
+def either(text: bool) -> None:
+    reveal_type(check(conn, ["ls"], text=text).stdout)  # "list[str] | bytes"
+"""
+
+FUNCTIONS_AND_FILES = """\
+import posixpath
+
+import remoto
+from remoto.file_sync import get, put, rsync_conn
+
+conn = remoto.Connection("node1")
+reveal_type(conn.import_module(posixpath))  # remoto.functions.facade.ModuleExecute
+conn.import_module(posixpath).exists("/etc")
+conn.import_module(posixpath, inclued=[])  # Unexpected keyword argument "inclued"
+reveal_type(put(conn, b"contents", "/tmp/file"))  # remoto.files.transfer.CopyResult
+put("node1", b"contents", "/tmp/file")  # incompatible type "str"; expected "BaseConnection"
+get(conn, "/tmp/file", "file", tiemout=3)  # Unexpected keyword argument "tiemout"
+rsync_conn("node1", "source", "destination")  # incompatible type "str"; expected "BaseConnection"
+"""
+
+
+def readme_examples() -> str:
+    """Return what README.rst types at ``>>>``, as a program."""
+    page = (ROOT / "README.rst").read_text()
+    # README shows this module
+    page = page.replace("import facts", "import posixpath as facts")
+    return "\n".join(found[4:] for found in re.findall(r"^    ((?:>>>|\.\.\.) .*)$", page, re.MULTILINE)) + "\n"
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("program", [GET], ids=["get"])
+@pytest.mark.parametrize(
+    "program",
+    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, readme_examples()],
+    ids=["get", "options", "commands", "functions and files", "README"],
+)
 def test_mypy_reports_what_a_program_has_in_its_comments(program, tmp_path, monkeypatch):
     """The lines with a comment, and no others."""
     path = tmp_path / "program.py"
@@ -37,7 +110,8 @@ def test_mypy_reports_what_a_program_has_in_its_comments(program, tmp_path, monk
     assert not stderr
     reported: dict[int, str] = {}
     for line, text in re.findall(rf"^{re.escape(str(path))}:(\d+): (?:error|note): (.*)$", stdout, re.MULTILINE):
-        reported.setdefault(int(line), re.sub(r"Union\[(.*), None\]", r"\1 | None", text))
+        plain = re.sub(r"Union\[(.*), (.*)\]", r"\1 | \2", text.replace("builtins.", ""))
+        reported.setdefault(int(line), plain)
     expected = {
         number: line.partition("  # ")[2] for number, line in enumerate(program.splitlines(), 1) if "  # " in line
     }

@@ -1,0 +1,30 @@
+"""The keywords of connections, for type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """What every connection accepts besides a host or container; :class:`remoto.backends.BaseConnection` documents each."""
+
+    logger: Any
+    sudo: bool
+    threads: int
+    eager: bool
+    detect_sudo: bool
+    use_ssh: bool
+    interpreter: str | None
+    ssh_options: str | None
+    connect_timeout: float | None
+    keepalive: float | None
+    env: Mapping[str, str] | None
+    kill_on_timeout: bool
+    raise_on_timeout: bool
+
+
+class ContainerOptions(ConnectionOptions, total=False):
+    """What every connection to a container accepts."""
+
+    executable: str | None
