@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar, Union, overload
 
 import execnet
-from execnet.gateway import Gateway
 
 from .commands.answers import STDERR, STDOUT, wrong_answer
 from .commands.call import CHECK, RUN, Call
@@ -19,6 +18,7 @@ from .commands.request import Command, as_text, require_callables, warn_of_unuse
 from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
 from .gateways.bootstrap import lost
+from .gateways.execnet_internals import ExecnetGateway
 from .util import RemoteError
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any
         raise ConnectionLost(host, what, "the remote side failed", line) from error
     pairs = answer.items() if isinstance(answer, dict) else answer
     # a program's test may answer with nothing of the kind
-    if isinstance(gateway, Gateway) and not _are_variables(pairs):
+    if isinstance(gateway, ExecnetGateway) and not _are_variables(pairs):
         raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}
     path = [folder for folder in env.get("PATH", "").split(":") if folder]

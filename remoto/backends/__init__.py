@@ -22,6 +22,7 @@ from ..functions.facade import ModuleExecute
 from ..functions.legacy import LegacyModuleExecute
 from ..gateways import bootstrap as gateways
 from ..gateways.bootstrap import RemoteFunction
+from ..gateways.execnet_internals import io_of
 from ..gateways.interrupts import uninterrupted
 from ..gateways.outbox import sending_within
 from ..gateways.process_io import CLOSE_TIMEOUT, ProcessIO
@@ -428,7 +429,7 @@ def _text(value: Any) -> str:
 
 
 def _far_uid(gateway: Any) -> int:
-    io = getattr(gateway, "_io", None)
+    io = io_of(gateway)
     if isinstance(io, ProcessIO) and io.far_uid is not None:
         return io.far_uid
     return int(gateway.remote_exec("import os; channel.send(os.getuid())").receive())

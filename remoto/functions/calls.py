@@ -11,12 +11,10 @@ from types import ModuleType
 from typing import Any, Callable
 
 import execnet
-from execnet import gateway_base
-from execnet.gateway import Gateway
 
 from ..exc import ConnectionLost, FunctionError
 from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
-from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.execnet_internals import ExecnetGateway, deal_with, packed, send_packed, set_window
 from ..gateways.interrupts import PerObject
 from ..gateways.receiving import ItemWindow
 from ..remote import module as remote_module
@@ -41,7 +39,7 @@ class Calls:
     :ivar idle: channels that no call uses now; a thread of the remote side serves each.
     """
 
-    def __init__(self, gateway: Gateway, module: Any, include: ModuleType | Iterable[ModuleType]) -> None:
+    def __init__(self, gateway: ExecnetGateway, module: Any, include: ModuleType | Iterable[ModuleType]) -> None:
         self.gateway = gateway
         self.idle: list[Any] = []
         self._number = f"{os.getpid()}-{next(_numbers)}"
@@ -91,7 +89,7 @@ class Calls:
         """Send a call; return its channel."""
         try:
             channel = self.idle.pop()
-            _put(channel, data)
+            send_packed(channel, data)
             return channel
         except IndexError:
             pass
@@ -102,7 +100,7 @@ class Calls:
                 raise self._lost(what) from None
         channel = self._start(_SERVE, {"number": self._number}, what)
         try:
-            _put(channel, data)
+            send_packed(channel, data)
         except OSError as error:
             raise_cause(error)
             raise self._lost(what) from None
@@ -217,20 +215,14 @@ def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes
     """
     call = (name, args, kwargs)
     try:
-        return gateway_base.dumps_internal(_values.plainly(call))
+        return packed(_values.plainly(call))
     except Exception:  # execnet's own, struct's, of recursion, ...
         pass
     try:
-        return gateway_base.dumps_internal((_values.pack(call), (), {}, True))
+        return packed((_values.pack(call), (), {}, True))
     except Exception:
-        refuse(name, args, kwargs, lambda value: gateway_base.dumps_internal(_values.pack(value)))
+        refuse(name, args, kwargs, lambda value: packed(_values.pack(value)))
         raise
-
-
-def _put(channel: Any, data: bytes) -> None:
-    if channel.isclosed():
-        raise OSError("the channel is closed")
-    channel.gateway._send(gateway_base.Message.CHANNEL_DATA, channel.id, data)
 
 
 def _ask(channel: Any, number: int) -> None:
@@ -273,7 +265,7 @@ class _Held:
         return numbers
 
 
-_held: PerObject[Gateway, _Held] = PerObject()
+_held: PerObject[ExecnetGateway, _Held] = PerObject()
 
 
 def _dropped(gateway: Any, number: str, calls: Calls) -> list[str]:

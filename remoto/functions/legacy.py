@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from execnet.gateway import Gateway
-
 from ..exc import FunctionError
+from ..gateways.execnet_internals import ExecnetGateway
 from ..log import basic_remote_logger
 from ..util import RemoteError
 from .calls import Calls, function_lost
@@ -48,7 +47,7 @@ class LegacyModuleExecute(ModuleExecute):
         self.logger = logger or basic_remote_logger(host_of(gateway))
         self._remoto_calls: Calls | None = None
         self._remoto_channel: Any = None  # in place of the calls
-        if isinstance(gateway, Gateway):
+        if isinstance(gateway, ExecnetGateway):
             self._remoto_calls = Calls(gateway, module, include)
         else:
             self._remoto_channel = gateway.remote_exec(module)

@@ -11,7 +11,6 @@ import atexit
 import binascii
 import errno
 import functools
-import inspect
 import itertools
 import logging
 import os
@@ -24,13 +23,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import execnet
-from execnet import gateway_base
-from execnet.gateway import Gateway
 
 from .. import remote
 from ..exc import ConnectionLost
 from . import execnet_internals
 from .diagnosis import FAR_LINE, diagnosis, not_started
+from .execnet_internals import ExecnetGateway
 from .interrupts import uninterrupted
 from .outbox import NotTaken
 from .process_io import CLOSE_TIMEOUT, TERM_TIMEOUT, ProcessIO
@@ -59,7 +57,7 @@ def popen_argv(interpreter: str) -> list[str]:
     return [*words, "-c", FAR_LINE]
 
 
-_open_gateways: set[Gateway] = set()
+_open_gateways: set[ExecnetGateway] = set()
 _program_ends = threading.Event()  # set by the main thread alone, when it has nothing else to do
 _worker_numbers = itertools.count()
 
@@ -80,7 +78,7 @@ def _source(name: str) -> str:
 @functools.cache
 def _packed_boot() -> str:
     """Return what every remote Python needs: ``boot``, execnet, and the module for commands."""
-    execnet_source = remote.without_comments(inspect.getsource(gateway_base))
+    execnet_source = remote.without_comments(execnet_internals.remote_source())
     lines = [
         "from __future__ import unicode_literals",
         remote.source("boot"),
@@ -107,7 +105,7 @@ class Opening:
 
     def __init__(self) -> None:
         self._io: ProcessIO | None = None
-        self._gateway: Gateway | None = None
+        self._gateway: ExecnetGateway | None = None
         self._given_up = False
 
     def begin(self, io: ProcessIO) -> None:
@@ -115,7 +113,7 @@ class Opening:
         if self._given_up:
             io.kill()
 
-    def succeed(self, gateway: Gateway) -> None:
+    def succeed(self, gateway: ExecnetGateway) -> None:
         self._gateway = gateway
         if self._given_up:
             close(gateway, 0)
@@ -147,7 +145,7 @@ def open_gateway(
     env: Mapping[str, str] | None = None,
     group: execnet.Group | None = None,
     opening: set[Opening] | None = None,
-) -> Gateway:
+) -> ExecnetGateway:
     """Start ``argv``, which is to run Python with :data:`FAR_LINE`, and make a gateway of it.
 
     :param host: for messages.
@@ -193,7 +191,7 @@ def _open(
     timeout: float | None,
     env: Mapping[str, str],
     group: execnet.Group,
-) -> tuple[Gateway, ProcessIO, bytes]:
+) -> tuple[ExecnetGateway, ProcessIO, bytes]:
     """Return a gateway, its IO, and what was printed before Python started.
 
     :raises _NotOpened: the process ended first, or took too long.
@@ -230,21 +228,21 @@ def _open(
 new_group = execnet_internals.new_group
 
 
-def open_spec(text: str, group: execnet.Group) -> Gateway:
+def open_spec(text: str, group: execnet.Group) -> ExecnetGateway:
     """Open what one of execnet's own specifications names, by execnet alone."""
     gateway = group.makegateway(text)
     _open_gateways.add(gateway)
     return gateway
 
 
-def _register(gateway: Gateway, group: execnet.Group) -> None:
+def _register(gateway: ExecnetGateway, group: execnet.Group) -> None:
     execnet_internals.register(gateway, group)
     _open_gateways.add(gateway)
 
 
 def _process_io(gateway: Any) -> ProcessIO | None:
     """Return the IO of a gateway that remoto has opened; None for another's."""
-    io = getattr(gateway, "_io", None)
+    io = execnet_internals.io_of(gateway)
     return io if isinstance(io, ProcessIO) else None
 
 
@@ -268,24 +266,23 @@ def close_group(group: execnet.Group) -> None:
 
 def _close_foreign(gateway: Any, timeout: float) -> None:
     gateway.exit()
-    if isinstance(gateway, Gateway):
-        # execnet ends what its group has been asked to end
-        gateway._group.terminate(timeout)
+    if isinstance(gateway, ExecnetGateway):
+        execnet_internals.terminate_group(gateway, timeout)
 
 
 def _close_together(gateways: Sequence[Any], timeout: float) -> None:
     """Close gateways, with one time limit for all of them."""
     for gateway in gateways:
         execnet_internals.end(gateway)
-    ios: list[ProcessIO] = [gateway._io for gateway in gateways]
+    ios: list[ProcessIO] = [execnet_internals.io_of(gateway) for gateway in gateways]
     running = _still_running(ios, timeout)
     for io in _still_running([io for io in running if not io.terminate()], TERM_TIMEOUT):
         io.popen.kill()
     for io in running:
         io.popen.wait()
     deadline = time.monotonic() + max(1.0, timeout)
-    for gateway in gateways:
-        gateway._io.finish(max(0.1, deadline - time.monotonic()))
+    for gateway, io in zip(gateways, ios):
+        io.finish(max(0.1, deadline - time.monotonic()))
         gateway.join(max(0.1, deadline - time.monotonic()))
         _open_gateways.discard(gateway)
 
@@ -336,7 +333,7 @@ class RemoteFunction(NamedTuple):
             source = "from __main__ import call\n"
         else:
             source = "from __main__ import SOURCES, call, unpack" + self._add_source()
-        if not isinstance(gateway, Gateway):
+        if not isinstance(gateway, ExecnetGateway):
             return gateway.remote_exec(source, **arguments)
         channel = execnet_internals.start_task(gateway, source, "call", arguments)
         if io is not None:
@@ -362,7 +359,7 @@ def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
     words = ""
     if io is not None:
         words = "\n".join(filter(None, [io.problem, uninterrupted(io.last_words)]))
-    if isinstance(gateway, Gateway):
+    if isinstance(gateway, ExecnetGateway):
         _wait_for_its_end(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", words)
 
@@ -383,7 +380,7 @@ def raise_cause(error: OSError) -> None:
         raise cause
 
 
-def _wait_for_its_end(gateway: Gateway) -> None:
+def _wait_for_its_end(gateway: ExecnetGateway) -> None:
     """So that has_connection() says no from here on. execnet 1.9's own join() has no bound."""
     deadline = time.monotonic() + CLOSE_TIMEOUT
     while gateway.hasreceiver() and time.monotonic() < deadline:

@@ -1,10 +1,15 @@
-"""The names of execnet that its documentation does not have: what remoto changes in its gateways and channels."""
+"""The names of execnet that its documentation does not have: what remoto changes in its gateways and channels.
+
+No other module of remoto uses one; ``docs/execnet.rst`` says what for. ``remote/boot.py``, which runs on the remote side in the
+text of :func:`remote_source`, uses those of :data:`REMOTE_NAMES`.
+"""
 
 from __future__ import annotations
 
 import atexit
 import copy
 import functools
+import inspect
 import itertools
 import os
 import queue
@@ -17,8 +22,7 @@ from io import BytesIO
 from typing import Any, Callable, NoReturn
 
 import execnet
-from execnet import gateway_base
-from execnet.gateway import Gateway as ExecnetGateway
+from execnet import gateway, gateway_base
 from execnet.gateway_base import Message
 
 from ..util import shown
@@ -34,6 +38,37 @@ CLOSING = (
     Message.GATEWAY_TERMINATE,
 )
 _HEADER = "!bii"
+
+#: execnet 1.9 has it nowhere else
+ExecnetGateway = gateway.Gateway
+
+#: names of execnet.gateway_base that remote/boot.py uses
+REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
+
+
+def remote_source() -> str:
+    """Return the source of what a remote Python needs of execnet: one module, without imports of execnet's others."""
+    return inspect.getsource(gateway_base)
+
+
+def packed(value: object) -> bytes:
+    """Return a value in execnet's form.
+
+    :raises Exception: it can't be sent: execnet's own, struct's, of recursion, ...
+    """
+    return gateway_base.dumps_internal(value)
+
+
+def send_packed(channel: Any, data: bytes) -> None:
+    """Send what :func:`packed` has returned. As the channel's send(), which would pack it."""
+    if channel.isclosed():
+        raise OSError("the channel is closed")
+    channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
+
+
+def io_of(gateway: Any) -> Any:
+    """Return what carries a gateway's messages; None for a program's mock without it."""
+    return getattr(gateway, "_io", None)
 
 
 # messages that a remote side may send: it never asks for a status, nor for something to be run here
@@ -354,10 +389,15 @@ def end(gateway: Gateway) -> None:
     gateway._io.close_write()
 
 
+def terminate_group(gateway: ExecnetGateway, timeout: float) -> None:
+    """Let execnet end what the group of a gateway has been asked to end."""
+    gateway._group.terminate(timeout)
+
+
 def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: dict[str, Any]) -> Any:
     """Have the far side run source, and call a function of it. As remote_exec(), which would parse the source here first."""
     channel = gateway.newchannel()
-    task = gateway_base.dumps_internal((source, None, function, arguments))
+    task = packed((source, None, function, arguments))
     gateway._send(Message.CHANNEL_EXEC, channel.id, task)
     return channel
 
