@@ -1,8 +1,9 @@
 """usage: python -m benchmarks [--short] [--output FOLDER]
 
-What remoto costs, beside the limit (what the same work costs without any library) and what a user would pick instead. All of
-them take turns in one run; a figure is a median. It starts an sshd and a Docker engine of its own, as the tests do, and needs
-root for that; the other libraries are installed from the package registry into environments of their own.
+What remoto costs, beside the limit (what the same work costs without any library) and what a user would pick instead.
+All of them take turns in one run; a figure is a median. It starts an sshd and a Docker engine of its own, as the tests
+do, and needs root for that; the other libraries are installed from the package registry into environments of their
+own.
 
 The exit status is 1 if something failed; that a time is longer than it should be is said in the table.
 """

@@ -23,7 +23,7 @@ class Figure(NamedTuple):
     quantity: str = "seconds"
     #: what the limit is
     limit: str = ""
-    #: the most that it may be, from the values of the contestants, and from remoto's own earlier ones by their full names
+    #: the most that it may be, from the values of the contestants, and from remoto's own earlier ones, by full name
     at_most: Optional[Callable[[dict], float]] = None
 
 

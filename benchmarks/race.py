@@ -31,7 +31,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # where it is set, this repository would be compiled at each import, and the others, which are installed, not
+            # where it is set, this repository would be compiled at each import, the others, which are installed, not
             env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         )
         self._send(self.settings)

@@ -18,7 +18,7 @@ CONTAINER = "remoto-benchmark"
 
 @contextlib.contextmanager
 def servers():
-    """Yields the sshd and a link to it without delay; its aliases and the engine are the environment's while it runs."""
+    """Yield the sshd and a link to it without delay; its aliases and the engine are the environment's meanwhile."""
     before = dict(os.environ)
     with Sshd() as sshd, Docker() as docker, Link(sshd.port, delay=0) as link:
         # ssh takes the first value that it finds

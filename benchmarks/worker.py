@@ -1,8 +1,9 @@
 """usage: worker.py CONTESTANT: do what stdin asks for and answer on stdout what it took; a line of JSON each.
 
-A contestant is a module of peers/. The first line in is its settings. A request names one of its functions and what that is done with: a ``connection`` to a
-host or one ``inside`` a container, which are kept for the next request; the ``name`` of a host; ``nothing``. The first line
-out tells the contestant's version. Standard library only: there is nothing else in every environment.
+A contestant is a module of peers/. The first line in is its settings. A request names one of its functions and what
+that is done with: a ``connection`` to a host or one ``inside`` a container, which are kept for the next request; the
+``name`` of a host; ``nothing``. The first line out tells the contestant's version. Standard library only: there is
+nothing else in every environment.
 """
 
 import contextlib
