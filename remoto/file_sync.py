@@ -1,4 +1,4 @@
-"""Files: ``rsync`` a folder to hosts, ``put`` a file or folder on one, ``get`` one from there."""
+"""Copy files: ``rsync`` a directory to hosts, ``put`` a file or directory on a host, ``get`` one from it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .files.arguments import (
     Progress,
     advice,
     contents_of,
-    far_path,
+    local_path,
     name_in_directory,
-    near_path,
+    remote_path,
     require_connection,
     require_progress,
     require_source,
@@ -41,38 +41,38 @@ def put(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> CopyResult:
-    """Copy a file, or a folder with all that is in it, from here to where the connection's commands run.
+    """Copy a local file, or a directory and everything in it, to the remote side.
 
-    Each file is written beside its place and then renamed, so that a transfer that fails leaves the old file whole.
-    Modes, times and links are kept; what has the same size and time there already is not sent.
+    Each file is received under a temporary name and then renamed, so a failed transfer leaves the old file as it was.
+    Modes, times and links are kept. A file with the same size and time on the remote side is not sent.
 
     :param conn: a connection, of any backend.
-    :param source: a path; or the contents of a file, as bytes or as an object opened for reading bytes. A folder that
-        ends with ``/`` stands for its contents.
-    :param destination: a path there. Where it is a folder, the copy goes into it, unless it is that of a folder's
-        contents. A folder is made where it is missing; a file's is not.
-    :param progress: called with the number of bytes sent so far, and of those to be sent: None as long as that is not known,
-        as of a pipe. Not called where there is nothing to send.
-    :param timeout: seconds without an answer after which this gives up; None or 0 for no bound, or else the connection's
-        ``global_timeout``.
+    :param source: a path; or the contents of a file, as bytes or as an object opened for reading bytes. A directory
+        that ends with ``/`` stands for its contents.
+    :param destination: a remote path. If it is a directory, the copy goes into it, unless the source is a directory's
+        contents. A missing directory is made for the copy of a directory, but not for that of a file.
+    :param progress: called with the number of bytes sent and the total, which is None while it is unknown, as for a
+        pipe. Not called if there is nothing to send.
+    :param timeout: seconds without an answer after which the transfer fails; None or 0 for the connection's
+        ``global_timeout``, or no limit.
     :returns: a :class:`CopyResult`: how many files were copied, and how many were unchanged.
-    :raises FileTransferError: also an OSError: something could not be sent or written; it names the host, the path and its
-        side: local or remote. What can't be read here does not keep the rest from being sent.
-    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+    :raises FileTransferError: also an OSError: something could not be read, sent or written. It names the host, the
+        path and its side: local or remote. Files that can't be read are left out, and the others are still sent.
+    :raises ConnectionLost: also a RuntimeError: the connection was lost.
 
     >>> import os, tempfile
     >>> from remoto import Connection
-    >>> folder = tempfile.mkdtemp()
+    >>> directory = tempfile.mkdtemp()
     >>> with Connection('localhost') as conn:
-    ...     put(conn, b'hello', os.path.join(folder, 'greeting'))
+    ...     put(conn, b'hello', os.path.join(directory, 'greeting'))
     CopyResult(copied=1, unchanged=0, size=5)
-    >>> open(os.path.join(folder, 'greeting')).read()
+    >>> open(os.path.join(directory, 'greeting')).read()
     'hello'
     """
     require_connection(conn)
     require_progress(progress)
     contents = contents_of(source)
-    place = far_path("destination", destination)
+    place = remote_path("destination", destination)
     timeout = timeout_of(conn, timeout)
     if isinstance(contents, bytes):
         what, name = f"put {shown(contents)}", name_in_directory(contents)
@@ -94,33 +94,33 @@ def get(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> CopyResult:
-    """Copy a file, or a folder with all that is in it, from where the connection's commands run to here.
+    """Copy a file, or a directory and everything in it, from the remote side.
 
-    As :func:`put` in the other direction. The far side is not trusted: whatever it sends, nothing is written outside of
-    ``destination``. A link that points out of the folder, or has ``..`` behind a name, is left out and told of at the end;
-    setuid, setgid and sticky bits never arrive.
+    Like :func:`put` in the other direction. The remote side is not trusted: nothing is written outside of
+    ``destination``. A link that points out of the directory, or has ``..`` after a name, is left out and reported at
+    the end; setuid, setgid and sticky bits are dropped.
 
     :param conn: a connection, of any backend.
-    :param source: a path there. A folder that ends with ``/`` stands for its contents.
-    :param destination: a path here, which may be a folder.
-    :param progress: called with the number of bytes received so far, and of those to be received: None as long as that is
-        not known. Not called where there is nothing to receive.
-    :param timeout: as that of :func:`put`.
+    :param source: a remote path. A directory that ends with ``/`` stands for its contents.
+    :param destination: a local path, which may be a directory.
+    :param progress: called with the number of bytes received and the total, which is None while it is unknown. Not
+        called if there is nothing to receive.
+    :param timeout: as for :func:`put`.
     :returns: a :class:`CopyResult`.
     :raises FileTransferError: also an OSError: something could not be read or written, or was refused.
-    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+    :raises ConnectionLost: also a RuntimeError: the connection was lost.
 
     >>> import os, tempfile
     >>> from remoto import Connection
-    >>> folder = tempfile.mkdtemp()
+    >>> directory = tempfile.mkdtemp()
     >>> with Connection('localhost') as conn:
-    ...     _ = put(conn, b'hello', os.path.join(folder, 'there'))
-    ...     get(conn, os.path.join(folder, 'there'), os.path.join(folder, 'here'))
+    ...     _ = put(conn, b'hello', os.path.join(directory, 'remote'))
+    ...     get(conn, os.path.join(directory, 'remote'), os.path.join(directory, 'local'))
     CopyResult(copied=1, unchanged=0, size=5)
-    >>> open(os.path.join(folder, 'here')).read()
+    >>> open(os.path.join(directory, 'local')).read()
     'hello'
     """
-    path = far_path("source", source)
+    path = remote_path("source", source)
     return _get(conn, path, destination, name_in_directory(path), progress, timeout)
 
 
@@ -131,8 +131,8 @@ def get_as(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> CopyResult:
-    """As :func:`get`, but ``destination`` is always the copy itself, also where it is a folder that is there already."""
-    return _get(conn, far_path("source", source), destination, b"", progress, timeout)
+    """Like :func:`get`, but ``destination`` is always the copy itself, even if it is an existing directory."""
+    return _get(conn, remote_path("source", source), destination, b"", progress, timeout)
 
 
 def get_into(
@@ -142,8 +142,8 @@ def get_into(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> CopyResult:
-    """As :func:`get`, but a ``destination`` that ends with ``/`` is made where it is missing, for a file as well."""
-    path = far_path("source", source)
+    """Like :func:`get`, but make a missing ``destination`` that ends with ``/``, for a file as well."""
+    path = remote_path("source", source)
     return _get(conn, path, destination, name_in_directory(path), progress, timeout, make=True)
 
 
@@ -158,7 +158,7 @@ def _get(
 ) -> CopyResult:
     require_connection(conn)
     require_progress(progress)
-    here = near_path("destination", destination)
+    here = local_path("destination", destination)
     timeout = timeout_of(conn, timeout)
     gateway = _inside(conn)
     what = f"get {shown(source)}"
@@ -178,24 +178,23 @@ def rsync(
     progress: Progress | None = None,
     ssh_options: str | None = None,
 ) -> None:
-    """Make a folder on hosts a copy of one here, sending what is not the same there.
+    """Make a directory on hosts a copy of a local one. Send only files that differ.
 
-    Hosts are served side by side; one that fails does not keep the others from being finished. The name of each file that
-    is sent is logged at INFO.
+    Hosts are served at the same time; when one fails, the others still finish. The name of each file that is sent is
+    logged at INFO.
 
-    :param hosts: a host's name, or several.
-    :param source: a folder, or a file.
-    :param destination: a path there: the folder's copy. It is made where it is missing.
-    :param logger: for the connections and the files' names; by default one for each host, named after it.
+    :param hosts: the name of a host, or several names.
+    :param source: a directory, or a file.
+    :param destination: the remote path of the copy. A missing directory is made.
+    :param logger: for the connections and the names of files; by default one for each host, named after it.
     :param sudo: write as root, by sudo.
-    :param delete: remove what is there in the folder and not here.
-    :param progress: called as that of :func:`put`, with the sums for all hosts; the second number grows while hosts are
-        still being asked what they need.
-    :param ssh_options: further options for ssh, one string.
+    :param delete: remove remote files that the source does not have.
+    :param progress: called as for :func:`put`, with the sums over all hosts; the total grows until each host has
+        reported what it needs.
+    :param ssh_options: further options for ssh, as one string.
     :raises RsyncError: also an OSError and an execnet.HostNotFound: some of several hosts failed; it names each.
-    :raises ConnectError: there is one host, and it can't be reached.
-    :raises FileTransferError: there is one host, and something could not be sent or written; or the source is not there,
-        before anything is connected.
+    :raises ConnectError: the only host can't be reached.
+    :raises FileTransferError: the source does not exist; or, with one host, something could not be sent or written.
 
     >>> import os, tempfile
     >>> source, destination = tempfile.mkdtemp(), tempfile.mkdtemp()
@@ -213,7 +212,7 @@ def rsync(
     shares = Shares(progress) if progress else None
     more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
     if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
-        more["eager"] = False  # a program's own function in its place need not know that
+        more["eager"] = False  # a program's own function in its place need not accept it
     failures = to_hosts(
         names,
         lambda host: Connection(host, logger, sudo, **more),
@@ -234,16 +233,16 @@ def rsync_conn(
     delete: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """As :func:`~remoto.file_sync.rsync`, through a connection that is open already, of any backend.
+    """Like :func:`~remoto.file_sync.rsync`, over an open connection of any backend.
 
     :param conn: a connection; it stays open.
-    :param source: a folder, or a file.
-    :param destination: a path there: the folder's copy. It is made where it is missing.
-    :param logger: for the files' names; the connection's by default.
-    :param delete: remove what is there in the folder and not here.
-    :param progress: called with the number of bytes sent so far, and of those to be sent.
+    :param source: a directory, or a file.
+    :param destination: the remote path of the copy. A missing directory is made.
+    :param logger: for the names of files; the connection's by default.
+    :param delete: remove remote files that the source does not have.
+    :param progress: called with the number of bytes sent and the total.
     :raises FileTransferError: also an OSError: something could not be sent or written.
-    :raises ConnectionLost: also a RuntimeError: the connection ended first.
+    :raises ConnectionLost: also a RuntimeError: the connection was lost.
     """
     require_connection(conn)
     _require_rsync(source, destination, progress, where(conn))
@@ -255,15 +254,15 @@ def _sync(
 ) -> None:
     gateway = _inside(conn)
     if gateway is None:
-        path = near_path("source", source)
+        path = local_path("source", source)
         what = f"rsync {shown(path)}"
         if delete:
-            raise FileTransferError(what, conn.where(), [("", "delete=True needs a Python there")])
+            raise FileTransferError(what, conn.where(), [("", "delete=True requires Python in the container")])
         name = b"" if os.path.isdir(path) else name_in_directory(path)
         report = (logger or conn.logger).info
-        tar.put(conn, what, path, far_path("destination", destination), name, progress, None, report)
+        tar.put(conn, what, path, remote_path("destination", destination), name, progress, None, report)
         return
-    # programs put a class of their own in this one's place, which takes what remoto 1.2 passed and no more
+    # programs replace the class by their own, which accepts only what remoto 1.2 passed
     of_sync: dict[str, Any] = {"progress": progress} if progress else {}
     of_target = {"delete": True} if delete else {}
     sync = _RSync(source, logger=logger or conn.logger, **of_sync)
@@ -273,7 +272,7 @@ def _sync(
 
 
 def _inside(conn: BaseConnection) -> Any:
-    """The gateway for the transfer; None where that is a container without a Python."""
+    """Return the gateway for the transfer; None for a container without Python."""
     try:
         return conn.inside()
     except ContainerError as error:
@@ -284,8 +283,8 @@ def _inside(conn: BaseConnection) -> Any:
 
 def _require_rsync(source: Path, destination: Path, progress: object, host: str) -> None:
     require_progress(progress)
-    path = near_path("source", source)
-    far_path("destination", destination)
-    # a class that a program has put in its place may have no use for the source
+    path = local_path("source", source)
+    remote_path("destination", destination)
+    # a program's own class in its place may not read the source
     if getattr(_RSync, "reads_source", False) is True:
         require_source(path, f"rsync {shown(path)}", host)

@@ -25,9 +25,9 @@ def require_progress(progress: object) -> None:
 
 
 def contents_of(source: Any) -> bytes | BinaryIO:
-    """Return the path of what ``put`` is to send, or an object to read it from."""
+    """Return the source's path, or an object to read it from."""
     if isinstance(source, (str, os.PathLike)):
-        return near_path("source", source)
+        return local_path("source", source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
     if isinstance(source, io.TextIOBase) or isinstance(getattr(source, "encoding", None), str):
@@ -41,13 +41,13 @@ def contents_of(source: Any) -> bytes | BinaryIO:
 
 
 def size_of(stream: BinaryIO) -> int | None:
-    """Return the number of bytes that are left to read; None where that can't be told."""
+    """Return the number of bytes left to read; None if unknown."""
     try:
         position = stream.tell()
         size = stream.seek(0, io.SEEK_END) - position
     except (AttributeError, TypeError, ValueError, OSError):
         return None
-    # an error of this one must come out: what was passed over would not be sent
+    # an error here must be raised: the rest of the stream would not be sent
     stream.seek(position)
     # files of /proc and /sys have no size
     return size if size > 0 else None
@@ -62,16 +62,16 @@ def require_source(path: bytes, what: str, host: str, advice: str = "") -> None:
 
 
 def advice(source: object) -> str:
-    """Return what to add to the error where a text was probably meant to be the contents."""
+    """Return a hint for a str that was probably meant as contents."""
     is_text = isinstance(source, str) and ("/" not in source or source.split() != [source])
     return " (a str is a path; contents are bytes)" if is_text else ""
 
 
-def near_path(name: str, path: Any) -> bytes:
+def local_path(name: str, path: Any) -> bytes:
     return os.fsencode(_checked_path(name, path))
 
 
-def far_path(name: str, path: Any) -> bytes:
+def remote_path(name: str, path: Any) -> bytes:
     text = _checked_path(name, path)
     if not text:
         raise ValueError(f"{name}: the path is empty")
@@ -89,13 +89,13 @@ def _checked_path(name: str, path: Any) -> str | bytes:
 
 
 def name_in_directory(path: bytes) -> bytes:
-    """What a copy is called in a folder; nothing where the folder's contents are meant."""
+    """Return a copy's name in a directory; empty if the source stands for a directory's contents."""
     name = os.path.basename(path)
     return b"" if name in (b".", b"..") else name
 
 
 def timeout_of(conn: Any, timeout: float | None) -> float | None:
-    """Seconds, as commands.call.Call has them."""
+    """Return the time limit in seconds, by default the connection's; None for no limit."""
     general = getattr(conn, "global_timeout", None)
     return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
 

@@ -7,14 +7,14 @@ from typing import Any
 from ..exc import FileTransferError
 from ..remote import files
 
-#: characters of a path in an error: no system takes a longer one
+#: characters of a path in an error: no system accepts a longer one
 LONGEST_PATH = 4096
 
 
 def transfer_error(what: str, host: str, failures: list[Any]) -> FileTransferError:
-    """Return the error for what one of the two ends has failed at."""
+    """Return the error for failures of this side or the remote side."""
     pairs = [(shown(failure.path), failure.text) for failure in failures]
-    side = "remote" if isinstance(failures[0], files.TheirFailure) else "local"
+    side = "remote" if isinstance(failures[0], files.PeerFailure) else "local"
     return FileTransferError(what, host, pairs, failures[0].code, side=side)
 
 

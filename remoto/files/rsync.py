@@ -1,4 +1,4 @@
-"""rsync: execnet's class for it, and many hosts side by side."""
+"""rsync with execnet's interface, and to many hosts at the same time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any, Callable
 import execnet
 
 from . import transfer
-from .arguments import Path, Progress, far_path, name_in_directory, near_path
+from .arguments import Path, Progress, local_path, name_in_directory, remote_path
 from .errors import shown
 
-#: hosts at a time
+#: hosts at the same time
 PARALLEL = 32
 
 
 class RSync(execnet.RSync):
-    """execnet's RSync, with its calls, over the protocol of :func:`put`.
+    """execnet's RSync, with its methods, over the protocol of :func:`put`.
 
-    execnet's own leaves out what it can't read without a word, refuses names that are not UTF-8, holds whole files in memory,
-    writes over the old file, and, in its version 2.1, makes every file executable whose mode has changed.
+    execnet's own skips unreadable files silently, refuses names that are not UTF-8, holds whole files in memory,
+    overwrites the old file in place, and (version 2.1) makes each file executable whose mode has changed.
     """
 
-    #: a class that a program puts in the place of this one may have no use for the source
+    #: a program's own class in place of this one may not read the source
     reads_source = True
 
     def __init__(
@@ -50,12 +50,12 @@ class RSync(execnet.RSync):
             raise OSError("no targets: add_target has not been called since the last send")
         while self._targets:
             gateway, destination, finished, delete = self._targets.pop(0)
-            path = near_path("sourcedir", self._sourcedir)
+            path = local_path("sourcedir", self._sourcedir)
             transfer.put(
                 gateway,
                 f"rsync {shown(path)}",
                 path,
-                far_path("destdir", destination),
+                remote_path("destdir", destination),
                 b"" if os.path.isdir(path) else name_in_directory(path),
                 delete=delete,
                 accept=lambda below: self.filter(os.fsdecode(below)),
@@ -67,7 +67,7 @@ class RSync(execnet.RSync):
                 finished()
 
     def _report(self, gateway: Any, path: bytes) -> None:
-        # execnet's name for this is the one that programs override
+        # programs override this one: it is execnet's name
         self._report_send_file(gateway, shown(path))
 
     def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
@@ -76,7 +76,7 @@ class RSync(execnet.RSync):
 
 
 class Shares:
-    """Adds up the progress of several hosts."""
+    """Add up the progress of several hosts."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -84,24 +84,24 @@ class Shares:
         self._numbers: dict[str, tuple[int, int | None]] = {}
 
     def of(self, host: str) -> Progress:
-        def tell(sent: int, total: int | None) -> None:
+        def report(sent: int, total: int | None) -> None:
             with self._lock:
                 self._numbers[host] = (sent, total)
                 totals = [total for _, total in self._numbers.values() if total is not None]
                 has_total = len(totals) == len(self._numbers)
                 self._progress(sum(sent for sent, _ in self._numbers.values()), sum(totals) if has_total else None)
 
-        return tell
+        return report
 
 
 def to_hosts(
     hosts: Sequence[str], connect: Callable[[str], Any], sync: Callable[[Any, str], None]
 ) -> dict[str, Exception]:
-    """Call ``sync`` with a connection to each host, side by side, and close all of them.
+    """Call ``sync`` with a connection to each host, at the same time, and close each.
 
     :returns: the errors of those that failed, in the order of ``hosts``.
     """
-    # it takes longer to import than most of remoto
+    # slow to import
     from concurrent.futures import ThreadPoolExecutor
 
     connections: list[Any] = []
@@ -111,7 +111,7 @@ def to_hosts(
     def serve(host: str) -> None:
         try:
             conn = connect(host)
-            # before it is open: only what is here can be stopped
+            # before it opens, so that an interrupt can close it
             connections.append(conn)
             try:
                 if not stopped.is_set():
@@ -128,7 +128,7 @@ def to_hosts(
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            # what the others wait for will not come any more
+            # end what the other threads wait for
             for conn in list(connections):  # noqa: PERF101  # other threads add to it
                 conn.exit()
             raise

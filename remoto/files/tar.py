@@ -1,4 +1,4 @@
-"""Files to and from a container without a Python: a tar goes through a command's stdin or stdout, in blocks."""
+"""Transfers to and from containers without Python: a tar goes through the stdin or stdout of a command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def put(
     timeout: float | None,
     report: Callable[[str], Any] | None = None,
 ) -> CopyResult:
-    """As :func:`remoto.file_sync.put`, but everything is sent, whatever is there already.
+    """Like :func:`remoto.file_sync.put`, but send everything, also what the container has already.
 
     :param source: a path in bytes, or an object open for reading bytes.
     :param report: called with a line for each file.
@@ -73,10 +73,10 @@ def get(
     timeout: float | None,
     make: bool = False,
 ) -> CopyResult:
-    """As :func:`remoto.file_sync.get`; with ``make`` as :func:`remoto.file_sync.get_into`."""
+    """Like :func:`remoto.file_sync.get`; with ``make`` like :func:`remoto.file_sync.get_into`."""
     host = conn.where()
     call = _start(conn, what, [b"/bin/sh", b"-c", _script("tar_get.sh"), b"sh", source], timeout, stdin=None)
-    stream = Stream(call.exchange(()), lambda status, words: _failed(what, host, source, status, words))
+    stream = Stream(call.exchange(()), lambda status, stderr: _failed(what, host, source, status, stderr))
     try:
         with _explained(what, host, call):
             receiver = files.Receiver(Records(stream), destination, name, confine=True, progress=progress, make=make)
@@ -112,27 +112,27 @@ def _explained(what: str, host: str, call: Call) -> Iterator[None]:
 
 
 def _abandon(call: Call) -> None:
-    """End the command there, wait until it has removed what it has begun, and close."""
+    """End the command, wait until it has removed incomplete files, and close."""
     call.end(ABANDON_TIMEOUT)
     call.abandon()
 
 
 def _finish(what: str, host: str, path: bytes, call: Call, answers: Iterator[tuple[int, Any]]) -> None:
-    words: list[bytes] = []
+    stderr: list[bytes] = []
     for kind, data in answers:
         if kind == STATUS:
-            _failed(what, host, path, data, b"".join(words))
+            _failed(what, host, path, data, b"".join(stderr))
         else:
-            words.append(data)
+            stderr.append(data)
 
 
-def _failed(what: str, host: str, path: bytes, status: int, words: bytes) -> None:
-    """FileTransferError for an exit status other than 0."""
+def _failed(what: str, host: str, path: bytes, status: int, stderr: bytes) -> None:
+    """Raise for an exit status other than 0."""
     if status == NO_TAR:
         raise FileTransferError(
-            what, host, [("", "there is neither a Python nor a tar there, and files need one of them")]
+            what, host, [("", "found neither Python nor tar in the container: a file transfer needs one of them")]
         )
     if status:
-        said = shown(words.strip()).replace("\n", "; ").removeprefix(f"{shown(path)}: ")
-        failed = [(shown(path), said or f"tar ended with exit status {status}")]
+        reason = shown(stderr.strip()).replace("\n", "; ").removeprefix(f"{shown(path)}: ")
+        failed = [(shown(path), reason or f"tar failed with exit status {status}")]
         raise FileTransferError(what, host, failed, side="remote")

@@ -17,13 +17,13 @@ MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
 
 
 class Stream:
-    """What a command writes, as a file; its failure is raised at its end."""
+    """The stdout of a command, as a file. Its failure is raised at its end."""
 
     def __init__(self, answers: Iterator[tuple[int, Any]], check: Callable[[int, bytes], None]) -> None:
         self._answers = answers
         self._check = check
         self._data = b""
-        self._words: list[bytes] = []
+        self._stderr: list[bytes] = []
         self._ended = False
 
     def read(self, size: int) -> bytes:
@@ -42,24 +42,24 @@ class Stream:
             if kind == STDOUT:
                 return bytes(data)
             if kind == STDERR:
-                self._words.append(data)
+                self._stderr.append(data)
             else:
                 self._ended = True
-                self._check(data, b"".join(self._words))
+                self._check(data, b"".join(self._stderr))
         self._ended = True
         return b""
 
     def finish(self) -> None:
-        """Read to the end, which tells whether the command has succeeded."""
+        """Read to the end. Raise if the command failed."""
         while not self._ended:
             self._next()
 
 
 class _Info(tarfile.TarInfo):
-    """A member of a tar. It takes no more memory than names can need, and no more room than was received."""
+    """A member of a tar, with limits on the memory for its header and on the disk space for its contents."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        # tarfile reads the data of a long name, or of a pax header, in one
+        # tarfile reads a long name or a pax header at once
         if self.size > LONGEST_HEADER and self.type not in tarfile.REGULAR_TYPES:
             raise ValueError(f"a header of {self.size} bytes")
         member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
@@ -68,16 +68,16 @@ class _Info(tarfile.TarInfo):
         return member
 
     def _refuse_sparse(self, member: object, *_: object) -> NoReturn:
-        # a few bytes of it stand for a file of any size
+        # a few bytes can stand for a file of any size
         name = member.name if isinstance(member, tarfile.TarInfo) else self.name
-        raise files.TheirFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
+        raise files.PeerFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
 
-    # tarfile would read the list of its parts first, which may be without end
+    # tarfile reads the list of parts first, which may be endless
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 class Records:
-    """A tar as the records that the far side's own sender would send; so a receiver's care is for both."""
+    """The members of a tar as the records of a Sender, so that a Receiver checks them the same way."""
 
     def __init__(self, stream: Stream) -> None:
         self.receiver: Any = None
@@ -87,24 +87,24 @@ class Records:
         try:
             return next(self._records)
         except tarfile.TarError as error:
-            raise files.Failure(b"", 0, f"the answer is not a whole tar: {error}") from None
+            raise files.Failure(b"", 0, f"incomplete or malformed tar: {error}") from None
         except (*MALFORMED, StopIteration) as error:
             raise files.malformed(error) from None
 
     def write(self, kind: int, data: bytes = b"") -> None:
-        """There is nobody to tell."""
+        """Ignore the record: tar reads none."""
 
     def flush(self) -> None:
         pass
 
     def _read(self, stream: Stream) -> Iterator[tuple[int, bytes]]:
-        folders: dict[bytes, int] = {}
+        directories: dict[bytes, int] = {}
         count, complete = 0, b"complete"
         with tarfile.open(
             fileobj=stream, mode="r|", bufsize=files.BLOCK, errors="surrogateescape", tarinfo=_Info
         ) as tar:  # type: ignore[call-overload]
             while (info := tar.next()) is not None:
-                # tarfile keeps a list of all
+                # tarfile would keep all members
                 tar.members.clear()  # type: ignore[attr-defined]
                 name = os.fsencode(info.name)
                 parts = [part for part in name.split(b"/") if part not in (b"", b".")]
@@ -114,14 +114,14 @@ class Records:
                     yield files.SKIP, files.Failure(b"/".join(parts), 0, left_out).pack()
                     continue
                 is_root = count == 0
-                parent = files.NO_PARENT if is_root else folders.get(b"/".join(parts[:-1]), files.NO_PARENT - 1)
+                parent = files.NO_PARENT if is_root else directories.get(b"/".join(parts[:-1]), files.NO_PARENT - 1)
                 kind, size, target = self._kind(info)
                 time = max(-files.LAST_TIME, min(int(info.mtime * 1_000_000_000), files.LAST_TIME))
                 base = b"" if is_root else (parts[-1] if parts else b"")
                 head = files.ENTRY_HEAD.pack(parent, kind, info.mode & 0o7777, time, size, len(base))
                 yield files.ENTRY, head + base + target
-                if kind == files.FOLDER:
-                    folders[b"/".join(parts)] = count
+                if kind == files.DIRECTORY:
+                    directories[b"/".join(parts)] = count
                 if kind == files.FILE and count in self.receiver.wanted:
                     yield from self._contents(tar, info, count, time)
                 count += 1
@@ -130,14 +130,14 @@ class Records:
         yield files.FINISH, complete
 
     def _left_out(self, info: tarfile.TarInfo) -> str:
-        """Why something can't be received; empty where it can."""
+        """Return why a member can't be received; empty if it can."""
         if info.islnk():
-            return "is one of several names of a file: without a Python there, only the first can be got"
+            return "is a hard link: without Python in the container, only the first name of a file is copied"
         return "" if info.isdir() or info.issym() or info.isreg() else files.NEITHER
 
     def _kind(self, info: tarfile.TarInfo) -> tuple[int, int, bytes]:
         if info.isdir():
-            return files.FOLDER, 0, b""
+            return files.DIRECTORY, 0, b""
         if info.issym():
             return files.LINK, 0, os.fsencode(info.linkname)
         return files.FILE, info.size, b""

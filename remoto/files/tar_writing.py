@@ -19,12 +19,12 @@ from .errors import shown
 
 #: blocks between the thread that makes a tar and the one that sends it
 AHEAD = 8
-#: of the year 9999, the last that touch knows
+#: the end of the year 9999, the last that touch accepts
 LAST_SECOND = 253402300799
 
 
 class Archive:
-    """A tar of a file, a folder or a stream, made in a thread as it is sent."""
+    """A tar of a file, a directory or a stream, made in a thread while it is sent."""
 
     def __init__(self, source: Any, progress: Progress | None, report: Callable[[str], Any] | None) -> None:
         self._source = source
@@ -34,18 +34,21 @@ class Archive:
         self._stopped = threading.Event()
         self.sent = self.copied = self._total = 0
         self._moves: list[bytes] = []
-        self._folders: list[bytes] = []
+        self._directories: list[bytes] = []
         self.failures: list[tuple[str, str]] = []
         self.error: BaseException | None = None
 
     def prepare(self) -> bytes:
-        """``file``, ``data`` or ``folder``; OSError where it can't be read, before anything is begun there."""
+        """Return the kind: ``file``, ``data`` or ``directory``.
+
+        :raises OSError: it can't be read. Nothing was started in the container.
+        """
         if not isinstance(self._source, bytes):
             self._source = _whole(self._source)
             return b"data"
         mode = os.stat(self._source).st_mode
         if stat.S_ISDIR(mode):
-            return b"folder"
+            return b"directory"
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, files.NEITHER)
         if self._source.endswith(b"/"):
@@ -112,14 +115,14 @@ class Archive:
                     raise
                 self.failures.append((shown(os.fsencode(path)), error.strerror or str(error)))
                 continue
-            # from here on it can't be left out any more
+            # from here on it can't be left out
             if content is None:
                 self._add_other(tar, info, below)
             else:
                 with content:
                     self._add_file(tar, info, content, path, below)
             pending += [(os.path.join(path, name), os.path.join(below, name)) for name in names]
-        for name, lines in (("merge", self._moves), ("folders", self._folders[::-1])):
+        for name, lines in (("merge", self._moves), ("directories", self._directories[::-1])):
             _add_text(tar, name, b"".join(lines))
 
     def _info(self, tar: tarfile.TarFile, path: str, below: str) -> tarfile.TarInfo:
@@ -129,17 +132,17 @@ class Archive:
         info.uid = info.gid = 0
         info.uname = info.gname = ""
         if info.islnk():
-            # another name of a file that has been sent: a copy will do
+            # a hard link is sent as a copy
             info.type, info.linkname = tarfile.REGTYPE, ""
         return info
 
     def _add_other(self, tar: tarfile.TarFile, info: tarfile.TarInfo, below: str) -> None:
-        """A folder or a link."""
+        """Add a directory or a link."""
         if info.isdir():
             seconds = max(0, min(int(info.mtime), LAST_SECOND))
             when = time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds)).encode()
-            self._folders.append(b"t %o %s %s\n" % (stat.S_IMODE(info.mode), when, _quoted(below or ".")))
-            # until the end, it must take files
+            self._directories.append(b"t %o %s %s\n" % (stat.S_IMODE(info.mode), when, _quoted(below or ".")))
+            # writable until the end
             info.mode |= stat.S_IRWXU
         if below:
             self._moves.append(b"%s %s\n" % (b"d" if info.isdir() else b"m", _quoted(below)))
@@ -151,7 +154,7 @@ class Archive:
         info.size = before.st_size
         source = content
         if len(start) != min(before.st_size, files.BLOCK):
-            # a file of /proc or /sys, of which stat does not tell the size; one that has changed is noticed below
+            # a file of /proc or /sys, for which stat gives a wrong size; a change of another file is noticed below
             start += content.readall()
             info.size = len(start)
             self._total += info.size - before.st_size
@@ -161,7 +164,7 @@ class Archive:
             self._report(f"syncing file: {shown(os.fsencode(below or os.path.basename(path)))}")
         if below:
             self._moves.append(b"m %s\n" % _quoted(below))
-        # what has been sent can't be taken back: unlike with a Python there, this is the end of the transfer
+        # the start of the member was sent already, so the transfer has to fail
         changed = files.Failure(os.fsencode(path), errno.EBUSY, files.CHANGED)
         tar.addfile(info, _Counting(source, self._count, changed))
         after = os.fstat(content.fileno())
@@ -170,7 +173,7 @@ class Archive:
         self.copied += 1
 
     def _add_data(self, tar: tarfile.TarFile, whole: BinaryIO) -> None:
-        # a tar tells the size before the contents
+        # in a tar the size precedes the contents
         with whole:
             info = tarfile.TarInfo("content")
             info.size = self._total = whole.seek(0, io.SEEK_END)
@@ -191,7 +194,7 @@ class _Stopped(Exception):
 
 
 class _Counting(io.RawIOBase):
-    """What tarfile reads a file from. It asks for no more than there is to be."""
+    """A file for tarfile, which never reads beyond the size that was announced."""
 
     def __init__(self, source: Any, count: Callable[[int], None], short: Exception) -> None:
         self._source = source
@@ -215,7 +218,7 @@ def _opened(path: str) -> Any:
 
 
 def _whole(source: BinaryIO) -> BinaryIO:
-    """A copy of all that a stream gives."""
+    """Return a temporary file with the contents of a stream."""
     import tempfile
 
     whole: Any = tempfile.TemporaryFile()
@@ -247,7 +250,7 @@ def _size(path: bytes) -> int:
             elif stat.S_ISDIR(status.st_mode):
                 pending += [os.path.join(path, name) for name in os.listdir(path)]
         except OSError:
-            continue  # it has just gone, or will be told of when it is its turn
+            continue  # removed meanwhile, or reported when it is sent
     return total
 
 

@@ -17,20 +17,20 @@ from ..remote import files
 from ..util import RemoteError
 from .errors import shown, transfer_error
 
-# seconds that a far side may take to remove what it has begun, after this side has given up
+# seconds for the remote side to remove incomplete files after this side has given up
 ABANDON_TIMEOUT = 5.0
 _PUT = RemoteFunction("files", "put")
 _GET = RemoteFunction("files", "get")
 
 
 class CopyResult(NamedTuple):
-    """What :func:`put` or :func:`get` did."""
+    """The result of :func:`put` or :func:`get`."""
 
     #: the number of files whose contents were copied
     copied: int
-    #: the number of files that were the same already: contents' size, time and mode
+    #: the number of files that were the same before: size, time and mode
     unchanged: int
-    #: the number of bytes of all contents that were copied
+    #: the number of bytes copied
     size: int
 
 
@@ -81,7 +81,7 @@ def get(
 def _transfer(
     gateway: Any, what: str, function: RemoteFunction, request: dict[str, Any], timeout: float | None
 ) -> Iterator[Any]:
-    """The records of a transfer; its errors become remoto's own, and its channel is closed at the end."""
+    """Start the remote end and yield the records. Raise remoto's errors; close the channel at the end."""
     host, channel = _host(gateway), None
     try:
         try:
@@ -106,7 +106,7 @@ def _transfer(
 
 
 class _Records(files.Records):  # type: ignore[misc]
-    """On this side, what is sent has the same bound as what is received, and what is received is limited."""
+    """On this side, the timeout applies to sending as well, and the memory for received messages is limited."""
 
     def acknowledge(self) -> None:
         deal_with(self.channel, len(self.message))
@@ -122,7 +122,7 @@ class _Records(files.Records):  # type: ignore[misc]
 
 
 def _abandon(records: Any) -> None:
-    """Let the receiver there remove what it has begun, and wait for that."""
+    """Make the remote receiver remove incomplete files, and wait for it."""
     records.parts = []
     records.write(files.FINISH)
     records.timeout = ABANDON_TIMEOUT
@@ -130,7 +130,7 @@ def _abandon(records: Any) -> None:
         records.flush()
         records.channel.waitclose(ABANDON_TIMEOUT)
     except (files.Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
-        pass  # it has gone, and when its connection ends it does the same
+        pass  # it does the same when its connection ends
 
 
 def _lost(gateway: Any, host: str, what: str) -> ConnectionLost:

@@ -1,15 +1,15 @@
-"""RUNS ON THE FAR SIDE, and here as well: the two ends of a transfer of files.
+"""RUNS ON THE REMOTE SIDE, and here as well: the two ends of a file transfer.
 
-One end sends, the other receives; which is which depends on the direction, so this is the one of these modules that the
-controller imports too. Between them goes a stream of records, many small ones or a part of a large file to a message:
+One end sends and the other receives, depending on the direction; so the controller imports this module, too. The ends
+exchange records. A message holds many small records, or one block of a large file:
 
     sender                                          receiver
-    ENTRY for each file, folder and link, LISTED
-                                                    WANTED, in groups, for files that are not the same there; COMPARED
+    ENTRY for each file, directory and link, LISTED
+                                                    WANTED, in groups, for files that differ; COMPARED
     for each of them BEGIN, DATA..., END or SKIP
     FINISH                                          DONE, or at any time FAILED
 
-Names are bytes. A receiver that is told so by ``confine`` takes nothing on trust: no entry gets it out of its folder.
+Names are bytes. With ``confine`` the receiver does not trust the sender, and writes nothing outside of its directory.
 """
 
 # on the remote side the files of a module are one text
@@ -23,7 +23,7 @@ if __package__:
 
 
 def serve(channel, end):
-    """Run one end; what the other end must know of a failure is sent to it."""
+    """Run one end. Report its failure to the peer."""
     try:
         end.run()
     except Failure as failure:

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: what a receiver makes, replaces and removes on its disk."""
+"""RUNS ON THE REMOTE SIDE, and here as well: make, replace and remove files and directories."""
 
 import binascii
 import errno
@@ -12,7 +12,7 @@ if __package__:
 
 
 class NewFile(object):
-    """A file on its way, beside its place until it is whole."""
+    """A file received into a temporary sibling and renamed when complete."""
 
     def __init__(self, path, mode, mtime, size):
         self.path = path
@@ -32,7 +32,7 @@ class NewFile(object):
 
     def write(self, data):
         if self.written + len(data) > self.size:
-            raise Failure(self.path, errno.EIO, "arrived damaged: more was sent than its size")
+            raise Failure(self.path, errno.EIO, "damaged: more data than its size")
         self.digest.update(data)
         self.written += len(data)
         try:
@@ -43,7 +43,7 @@ class NewFile(object):
 
     def check(self, digest):
         if self.size not in (NO_SIZE, self.written) or self.digest.digest() != digest:
-            raise Failure(self.path, errno.EIO, "arrived damaged: its size or digest is not what was sent")
+            raise Failure(self.path, errno.EIO, "damaged: its size or digest differs from what was sent")
 
     def finish(self):
         mode = self.mode
@@ -59,12 +59,12 @@ class NewFile(object):
                 try:
                     os.fchown(self.fd, old.st_uid, old.st_gid)
                 except OSError:
-                    pass  # it takes root to give a file away
+                    pass  # only root may change the owner
         if mode == NO_MODE:
             mode = 0o666 & ~umask()
         os.fchmod(self.fd, mode)
         fd, self.fd = self.fd, None
-        # an error of a late write, such as a quota on NFS, shows here
+        # close() reports the error of a delayed write, such as an exceeded quota on NFS
         os.close(fd)
         if self.size != NO_SIZE:
             set_times(self.temporary, self.mtime)
@@ -79,7 +79,7 @@ class NewFile(object):
         try:
             os.unlink(self.temporary)
         except OSError:
-            pass  # it was never made, or has gone with its folder
+            pass  # it was never made, or was removed with its directory
 
 
 def replaceable(status):
@@ -87,9 +87,9 @@ def replaceable(status):
 
 
 def status_of(path):
-    """Return what ``lstat`` does; None where nothing is there.
+    """Return ``os.lstat(path)``, or None if there is no such file.
 
-    :raises Failure: it could not be replaced.
+    :raises Failure: it is of a kind that is never replaced.
     """
     try:
         status = os.lstat(path)
@@ -98,12 +98,12 @@ def status_of(path):
             raise Failure.of(path, error)
         return None
     if not replaceable(status):
-        raise Failure(path, errno.EINVAL, "a device, FIFO or socket is there: it is not replaced")
+        raise Failure(path, errno.EINVAL, "is a device, FIFO or socket: not replaced")
     return status
 
 
 def is_same(status, mtime, size):
-    """Return True if a file with this size and time is there."""
+    """Return True for a regular file of this size and time."""
     if status is None or not stat.S_ISREG(status.st_mode):
         return False
     return status.st_size == size and abs(times(status) - mtime) < SAME_TIME
@@ -118,8 +118,8 @@ def mode_to_set(mode, confine):
     return mode & PERMISSIONS if confine else mode
 
 
-def missing_folders(path):
-    """A folder that is not there and those above it that aren't, the highest first."""
+def missing_directories(path):
+    """Return the directories that have to be made for ``path``, the highest first."""
     missing = []
     while path and not os.path.lexists(path):
         missing.insert(0, path)
@@ -127,18 +127,18 @@ def missing_folders(path):
     return missing
 
 
-def new_folder(path, with_parents):
+def new_directory(path, with_parents):
     try:
         os.makedirs(path) if with_parents else os.mkdir(path)
     except OSError as error:
-        # hosts that share a disk may make the same folder at the same time
+        # hosts that share a file system may make it at the same time
         if error.errno != errno.EEXIST or not stat.S_ISDIR(os.lstat(path).st_mode):
             raise
     return os.lstat(path)
 
 
 def beside(path):
-    """A name for a temporary file: short, since the real name may be as long as names can be."""
+    """Return a temporary name in the same directory: short, since the name itself may be of the greatest length."""
     return os.path.join(os.path.dirname(path), TEMPORARY + binascii.hexlify(os.urandom(8)))
 
 
@@ -149,7 +149,7 @@ def umask():
 
 
 def remove(path):
-    """A file or link, or a folder with all that is in it; links are not followed. What somebody else removes is fine."""
+    """Remove a file, a link, or a directory and everything in it. Follow no links; ignore what no longer exists."""
     pending = [path]
     while pending:
         path = pending[-1]

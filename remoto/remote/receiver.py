@@ -13,16 +13,16 @@ if __package__:
 
 
 class Receiver(object):
-    """Receives what a Sender sends.
+    """Receive from a Sender.
 
     :param destination: a path as bytes.
-    :param name: what it is called below ``destination`` where that is a folder; empty: the folder becomes its copy.
-    :param delete: remove what is in a folder and was not in the folder sent.
+    :param name: the copy's name in ``destination`` if that is a directory; empty: ``destination`` itself is the copy.
+    :param delete: remove entries of directories that the sender does not have.
     :param confine: the sender is not trusted.
-    :param progress: as the Sender's.
+    :param progress: as for Sender.
     :param make: make the directory for a file whose destination ends with a slash, where it is missing.
     :ivar copied: the number of files received.
-    :ivar unchanged: the number of files that were the same already.
+    :ivar unchanged: the number of files that were the same before.
     """
 
     def __init__(self, records, destination, name, delete=False, confine=False, progress=None, make=False):
@@ -45,17 +45,19 @@ class Receiver(object):
         self.total = 0
 
     def run(self):
-        """Receive it all; Failure where that can't be done."""
+        """Receive everything.
+
+        :raises Failure: the transfer failed; what is incomplete was removed.
+        """
         try:
             complete = self.receive()
             self.tree.finish(complete)
         except BaseException:
-            # leave nothing behind of what has not come to its end
             self.drop()
             self.tree.undo()
             raise
         self.total = self.received
-        self.tell()
+        self.report_progress()
         self.records.write(DONE)
         self.records.flush()
 
@@ -63,7 +65,7 @@ class Receiver(object):
         """Apply records up to the last. Return True if the sender has left out nothing."""
         while True:
             kind, data = self.records.read()
-            # these call ``progress``, whose own ValueError is not the sender's
+            # these call ``progress``: a ValueError from it is the program's
             if kind == DATA:
                 self.write(data)
             elif kind == LISTED and not self.listed:
@@ -87,16 +89,16 @@ class Receiver(object):
         elif kind == SKIP:
             self.skip(data)
         elif kind == FAILED:
-            raise TheirFailure.unpack(data)
+            raise PeerFailure.unpack(data)
         elif kind != ACKNOWLEDGED:
             raise ValueError("an unexpected record of kind %d" % kind)
 
     def compare(self):
         self.listed = True
-        self.tell_wanted()
+        self.send_wanted()
         self.records.write(COMPARED, COUNT.pack(self.unchanged))
         self.records.flush()
-        self.tell()
+        self.report_progress()
 
     def skip(self, data):
         if self.file is not None:
@@ -104,17 +106,17 @@ class Receiver(object):
         elif self.listed:
             self.skipped += 1
             if self.skipped > len(self.wanted):
-                raise ValueError("more files were left out than were asked for")
+                raise ValueError("more files were left out than were requested")
         self.skipped_bytes += len(data)
         if self.skipped_bytes > MOST_SKIPPED:
             raise Failure(self.destination, 0, "too many files can't be read: their names alone are %d bytes" % MOST_SKIPPED)
-        self.failures.append(TheirFailure.unpack(data))
+        self.failures.append(PeerFailure.unpack(data))
 
     def check_all_is_there(self, complete):
-        """Nothing is taken for done that has neither arrived nor been left out with a reason."""
+        """Require that each requested file was received, or left out with a reason."""
         missing = len(self.wanted) - (0 if complete else self.skipped)
         if self.file is not None or not self.listed or not self.count or missing > 0:
-            raise Failure(self.destination, errno.EIO, "the transfer ended before everything had arrived")
+            raise Failure(self.destination, errno.EIO, "the transfer ended before all files were received")
 
     # comparing
 
@@ -124,14 +126,14 @@ class Receiver(object):
         index = self.count
         self.count += 1
         # a stream has no list
-        if kind not in (FILE, FOLDER, LINK) and (kind != STREAM or index or self.confine):
+        if kind not in (FILE, DIRECTORY, LINK) and (kind != STREAM or index or self.confine):
             raise ValueError("an entry of kind %d" % kind)
         mode = mode_to_set(mode, self.confine)
         path = self.tree.path_of(parent, name) if index else self.tree.place(kind)
         status = status_of(path)
         try:
-            if kind == FOLDER:
-                self.tree.add_folder(index, path, status, mode, mtime)
+            if kind == DIRECTORY:
+                self.tree.add_directory(index, path, status, mode, mtime)
             elif kind == LINK:
                 self.link(path, target)
             elif kind == STREAM or not self.same(path, status, mode, mtime, size):
@@ -150,7 +152,7 @@ class Receiver(object):
         self.news.append(index)
         self.total += known(size)
         if len(self.news) >= 1024:
-            self.tell_wanted()
+            self.send_wanted()
 
     def same(self, path, status, mode, mtime, size):
         if not is_same(status, mtime, size):
@@ -161,7 +163,7 @@ class Receiver(object):
             self.unchanged += 1
         return True
 
-    def tell_wanted(self):
+    def send_wanted(self):
         self.records.write(WANTED, struct.pack("!%dI" % len(self.news), *self.news))
         self.records.flush()
         self.news = []
@@ -171,7 +173,7 @@ class Receiver(object):
     def begin(self, data):
         index, mode, mtime, size = FILE_HEAD.unpack(data)
         if index not in self.wanted or self.file is not None:
-            raise self.tree.refused("a file that was not asked for")
+            raise self.tree.refused("a file that was not requested")
         path, listed_size = self.wanted.pop(index)
         self.total += known(size) - known(listed_size)
         self.file = NewFile(path, mode_to_set(mode, self.confine), mtime, size)
@@ -179,14 +181,14 @@ class Receiver(object):
 
     def write(self, data):
         if self.file is None:
-            raise self.tree.refused("data of no file")
+            raise self.tree.refused("data before a file")
         self.file.write(data)
         self.received += len(data)
-        self.tell()
+        self.report_progress()
 
     def end(self, digest):
         if self.file is None:
-            raise self.tree.refused("the end of no file")
+            raise self.tree.refused("the end of a file that did not begin")
         path = self.file.path
         self.file.check(digest)
         try:
@@ -205,7 +207,7 @@ class Receiver(object):
             self.file.drop()
             self.file = None
 
-    def tell(self):
+    def report_progress(self):
         total = max(self.total, self.received)
         if self.progress is not None and total:
             self.progress(self.received, total if self.has_total() else None)
@@ -213,5 +215,5 @@ class Receiver(object):
     def has_total(self):
         if self.file is not None and self.file.size == NO_SIZE:
             return False
-        # a tar has no list before the files
-        return self.listed or not self.tree.folders
+        # a tar does not list its members first
+        return self.listed or not self.tree.directories

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the records of a transfer of files, and what both of its ends know."""
+"""RUNS ON THE REMOTE SIDE, and here as well: the records of a transfer of files, and what both ends share."""
 
 import os
 import struct
@@ -6,7 +6,7 @@ import sys
 
 PY2 = sys.version_info[0] == 2
 BLOCK = 256 * 1024
-# what may be on its way to a receiver that has not dealt with it yet: memory against the link's delay
+# bytes sent and not acknowledged: more takes more memory, less is slow over a link with a long delay
 WINDOW = 8 * 1024 * 1024
 ACKNOWLEDGE = 1024 * 1024
 # nanoseconds: Python 2 sets times to the microsecond
@@ -20,9 +20,9 @@ COUNT = struct.Struct("!I")
 
 ENTRY, LISTED, BEGIN, DATA, END, SKIP, FINISH = range(1, 8)
 WANTED, COMPARED, ACKNOWLEDGED, DONE, FAILED = range(11, 16)
-FILE, FOLDER, LINK, STREAM = range(1, 5)
+FILE, DIRECTORY, LINK, STREAM = range(1, 5)
 NO_PARENT = 0xFFFFFFFF
-# what a stream of bytes does not have
+# the mode and size of a stream
 NO_MODE = 0xFFFF
 NO_SIZE = 0xFFFFFFFFFFFFFFFF
 ALL_BITS = 0o7777
@@ -30,18 +30,18 @@ ALL_BITS = 0o7777
 PERMISSIONS = 0o777
 # bytes of SKIP records: the receiver keeps each until the end
 MOST_SKIPPED = 16 * 1024 * 1024
-# how the name of what is not yet in its place begins; delete=True leaves those to the transfers that they belong to
+# prefix of temporary names; delete=True does not remove them, since another transfer may be using them
 TEMPORARY = b".remoto-"
-# the far end of what a record holds: the year 2262
+# largest timestamp that a signed 64-bit nanosecond field holds (year 2262)
 LAST_TIME = 2**63 - 1
 CHANGED = "changed while it was sent"
-NEITHER = "neither a file nor a folder nor a link"
-# what comes of records that no transfer sends
+NEITHER = "not a regular file, directory or symbolic link"
+# raised by records that no transfer sends
 MALFORMED = (ValueError, OverflowError, struct.error, AttributeError, IndexError)
 
 
 class Failure(Exception):
-    """Why a path could not be sent or received."""
+    """A path could not be sent or received."""
 
     def __init__(self, path, code, text):
         Exception.__init__(self, path, code, text)
@@ -63,20 +63,20 @@ class Failure(Exception):
         return cls(path, code, text.decode("utf-8", "replace"))
 
 
-class TheirFailure(Failure):
-    """One that the other end tells of."""
+class PeerFailure(Failure):
+    """A failure that the peer has reported."""
 
 
 class Unreadable(Failure):
-    """Something in the source is left out of the transfer."""
+    """A file in the source can't be read, and is left out of the transfer."""
 
 
 class Gone(Exception):
-    """The other end is no longer there."""
+    """The peer has closed the channel."""
 
 
 def malformed(error):
-    return Failure(b"", 0, "the answer is not what a transfer sends: %s" % (error,))
+    return Failure(b"", 0, "malformed answer: %s" % (error,))
 
 
 def split_at(data, length):
@@ -85,7 +85,7 @@ def split_at(data, length):
     :raises ValueError: there are fewer.
     """
     if length > len(data):
-        raise ValueError("a record is cut short")
+        raise ValueError("truncated record")
     return data[:length], data[length:]
 
 
@@ -95,7 +95,7 @@ def shown(path):
 
 
 class Records(object):
-    """Records over execnet's channel. Whoever sends much of it lets ``window`` wait for the other end."""
+    """Records over execnet's channel. A sender waits while more than ``WINDOW`` bytes are unacknowledged."""
 
     def __init__(self, channel, timeout=None):
         self.channel = channel
@@ -125,7 +125,7 @@ class Records(object):
             raise Gone()
 
     def read(self):
-        """The next record: its kind and its data."""
+        """Return the kind and the data of the next record."""
         while self.offset >= len(self.message):
             self.acknowledge()
             try:
@@ -145,7 +145,7 @@ class Records(object):
         start = self.offset + HEAD.size
         self.offset = start + length
         if self.offset > len(self.message):
-            raise malformed("a record is cut short")
+            raise malformed("truncated record")
         return kind, self.message[start : self.offset]
 
     def acknowledge(self):
@@ -162,7 +162,7 @@ def known(size):
 
 
 def times(status):
-    """A file's time of change in nanoseconds, as near as a record can tell it."""
+    """Return a file's modification time in nanoseconds, within what a record can hold."""
     time = int(round(status.st_mtime * 1e6)) * 1000 if PY2 else status.st_mtime_ns
     return max(-LAST_TIME, min(time, LAST_TIME))
 

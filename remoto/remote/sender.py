@@ -13,15 +13,15 @@ if __package__:
 
 
 class Sender(object):
-    """Sends a file, a folder with all that is in it, or what can be read from a stream.
+    """Send a file, a directory and everything in it, or a stream.
 
     :param source: a path as bytes, or an object with ``read``.
-    :param accept: called with the path of each thing in a folder; False leaves it out.
-    :param report: called with the path, below the source, of each file that is about to be sent.
-    :param progress: called with the number of bytes sent, and of those to be sent: None where that is not known.
-    :param size: of a stream, for ``progress``; None where it is not known.
+    :param accept: called with the path of each entry of a directory; False leaves it out.
+    :param report: called with the path, below the source, of each file before it is sent.
+    :param progress: called with the number of bytes sent, and the total; None while the total is unknown.
+    :param size: the stream's size, for ``progress``; None if unknown.
     :ivar copied: the number of files sent.
-    :ivar unchanged: the number of files that are the same on the other end already.
+    :ivar unchanged: the number of files that the receiver had already.
     """
 
     def __init__(self, records, source, accept=None, report=None, progress=None, size=None):
@@ -31,7 +31,7 @@ class Sender(object):
         self.report = report
         self.progress = progress
         self.size = size
-        self.paths = []  # of each entry; None where there is nothing to read
+        self.paths = []  # of each entry; None if it has no contents
         self.sizes = []
         self.root_length = 0
         self.wanted = []
@@ -47,12 +47,16 @@ class Sender(object):
         self.has_total = True
 
     def run(self):
-        """Send it all; a Failure for what ends the transfer, while ``failures`` has what was left out."""
+        """Send everything. ``failures`` has what was left out.
+
+        :raises Failure: the transfer failed.
+        :raises Gone: the peer closed the channel without a reason.
+        """
         try:
             self.send()
         except Gone:
             while True:
-                self.hear()  # it may have said why
+                self.receive()  # the reason may be among the records received
 
     def send(self):
         if hasattr(self.source, "read"):
@@ -63,18 +67,18 @@ class Sender(object):
         self.records.flush()
         self.listed = True
         while not self.compared:
-            self.hear()
+            self.receive()
         self.total = sum(self.sizes[index] for index in self.wanted if self.sizes[index] != NO_SIZE)
-        self.tell()
+        self.report_progress()
         for index in self.wanted:
             self.send_file(index)
         self.records.write(FINISH, b"" if self.failures else b"complete")
         self.records.flush()
         self.finished = True
         while not self.done:
-            self.hear()
+            self.receive()
         self.total = self.sent
-        self.tell()
+        self.report_progress()
 
     # listing
 
@@ -94,7 +98,7 @@ class Sender(object):
         self.flow()
 
     def leave_out(self, failure):
-        """Go on without something: the receiver and the caller are told, and nothing is deleted for its absence."""
+        """Report an entry that can't be read, and go on. The receiver then deletes nothing."""
         self.failures.append(failure)
         self.records.write(SKIP, failure.pack())
         self.flow()
@@ -145,7 +149,7 @@ class Sender(object):
         self.send_rest(hashlib.sha256(), next_block(self.source), lambda: next_block(self.source), self.size)
 
     def send_rest(self, digest, block, read, size):
-        """Send all that is read. ``size`` is how much that should be, None where it is not known."""
+        """Send blocks up to the end of the stream. ``size`` is the expected number of bytes, None if unknown."""
         start, others = self.sent, self.total
         self.has_total = size is not None
         self.total += size or 0
@@ -171,22 +175,22 @@ class Sender(object):
         self.flow()
 
     def flow(self):
-        """Send what is enough for a message, once the receiver has dealt with what went before."""
+        """Send a message once it is large enough, and the receiver has acknowledged enough of the earlier ones."""
         if self.records.size < BLOCK:
             return
         while self.records.unacknowledged > WINDOW:
-            self.hear()
+            self.receive()
         self.records.flush()
         if self.compared:
-            self.tell()
+            self.report_progress()
 
-    def tell(self):
+    def report_progress(self):
         total = max(self.total, self.sent)
-        # of nothing there is no percentage
+        # an empty transfer has no percentage
         if self.progress is not None and total:
             self.progress(self.sent, total if self.has_total else None)
 
-    def hear(self):
+    def receive(self):
         kind, data = self.records.read()
         try:
             if kind == ACKNOWLEDGED:
@@ -198,7 +202,7 @@ class Sender(object):
             elif kind == DONE and self.finished:
                 self.done = True
             elif kind == FAILED:
-                raise TheirFailure.unpack(data)
+                raise PeerFailure.unpack(data)
             else:
                 raise ValueError("an unexpected record of kind %d" % kind)
         except MALFORMED as error:
@@ -206,7 +210,7 @@ class Sender(object):
 
     def compare(self, unchanged):
         if unchanged > max(0, sum(path is not None for path in self.paths) - len(self.wanted)):
-            raise ValueError("more files are unchanged than were offered")
+            raise ValueError("more files are unchanged than were listed")
         self.unchanged = unchanged
         self.compared = True
 
@@ -218,8 +222,8 @@ class Sender(object):
     def want(self, indexes):
         last = self.wanted[-1] if self.wanted else -1
         for index in indexes:
-            # in the order in which they were listed: so none is asked for twice
+            # requests come in the listed order, so none comes twice
             if index <= last or (self.paths[index] is None and isinstance(self.source, bytes)):
-                raise ValueError("a file was asked for that was not offered, or twice")
+                raise ValueError("a file was requested that was not listed, or twice")
             last = index
         self.wanted.extend(indexes)

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: what a sender finds and reads on its disk."""
+"""RUNS ON THE REMOTE SIDE, and here as well: list and read the source of a transfer."""
 
 import errno
 import io
@@ -11,11 +11,11 @@ if __package__:
 
 
 class Scan(object):
-    """Lists a file, or a folder with all that is in it.
+    """List a file, or a directory and everything in it.
 
     :param source: a path as bytes.
-    :param accept: called with the path of each thing in a folder; False leaves it out.
-    :ivar root_length: the length of what comes before a path below the source.
+    :param accept: called with the path of each entry of a directory; False leaves it out.
+    :ivar root_length: the length of the source's path, which relative paths leave out.
     """
 
     def __init__(self, source, accept):
@@ -24,7 +24,7 @@ class Scan(object):
         self.root_length = 0
 
     def entries(self):
-        """Yield the arguments of an ENTRY and the path of its contents; a Failure for what is left out."""
+        """Yield the fields of each ENTRY and the path to read from; a Failure for each entry that is left out."""
         root, status = self.root()
         stack = [(NO_PARENT, root, b"", status)]
         count = 0
@@ -51,10 +51,10 @@ class Scan(object):
                     yield Failure.of(below, error)
 
     def root(self):
-        """Return the path of the source, without links, and its status."""
+        """Return the source's real path and its status."""
         try:
             if not self.source:
-                # realpath would make the current folder of it
+                # realpath turns an empty path into the current directory
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             root = os.path.realpath(self.source)
             status = os.stat(root)
@@ -68,9 +68,9 @@ class Scan(object):
 
 
 def describe(path, status):
-    """Return an entry's kind, its size, a link's target, and the names in a folder, the last first.
+    """Return an entry's kind, its size, a link's target, and a directory's names in reverse order.
 
-    :raises Failure: it can't be read, or sent.
+    :raises Failure: it can't be read, or is of another kind.
     """
     try:
         if stat.S_ISREG(status.st_mode):
@@ -78,14 +78,14 @@ def describe(path, status):
         if stat.S_ISLNK(status.st_mode):
             return LINK, 0, os.readlink(path), []
         if stat.S_ISDIR(status.st_mode):
-            return FOLDER, 0, b"", sorted(os.listdir(path), reverse=True)
+            return DIRECTORY, 0, b"", sorted(os.listdir(path), reverse=True)
     except OSError as error:
         raise Failure.of(path, error)
     raise Failure(path, errno.EINVAL, NEITHER)
 
 
 def open_to_read(path):
-    """Return a file that is closed even if Ctrl-C comes before it is in a variable: opening it is one step."""
+    """Open a file, in one step: it is closed even if Ctrl-C comes before the caller has it."""
     descriptors = map(os.open, (path,), (os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,))
     return list(map(io.FileIO, descriptors))[0]
 
@@ -98,7 +98,7 @@ def reading(path, call, *args):
 
 
 def first_block(path, fd):
-    """A whole block, unless the file ends before."""
+    """Return a whole block, or a shorter one if the file ends before."""
     block = b""
     while len(block) < BLOCK:
         more = reading(path, os.read, fd, BLOCK - len(block))
@@ -109,7 +109,7 @@ def first_block(path, fd):
 
 
 def true_size(path, fd, status, found):
-    """NO_SIZE where the system does not tell: files in /proc have a size of 0, those in /sys one of 4096."""
+    """Return the size, or NO_SIZE if stat is wrong: it gives 0 for files in /proc, and 4096 for those in /sys."""
     if found == min(status.st_size, BLOCK):
         return status.st_size
     require_unchanged(path, fd, status)

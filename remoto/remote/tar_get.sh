@@ -1,12 +1,12 @@
-# RUNS IN A CONTAINER WITHOUT A PYTHON, in its /bin/sh: a tar of a file or folder goes to stdout. Argument: its path.
+# RUNS IN A CONTAINER WITHOUT PYTHON, in its /bin/sh: writes a tar of a file or directory to stdout. Argument: its path.
 command -v tar > /dev/null || exit 69
-# may ask GNU tar for sparse files, which are refused, or for another format
+# it could ask GNU tar for sparse members, which are refused, or for another format
 unset TAR_OPTIONS
 fail() { echo "$1: $2" >&2; exit 1; }
 case $1 in /*) place=$1 ;; *) place=./$1 ;; esac
 if [ -d "$place" ]; then cd "$place" || exit; exec tar -cf - .; fi
 [ -e "${place%/}" ] || fail "$1" "No such file or directory"
 case $1 in */) fail "$1" "Not a directory" ;; esac
-[ -f "$place" ] || fail "$1" "neither a file nor a folder nor a link"
+[ -f "$place" ] || fail "$1" "not a regular file, directory or symbolic link"
 cd "${place%/*}/" || exit
 exec tar -chf - "./${place##*/}"

@@ -1,28 +1,28 @@
-# RUNS IN A CONTAINER WITHOUT A PYTHON, in its /bin/sh: takes a tar from stdin. What arrives is beside its place, and is moved there
-# at the end; into a folder that is there already, each thing by itself, as the lines of the file merge say.
-# Arguments: the destination; the name in it where it is a folder; file, data or folder.
+# RUNS IN A CONTAINER WITHOUT PYTHON, in its /bin/sh: receives a tar on stdin in a temporary directory, and moves it to its
+# place at the end; into an existing directory, each entry by itself, as the lines of the file merge do.
+# Arguments: the destination; the name in it if it is a directory; file, data or directory.
 command -v tar > /dev/null || exit 69
 unset TAR_OPTIONS
 fail() { echo "$1: $2" >&2; exit 1; }
 place=${1%/}
 [ -n "$place" ] || place=/
 case $place in /*) ;; *) place=./$place ;; esac
-if [ "$3" = folder ]; then
+if [ "$3" = directory ]; then
   if [ -d "$place" ] && [ -n "$2" ]; then place=${place%/}/$2; fi
 elif [ -d "$place" ]; then
   [ -n "$2" ] || fail "$1" "Is a directory"
   place=${place%/}/$2
 else
   case $1 in */) if [ -e "$place" ]; then fail "$1" "Not a directory"; else fail "$1" "No such file or directory"; fi ;; esac
-  # the file that a link stands for is replaced, not the link
+  # replace the target of a link, not the link
   if [ -L "$place" ]; then target=$(readlink -f "$place" 2> /dev/null && echo x) && place=${target%?x}; fi
 fi
 replaceable() {
-  [ -L "$1" ] || [ ! -e "$1" ] || [ -f "$1" ] || [ -d "$1" ] || fail "$1" "a device, FIFO or socket is there: it is not replaced"
+  [ -L "$1" ] || [ ! -e "$1" ] || [ -f "$1" ] || [ -d "$1" ] || fail "$1" "is a device, FIFO or socket: not replaced"
 }
 replaceable "$place"
 above=${place%/*}/
-if [ "$3" = folder ]; then mkdir -p "$above" || exit; fi
+if [ "$3" = directory ]; then mkdir -p "$above" || exit; fi
 [ -d "$above" ] || fail "$above" "No such file or directory"
 work=$above.remoto-$$
 mkdir -m 700 "$work" || exit
@@ -30,7 +30,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 (cd "$work" && tar -xpf -) || exit
 content=$work/content
-# the owner of the file that is replaced
+# keep the owner of the replaced file
 keep() {
   if [ -L "$1" ] || [ -L "$2" ] || [ ! -f "$2" ]; then return; fi
   owner=$(stat -c %u:%g "$2" 2> /dev/null) || return 0
@@ -55,7 +55,7 @@ t() {
   chmod "$1" "$place/$3" || exit
   TZ=UTC0 touch -t "$2" "$place/$3" 2> /dev/null || :
 }
-if [ "$3" != folder ]; then
+if [ "$3" != directory ]; then
   if [ -L "$place" ]; then rm -f "$place" || exit; fi
   [ ! -d "$place" ] || fail "$place" "Is a directory"
   if [ "$3" = data ]; then
@@ -73,4 +73,4 @@ if [ -d "$place" ]; then
 elif [ -e "$place" ]; then fail "$place" "Not a directory"
 else mv "$content" "$place" || exit
 fi
-. "$work/folders"
+. "$work/directories"

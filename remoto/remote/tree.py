@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: where a receiver puts the entries of a transfer."""
+"""RUNS ON THE REMOTE SIDE, and here as well: the directories and links that a receiver makes."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ if __package__:
 
 
 class Tree(object):
-    """The destination of a transfer. Nothing of it leads out of it where the sender is not trusted.
+    """The destination of a transfer. With ``confine`` no path in it leads out of it.
 
     The parameters are those of Receiver.
     """
@@ -22,34 +22,34 @@ class Tree(object):
         self.delete = delete
         self.confine = confine
         self.make = make
-        self.folders = {}  # index of an entry: its path
-        self.names = {}  # path of a folder: the names in it that have been sent
-        self.attributes = []  # path, mode and time of folders, for the end
+        self.directories = {}  # index of an entry: its path
+        self.names = {}  # path of a directory: the names that were sent for it
+        self.attributes = []  # path, mode and time of directories, set at the end
         self.links = []
-        self.made = []  # folders that were not there
-        self.instead = {}  # path of a folder beside its place: the path of the file or link that is there
+        self.made = []  # directories that did not exist
+        self.instead = {}  # temporary path of a directory: the path of the file or link that it replaces
 
     def path_of(self, parent, name):
-        """Return the path of an entry in a folder."""
-        return os.path.join(self.folder(parent), self.checked(parent, name))
+        """Return the path of an entry in a directory."""
+        return os.path.join(self.directory(parent), self.checked(parent, name))
 
     def place(self, kind):
-        """Where the thing itself goes."""
+        """Return the path of the first entry."""
         path = self.destination.rstrip(b"/") or self.destination[:1]
         if not path:
             raise Failure(path, errno.ENOENT, os.strerror(errno.ENOENT))
         if kind == LINK:
-            raise self.refused("a link where a file or folder was asked for")
+            raise self.refused("a link instead of a file or directory")
         if os.path.isdir(path):
-            # a link to a folder stands for the folder
+            # follow a link to a directory
             path = os.path.realpath(path)
-            if not self.name and kind != FOLDER:
+            if not self.name and kind != DIRECTORY:
                 raise Failure(self.destination, errno.EISDIR, os.strerror(errno.EISDIR))
             return os.path.join(path, self.name) if self.name else path
-        if kind != FOLDER:
+        if kind != DIRECTORY:
             if path != self.destination:
                 return os.path.join(self.make_place(path), self.name)
-            # the file that a link stands for is replaced, not the link
+            # replace the target of a link, not the link
             return os.path.realpath(path) if os.path.islink(path) else path
         return path
 
@@ -57,33 +57,33 @@ class Tree(object):
         if not self.make or not self.name or os.path.lexists(path):
             code = errno.ENOTDIR if os.path.lexists(path) else errno.ENOENT
             raise Failure(self.destination, code, os.strerror(code))
-        self.made += missing_folders(path)
+        self.made += missing_directories(path)
         try:
-            new_folder(path, with_parents=True)
+            new_directory(path, with_parents=True)
         except OSError as error:
             raise Failure.of(path, error)
         return path
 
-    def folder(self, index):
+    def directory(self, index):
         try:
-            return self.folders[index]
+            return self.directories[index]
         except KeyError:
-            raise self.refused("a name in a folder that was not sent")
+            raise self.refused("an entry of an unknown directory")
 
     def checked(self, parent, name):
-        known = self.names[self.folders[parent]]
+        known = self.names[self.directories[parent]]
         if not name or name in (b".", b"..") or b"/" in name or b"\0" in name or name in known:
             raise self.refused("the name %s" % shown(name))
         known.add(name)
         return name
 
-    def add_folder(self, index, path, status, mode, mtime):
-        path = self.make_folder(path, status, mode, mtime, index == 0)
-        self.folders[index] = path
+    def add_directory(self, index, path, status, mode, mtime):
+        path = self.make_directory(path, status, mode, mtime, index == 0)
+        self.directories[index] = path
         self.names[path] = set()
 
-    def make_folder(self, path, status, mode, mtime, is_root):
-        """Its path; another one where a file is in its place, which it takes at the end."""
+    def make_directory(self, path, status, mode, mtime, is_root):
+        """Return the directory's path: a temporary one if it replaces a file, which it does at the end."""
         if status is not None and not stat.S_ISDIR(status.st_mode):
             if is_root:
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -91,12 +91,12 @@ class Tree(object):
             self.instead[path] = place
             status = None
         if status is None:
-            self.made += missing_folders(path)
-            status = new_folder(path, is_root)
+            self.made += missing_directories(path)
+            status = new_directory(path, is_root)
         elif is_root:
-            # a folder that is there, such as /tmp, is given contents; it keeps its own mode and time
+            # an existing directory, such as /tmp, keeps its mode and time
             mode, mtime = stat.S_IMODE(status.st_mode), None
-        # until the end, it must take files
+        # writable until the end
         if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
             os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
         self.attributes.append((path, mode, mtime))
@@ -105,18 +105,18 @@ class Tree(object):
     def add_link(self, path, target):
         """Make a link at the end.
 
-        :raises Failure: it leads out of the folder.
+        :raises Failure: it leads out of the directory.
         """
         if not self.stays_inside(path, target):
-            reason = "refused: a link that points out of the folder, to %s" % shown(target)
+            reason = "refused: a link that points out of the directory, to %s" % shown(target)
             raise Failure(path, errno.EPERM, reason)
         self.links.append((path, target))
 
     def stays_inside(self, path, target):
-        """A link that leads out of the folder is left out; of others the steps up can be counted, whatever else is linked."""
+        """Return True if a link stays in the directory: ``..`` may come first only, where no other link changes it."""
         if not self.confine:
             return True
-        below = path[len(self.folders[0].rstrip(b"/")) + 1 :]
+        below = path[len(self.directories[0].rstrip(b"/")) + 1 :]
         steps = [step for step in target.split(b"/") if step not in (b"", b".")]
         up = 0
         while up < len(steps) and steps[up] == b"..":
@@ -125,12 +125,10 @@ class Tree(object):
         return bool(is_path and up <= below.count(b"/") and b".." not in steps[up:])
 
     def refused(self, what):
-        return Failure(self.destination, errno.EPERM, "refused: the other side sent %s" % what)
-
-    # afterwards
+        return Failure(self.destination, errno.EPERM, "refused: the sender sent %s" % what)
 
     def finish(self, complete):
-        """Make what has to wait for the end of the transfer; remove what is in the way."""
+        """Make links, delete other files if asked to, and set modes and times."""
         for path, target in self.links:
             self.make_link(path, target)
         if complete and self.delete:
@@ -138,7 +136,7 @@ class Tree(object):
         self.set_attributes()
 
     def make_way(self, path):
-        """What a rename can't replace."""
+        """Remove a directory in the place of a file: a rename can't replace it."""
         try:
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 if self.delete:
@@ -165,16 +163,16 @@ class Tree(object):
             raise Failure.of(path, error)
 
     def delete_others(self):
-        for folder, names in self.names.items():
+        for directory, names in self.names.items():
             try:
-                for name in os.listdir(folder):
+                for name in os.listdir(directory):
                     if name not in names and not name.startswith(TEMPORARY):
-                        remove(os.path.join(folder, name))
+                        remove(os.path.join(directory, name))
             except OSError as error:
-                raise Failure.of(error.filename or folder, error)
+                raise Failure.of(error.filename or directory, error)
 
     def set_attributes(self, quiet=False):
-        """Modes and times of folders, the lowest first: what is made in a folder changes its time."""
+        """Set modes and times of directories, the lowest first: a new entry changes its directory's time."""
         for path, mode, mtime in reversed(self.attributes):
             try:
                 status = os.lstat(path)
@@ -192,15 +190,15 @@ class Tree(object):
                     raise Failure.of(path, error)
 
     def undo(self):
-        """Leave nothing behind of what has not come to its end."""
+        """Remove what is incomplete."""
         for path in self.instead:
             try:
                 remove(path)
             except OSError:
-                pass  # the reason that matters is on its way already
+                pass  # the first error is the one that is reported
         self.set_attributes(quiet=True)
         for path in reversed(self.made):
             try:
                 os.rmdir(path)
             except OSError:
-                pass  # what has arrived in it stays
+                pass  # it has complete files, which stay

@@ -1,4 +1,4 @@
-"""Whatever the other side sends, ``get`` writes nothing outside of its destination."""
+"""Whatever the remote side sends, ``get`` writes nothing outside of its destination."""
 
 import errno
 import itertools
@@ -35,7 +35,7 @@ def entry(parent, kind, name, target=b"", mode=0o755, size=0):
     return files.ENTRY, files.ENTRY_HEAD.pack(parent, kind, mode, 0, size, len(name)) + name + target
 
 
-ROOT = entry(files.NO_PARENT, files.FOLDER, b"")
+ROOT = entry(files.NO_PARENT, files.DIRECTORY, b"")
 
 
 def contents(index, data, mode=0o644):
@@ -66,7 +66,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"../outside/x", b"a/b", b"/etc/x", b"a\0b", b"../x"])
-@pytest.mark.parametrize("kind", [files.FILE, files.FOLDER, files.LINK])
+@pytest.mark.parametrize("kind", [files.FILE, files.DIRECTORY, files.LINK])
 def test_names(folder, name, kind):
     with pytest.raises(files.Failure, match="refused"):
         receive(folder, ROOT, entry(0, kind, name, b"x"), *contents(1, b"bad"))
@@ -88,7 +88,7 @@ def test_links_that_point_out(folder, target):
 
 
 def test_links_that_stay(folder):
-    inner = entry(0, files.FOLDER, b"inner")
+    inner = entry(0, files.DIRECTORY, b"inner")
     receive(folder, ROOT, inner, entry(1, files.LINK, b"up", b"../file"), entry(0, files.LINK, b"down", b"inner/x"))
     assert os.readlink(folder / "here/inner/up") == "../file"
     assert os.readlink(folder / "here/down") == "inner/x"
@@ -102,14 +102,14 @@ def test_a_file_through_a_link_that_it_sent_before(folder):
 
 def test_a_name_twice(folder):
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, entry(0, files.FOLDER, b"a"), entry(0, files.LINK, b"a", b"x"))
+        receive(folder, ROOT, entry(0, files.DIRECTORY, b"a"), entry(0, files.LINK, b"a", b"x"))
 
 
 def test_a_link_that_is_there_already_is_not_followed(folder):
     (folder / "here").mkdir()
     (folder / "here/inner").symlink_to(folder / "outside")
     file = entry(1, files.FILE, b"x", size=4)
-    receive(folder, ROOT, entry(0, files.FOLDER, b"inner"), file, *contents(2, b"data"))
+    receive(folder, ROOT, entry(0, files.DIRECTORY, b"inner"), file, *contents(2, b"data"))
     assert not (folder / "here/inner").is_symlink() and (folder / "here/inner/x").read_bytes() == b"data"
 
 
@@ -139,8 +139,8 @@ def test_a_file_that_was_not_asked_for(folder):
 def test_set_id_and_sticky_bits_never_arrive(folder, already_there):
     """Nor where the file is the same already, and only its mode is adjusted."""
     tree = [
-        entry(files.NO_PARENT, files.FOLDER, b"", mode=0o7755),
-        entry(0, files.FOLDER, b"directory", mode=0o7750),
+        entry(files.NO_PARENT, files.DIRECTORY, b"", mode=0o7755),
+        entry(0, files.DIRECTORY, b"directory", mode=0o7750),
         entry(0, files.FILE, b"file", mode=0o7640, size=4),
     ]
     if already_there:
@@ -176,7 +176,7 @@ BROKEN_OFF = {
 
 @pytest.mark.parametrize("records", BROKEN_OFF.values(), ids=BROKEN_OFF)
 def test_what_has_not_arrived_is_no_success(folder, records):
-    with pytest.raises(files.Failure, match="ended before everything had arrived"):
+    with pytest.raises(files.Failure, match="ended before all files were received"):
         receive(folder, *records, end=[])
     assert not (folder / "here").exists()
 
@@ -192,7 +192,7 @@ def skip(path=b"/there/x", text="Permission denied"):
 
 
 def test_more_left_out_than_asked_for_is_refused(folder):
-    with pytest.raises(files.Failure, match="more files were left out than were asked for"):
+    with pytest.raises(files.Failure, match="more files were left out than were requested"):
         receive(folder, ROOT, ABCD, END[0], skip(), skip(), (files.FINISH, b""), end=[])
 
 
@@ -218,7 +218,7 @@ MALFORMED = {
     "an entry of unknown kind": [ROOT, entry(0, 9, b"x")],
     "a stream in a directory": [ROOT, entry(0, files.STREAM, b"x")],
     "a stream in place of all": [entry(files.NO_PARENT, files.STREAM, b"")],
-    "a directory of mode 0xFFFF": [ROOT, entry(0, files.FOLDER, b"x", mode=0xFFFF)],
+    "a directory of mode 0xFFFF": [ROOT, entry(0, files.DIRECTORY, b"x", mode=0xFFFF)],
     "a listed file of mode 0xFFFF": [ROOT, entry(0, files.FILE, b"x", mode=0xFFFF)],
     "a sent file of mode 0xFFFF": [ROOT, ABCD, *contents(1, b"data", mode=0xFFFF)],
     "a name that is cut short": [ROOT, (files.ENTRY, entry(0, files.FILE, b"name")[1][:-1])],
@@ -231,7 +231,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("records", MALFORMED.values(), ids=MALFORMED)
 def test_records_that_no_transfer_sends(folder, records):
-    with pytest.raises(files.Failure, match="not what a transfer sends"):
+    with pytest.raises(files.Failure, match="malformed answer"):
         receive(folder, *records)
 
 
@@ -243,7 +243,7 @@ def test_messages_that_no_transfer_sends(answer):
         def receive(self, timeout):
             return answer
 
-    with pytest.raises(files.Failure, match="not what a transfer sends"):
+    with pytest.raises(files.Failure, match="malformed answer"):
         files.Records(Channel()).read()
 
 
@@ -270,11 +270,11 @@ def numbers(*values):
 def test_answers_to_a_sender_that_no_receiver_gives(tmp_path, record):
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
-    with pytest.raises(files.Failure, match="not what a transfer sends"):
+    with pytest.raises(files.Failure, match="malformed answer"):
         files.Sender(Script(record), os.fsencode(tmp_path)).run()
 
 
-@pytest.mark.parametrize("kind", [files.FILE, files.FOLDER, files.LINK])
+@pytest.mark.parametrize("kind", [files.FILE, files.DIRECTORY, files.LINK])
 def test_a_fifo_is_not_replaced(folder, kind):
     (folder / "here").mkdir()
     os.mkfifo(folder / "here/x")
@@ -286,7 +286,7 @@ def test_a_fifo_is_not_replaced(folder, kind):
 def test_a_folder_takes_the_place_of_a_file_at_the_end(folder):
     (folder / "here").mkdir()
     (folder / "here/x").write_bytes(b"old")
-    tree = [ROOT, entry(0, files.FOLDER, b"x", mode=0o750), entry(1, files.FILE, b"y", size=4)]
+    tree = [ROOT, entry(0, files.DIRECTORY, b"x", mode=0o750), entry(1, files.FILE, b"y", size=4)]
     with pytest.raises(files.Failure):
         receive(folder, *tree, *contents(2, b"evil")[:2], (files.END, b"\0" * 32))
     assert os.listdir(folder / "here") == ["x"] and (folder / "here/x").read_bytes() == b"old"
