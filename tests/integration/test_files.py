@@ -92,14 +92,14 @@ def tree(tmp_path):
 
 @pytest.fixture
 def there(conn):
-    """A folder on the other side."""
+    """A directory on the remote side."""
     path = check(conn, ["mktemp", "-d"]).stdout[0]
     yield path
     if conn.has_connection():
         check(conn, ["rm", "-rf", path])
 
 
-def test_a_tree_there_and_back(conn, tree, there, tmp_path):
+def test_put_and_get_copy_a_tree(conn, tree, there, tmp_path):
     put(conn, tree, f"{there}/copy")
     get(conn, f"{there}/copy", tmp_path / "back")
     assert listing(tmp_path / "back") == listing(tree)
@@ -112,7 +112,7 @@ def is_shell(conn):
     return "shell" in getattr(conn, "identifier", "")
 
 
-def test_a_second_time_nothing_is_sent(conn, tree, there, tmp_path):
+def test_an_unchanged_tree_is_not_sent_again(conn, tree, there, tmp_path):
     size = sum(len(data) for _, data in TREE.values())
     nothing = {(size, size)} if is_shell(conn) else {(0, 0)}
     sent = []
@@ -127,7 +127,7 @@ def test_a_second_time_nothing_is_sent(conn, tree, there, tmp_path):
     assert set(sent) <= {(0, 0)}
 
 
-def test_what_was_copied_and_what_was_unchanged_is_returned(conn, tree, there, tmp_path):
+def test_result_counts_copied_and_unchanged_files(conn, tree, there, tmp_path):
     size = sum(len(data) for _, data in TREE.values())
     everything = CopyResult(copied=len(TREE), unchanged=0, size=size)
     nothing = CopyResult(copied=0, unchanged=len(TREE), size=0)
@@ -200,7 +200,7 @@ def test_errors_name_the_side_of_the_path(conn, there, tmp_path):
         assert caught.value.side == side and caught.value.path.startswith(str(path))
 
 
-def test_one_file(conn, there, tmp_path):
+def test_put_and_get_copy_a_file(conn, there, tmp_path):
     for source in (b"some bytes", io.BytesIO(b"some bytes")):
         put(conn, source, f"{there}/file", timeout=0)
         assert check(conn, ["cat", f"{there}/file"]).stdout == ["some bytes"]
@@ -239,7 +239,7 @@ def test_rsync_conn(conn, tree, there, logged):
     assert check(conn, ["test", "-e", f"{there}/copy/more"]).returncode == 1
 
 
-def test_a_source_that_is_not_there(conn, there, tmp_path):
+def test_a_missing_source_is_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="no-such-file") as caught:
         put(conn, tmp_path / "no-such-file", there)
     assert isinstance(caught.value, OSError) and caught.value.errno == 2
@@ -263,7 +263,7 @@ def test_nul_in_a_path_is_refused(conn, there, tmp_path):
     assert check(conn, ["ls", "-A", there]).stdout == []
 
 
-def test_a_destination_that_can_not_be_written(conn, there, tmp_path):
+def test_an_unwritable_destination_is_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="/proc/"):
         put(conn, b"x", "/proc/no-such-file")
     with pytest.raises(FileTransferError, match="no-such-folder"):
@@ -390,7 +390,7 @@ def test_another_name_of_a_file(conn, there, tmp_path):
         assert sorted(os.listdir(tmp_path / "back")) == ["a", "b", "c"]
 
 
-def test_files_of_which_the_system_tells_no_size(conn, there, tmp_path):
+def test_files_of_unknown_size_are_copied(conn, there, tmp_path):
     put(conn, "/proc/cpuinfo", there)
     assert check(conn, ["grep", "-c", "^processor", f"{there}/cpuinfo"]).stdout[0] != "0"
     put(conn, "/sys/kernel/mm/transparent_hugepage/enabled", there)
@@ -411,7 +411,7 @@ def test_a_link_that_points_out_is_left_out_and_the_rest_arrives(conn, tree, the
 
 
 @pytest.mark.root
-def test_what_is_replaced_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
+def test_a_replaced_file_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
     for name in ("data", "file", "folder/file"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"new")
@@ -461,7 +461,7 @@ def test_odd_destinations(conn, there, tmp_path):
         check(conn, ["rm", "-r", "--", f"./{name}", f"./{name} folder"])
 
 
-def test_folders_in_the_place_of_other_things(conn, tree, there, tmp_path):
+def test_directories_replace_other_things(conn, tree, there, tmp_path):
     """And the folders that are there already get modes and times as well."""
     check(conn, ["mkdir", "-p", f"{there}/copy/folder/link", f"{there}/copy/a"])
     check(conn, ["touch", f"{there}/copy/empty folder", f"{there}/copy/empty"])
@@ -480,7 +480,7 @@ def test_a_file_that_grows_or_is_touched(conn, there, tmp_path):
         assert check(conn, ["ls", "-A", there]).stdout == []
 
 
-def test_progress_is_not_told_of_nothing(conn, there, tmp_path):
+def test_progress_is_not_called_for_an_empty_transfer(conn, there, tmp_path):
     put(conn, b"", f"{there}/empty", progress=lambda sent, total: sent / total)
     get(conn, f"{there}/empty", tmp_path / "empty", progress=lambda sent, total: sent / total)
 
@@ -684,7 +684,7 @@ def test_rsync_closes_what_it_has_opened(sshd, tree, tmp_path, monkeypatch):
     assert len(opened) == 3 and not any(conn.has_connection() for conn in opened)
 
 
-def test_rsync_of_what_is_not_there_connects_to_nothing(monkeypatch, tmp_path):
+def test_rsync_of_a_missing_source_connects_to_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(file_sync, "Connection", None)
     for hosts in ("node1", ["node1", "node2"]):
         with pytest.raises(FileTransferError, match=f"{tmp_path}/missing: No such file or directory") as caught:
@@ -716,7 +716,7 @@ def test_ctrl_c_while_rsync_connects(tmp_path):
     wait_until(lambda: not leftovers.started_with(f"connecting-{os.getpid()}"))
 
 
-def test_rsync_logs_where_it_is_told(tree, tmp_path, caplog):
+def test_rsync_logs_to_the_given_logger(tree, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     rsync("localhost", tree, tmp_path / "copy", logger=logging.getLogger("mine"))
     assert ("mine", logging.INFO, "syncing file: a") in caplog.record_tuples
@@ -764,7 +764,7 @@ def test_a_source_that_vanishes_during_the_transfer(node, tmp_path):
 
 
 @pytest.mark.root
-def test_rsync_tells_of_progress_and_takes_options(sshd, tree, tmp_path):
+def test_rsync_reports_progress_and_accepts_options(sshd, tree, tmp_path):
     told = []
     rsync(["node1", "node2"], tree, tmp_path / "copy", progress=lambda *numbers: told.append(numbers), ssh_options="-C")
     assert told[-1][0] == told[-1][1] > 0
@@ -831,14 +831,14 @@ def test_nothing_is_deleted_for_what_could_not_be_read(local, tree, tmp_path):
     assert (tmp_path / "copy/stays").exists() and (tmp_path / "copy/a").exists()
 
 
-def test_what_another_transfer_is_writing_is_not_deleted(local, tree, tmp_path):
+def test_temporary_files_of_another_transfer_are_not_deleted(local, tree, tmp_path):
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy/.remoto-0123456789abcdef").touch()
     rsync_conn(local, tree, tmp_path / "copy", delete=True)
     assert (tmp_path / "copy/.remoto-0123456789abcdef").exists()
 
 
-def test_what_fails_here_halfway_leaves_nothing_there_at_once(local, tmp_path):
+def test_a_local_failure_leaves_nothing_on_the_remote_side(local, tmp_path):
     def fail(sent, total):
         if sent > 25_000_000:
             raise ZeroDivisionError
@@ -851,7 +851,7 @@ def test_what_fails_here_halfway_leaves_nothing_there_at_once(local, tmp_path):
 
 @pytest.mark.parametrize("setting", ["timeout", "global_timeout"])
 @pytest.mark.parametrize("transfer", [put, get])
-def test_a_far_side_that_stops(monkeypatch, tmp_path, transfer, setting):
+def test_timeout_applies_when_the_remote_side_stops(monkeypatch, tmp_path, transfer, setting):
     """Neither reads nor writes; what is sent does not fit into the pipe."""
     monkeypatch.setattr(transfer_module, "ABANDON_TIMEOUT", 0.2)
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
@@ -873,7 +873,7 @@ def test_a_far_side_that_stops(monkeypatch, tmp_path, transfer, setting):
     assert not (tmp_path / "copy").exists()
 
 
-def test_ctrl_c_where_the_far_side_has_stopped(monkeypatch, tmp_path):
+def test_ctrl_c_ends_a_transfer_whose_remote_side_has_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(transfer_module, "ABANDON_TIMEOUT", 0.2)
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
     conn = remoto.Connection("localhost")
@@ -908,7 +908,7 @@ def test_ctrl_c_where_the_far_side_has_stopped(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [9_300_000_000, -20_000_000_000])
-def test_a_time_far_away_does_not_fail_the_rest(local, tree, tmp_path, seconds):
+def test_an_extreme_time_does_not_fail_the_transfer(local, tree, tmp_path, seconds):
     # a file system that does not know it takes the nearest that it knows
     os.utime(tree / "a", (seconds, seconds))
     put(local, tree, tmp_path / "copy")
@@ -967,7 +967,7 @@ def received(folder, blocks):
 
 
 @pytest.mark.parametrize(("answer", "words"), ODD.values(), ids=ODD)
-def test_an_odd_tar(tmp_path, answer, words):
+def test_a_malformed_tar_is_reported(tmp_path, answer, words):
     with pytest.raises(files.Failure, match=words):
         received(tmp_path / "here", [answer])
     assert not (tmp_path / "here").exists() or os.listdir(tmp_path / "here") == []
@@ -1009,7 +1009,7 @@ def test_an_endless_list_of_sparse_parts_is_not_read(tmp_path):
     assert len(list(blocks)) > 90
 
 
-def test_tar_options_of_a_container_do_not_count(docker, tmp_path):
+def test_tar_options_of_a_container_are_ignored(docker, tmp_path):
     """They may ask for sparse members."""
     name = docker.run("python")
     make = "rm /usr/bin/python3*; mkdir /there; printf x > /there/file; truncate -s 5M /there/file"
@@ -1020,7 +1020,7 @@ def test_tar_options_of_a_container_do_not_count(docker, tmp_path):
     assert (tmp_path / "there/file").read_bytes() == b"x" + bytes(5 * 1024 * 1024 - 1)
 
 
-def test_a_deep_folder_as_a_tar(tmp_path):
+def test_a_deep_directory_is_archived(tmp_path):
     here = os.getcwd()
     try:
         os.chdir(tmp_path)

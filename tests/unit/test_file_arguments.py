@@ -62,7 +62,7 @@ WRONG_SOURCES = {
 
 
 @pytest.mark.parametrize(("source", "error", "words"), WRONG_SOURCES.values(), ids=WRONG_SOURCES)
-def test_put_refuses_what_it_can_not_read(conn, source, error, words):
+def test_put_refuses_unreadable_sources(conn, source, error, words):
     with pytest.raises(error, match=words):
         put(conn, source, "/tmp/x")
 
@@ -73,14 +73,14 @@ def test_put_refuses_a_file_opened_for_writing(conn, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["text", "key = /a/path\n", "many lines\n" * 10_000])
-def test_put_of_text_tells_that_contents_are_bytes(conn, text, tmp_path, monkeypatch):
+def test_put_of_text_hints_that_contents_are_bytes(conn, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileTransferError, match=r"\(a str is a path; contents are bytes\)$") as caught:
         put(conn, text, "/tmp/x")
     assert caught.value.errno and len(str(caught.value)) < 20_000
 
 
-def test_a_missing_source_is_told_before_anything_starts(conn, tmp_path):
+def test_a_missing_source_is_reported_before_anything_starts(conn, tmp_path):
     for transfer in (put, rsync_conn):
         with pytest.raises(FileTransferError, match="missing: No such file or directory$"):
             transfer(conn, tmp_path / "missing", "/tmp/x")

@@ -51,14 +51,14 @@ def contents(index, data, mode=0o644):
 END = [(files.LISTED, b""), (files.FINISH, b"complete")]
 
 
-def receive(folder, *records, end=END):
-    receiver = files.Receiver(Script(*records, *end), os.fsencode(folder / "here"), b"", confine=True)
+def receive(directory, *records, end=END):
+    receiver = files.Receiver(Script(*records, *end), os.fsencode(directory / "here"), b"", confine=True)
     receiver.run()
     return receiver
 
 
 @pytest.fixture
-def folder(tmp_path):
+def directory(tmp_path):
     (tmp_path / "outside").mkdir()
     yield tmp_path
     assert os.listdir(tmp_path / "outside") == []
@@ -67,76 +67,76 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"../outside/x", b"a/b", b"/etc/x", b"a\0b", b"../x"])
 @pytest.mark.parametrize("kind", [files.FILE, files.DIRECTORY, files.LINK])
-def test_names(folder, name, kind):
+def test_unsafe_names_are_refused(directory, name, kind):
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, entry(0, kind, name, b"x"), *contents(1, b"bad"))
+        receive(directory, ROOT, entry(0, kind, name, b"x"), *contents(1, b"bad"))
 
 
 @pytest.mark.parametrize(
     "target", [b"/etc/passwd", b"../outside", b"..", b"a/../../outside", b"./../outside", b"", b"a\0b", b"/"]
 )
-def test_links_that_point_out(folder, target):
+def test_links_that_point_out_are_left_out(directory, target):
     """They are left out, and told of; the rest is received."""
     file = entry(0, files.FILE, b"file", size=4)
-    receiver = receive(folder, ROOT, entry(0, files.LINK, b"link", target), file, *contents(2, b"data"))
+    receiver = receive(directory, ROOT, entry(0, files.LINK, b"link", target), file, *contents(2, b"data"))
     (failure,) = receiver.failures
-    assert failure.path == os.fsencode(folder / "here/link") and failure.text.startswith(
+    assert failure.path == os.fsencode(directory / "here/link") and failure.text.startswith(
         "refused: a link that points out"
     )
     assert failure.text.endswith(f", to {target.decode()}")
-    assert not os.path.lexists(folder / "here/link") and (folder / "here/file").read_bytes() == b"data"
+    assert not os.path.lexists(directory / "here/link") and (directory / "here/file").read_bytes() == b"data"
 
 
-def test_links_that_stay(folder):
+def test_links_that_stay_inside_are_made(directory):
     inner = entry(0, files.DIRECTORY, b"inner")
-    receive(folder, ROOT, inner, entry(1, files.LINK, b"up", b"../file"), entry(0, files.LINK, b"down", b"inner/x"))
-    assert os.readlink(folder / "here/inner/up") == "../file"
-    assert os.readlink(folder / "here/down") == "inner/x"
+    receive(directory, ROOT, inner, entry(1, files.LINK, b"up", b"../file"), entry(0, files.LINK, b"down", b"inner/x"))
+    assert os.readlink(directory / "here/inner/up") == "../file"
+    assert os.readlink(directory / "here/down") == "inner/x"
 
 
-def test_a_file_through_a_link_that_it_sent_before(folder):
+def test_a_file_below_a_sent_link_is_refused(directory):
     link = entry(0, files.LINK, b"link", b"inner")
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, link, entry(1, files.FILE, b"x", size=3), *contents(2, b"bad"))
+        receive(directory, ROOT, link, entry(1, files.FILE, b"x", size=3), *contents(2, b"bad"))
 
 
-def test_a_name_twice(folder):
+def test_a_name_sent_twice_is_refused(directory):
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, entry(0, files.DIRECTORY, b"a"), entry(0, files.LINK, b"a", b"x"))
+        receive(directory, ROOT, entry(0, files.DIRECTORY, b"a"), entry(0, files.LINK, b"a", b"x"))
 
 
-def test_a_link_that_is_there_already_is_not_followed(folder):
-    (folder / "here").mkdir()
-    (folder / "here/inner").symlink_to(folder / "outside")
+def test_an_existing_link_is_not_followed(directory):
+    (directory / "here").mkdir()
+    (directory / "here/inner").symlink_to(directory / "outside")
     file = entry(1, files.FILE, b"x", size=4)
-    receive(folder, ROOT, entry(0, files.DIRECTORY, b"inner"), file, *contents(2, b"data"))
-    assert not (folder / "here/inner").is_symlink() and (folder / "here/inner/x").read_bytes() == b"data"
+    receive(directory, ROOT, entry(0, files.DIRECTORY, b"inner"), file, *contents(2, b"data"))
+    assert not (directory / "here/inner").is_symlink() and (directory / "here/inner/x").read_bytes() == b"data"
 
 
 @pytest.mark.root
-def test_the_owner_of_what_a_link_stands_for_is_not_taken_over(folder):
-    (folder / "here").mkdir()
-    (folder / "here/other").touch()
-    (folder / "here/x").symlink_to("other")
-    os.chown(folder / "here/other", 12, 34)
-    receive(folder, ROOT, entry(0, files.FILE, b"x", size=4), *contents(1, b"data"))
-    assert (folder / "here/x").lstat().st_uid == os.getuid() and (folder / "here/other").stat().st_size == 0
+def test_the_owner_of_what_a_link_stands_for_is_not_taken_over(directory):
+    (directory / "here").mkdir()
+    (directory / "here/other").touch()
+    (directory / "here/x").symlink_to("other")
+    os.chown(directory / "here/other", 12, 34)
+    receive(directory, ROOT, entry(0, files.FILE, b"x", size=4), *contents(1, b"data"))
+    assert (directory / "here/x").lstat().st_uid == os.getuid() and (directory / "here/other").stat().st_size == 0
 
 
-def test_a_link_in_the_place_of_all(folder):
+def test_a_link_as_the_first_entry_is_refused(directory):
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, entry(files.NO_PARENT, files.LINK, b"", b"outside"))
+        receive(directory, entry(files.NO_PARENT, files.LINK, b"", b"outside"))
 
 
-def test_a_file_that_was_not_asked_for(folder):
+def test_a_file_that_was_not_requested_is_refused(directory):
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, *contents(7, b"data"))
+        receive(directory, ROOT, *contents(7, b"data"))
     with pytest.raises(files.Failure, match="refused"):
-        receive(folder, ROOT, (files.DATA, b"data"))
+        receive(directory, ROOT, (files.DATA, b"data"))
 
 
 @pytest.mark.parametrize("already_there", [False, True])
-def test_set_id_and_sticky_bits_never_arrive(folder, already_there):
+def test_set_id_and_sticky_bits_are_dropped(directory, already_there):
     """Nor where the file is the same already, and only its mode is adjusted."""
     tree = [
         entry(files.NO_PARENT, files.DIRECTORY, b"", mode=0o7755),
@@ -144,24 +144,26 @@ def test_set_id_and_sticky_bits_never_arrive(folder, already_there):
         entry(0, files.FILE, b"file", mode=0o7640, size=4),
     ]
     if already_there:
-        (folder / "here").mkdir(0o755)
-        (folder / "here/file").write_bytes(b"data")
-        os.utime(folder / "here/file", (0, 0))
-        receive(folder, *tree)
+        (directory / "here").mkdir(0o755)
+        (directory / "here/file").write_bytes(b"data")
+        os.utime(directory / "here/file", (0, 0))
+        receive(directory, *tree)
     else:
-        receive(folder, *tree, *contents(2, b"data", mode=0o7640))
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("here/**")}
-    modes.update((path.name, stat.S_IMODE(path.stat().st_mode)) for path in folder.glob("here/*"))
+        receive(directory, *tree, *contents(2, b"data", mode=0o7640))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.glob("here/**")}
+    modes.update((path.name, stat.S_IMODE(path.stat().st_mode)) for path in directory.glob("here/*"))
     assert modes == {"here": 0o755, "directory": 0o750, "file": 0o640}
 
 
-def test_damage_is_noticed(folder):
+def test_damaged_contents_are_refused(directory):
     begin, data, _ = contents(1, b"data")
     with pytest.raises(files.Failure, match="damaged"):
-        receive(folder, ROOT, entry(0, files.FILE, b"x", size=4), begin, data, (files.END, b"\0" * 32))
+        receive(directory, ROOT, entry(0, files.FILE, b"x", size=4), begin, data, (files.END, b"\0" * 32))
     with pytest.raises(files.Failure, match="damaged"):
-        receive(folder, ROOT, entry(0, files.FILE, b"x", size=9), *contents(1, b"data")[:1], *contents(1, b"dat")[1:])
-    assert not (folder / "here").exists()
+        receive(
+            directory, ROOT, entry(0, files.FILE, b"x", size=9), *contents(1, b"data")[:1], *contents(1, b"dat")[1:]
+        )
+    assert not (directory / "here").exists()
 
 
 ABCD = entry(0, files.FILE, b"x", size=4)
@@ -175,15 +177,15 @@ BROKEN_OFF = {
 
 
 @pytest.mark.parametrize("records", BROKEN_OFF.values(), ids=BROKEN_OFF)
-def test_what_has_not_arrived_is_no_success(folder, records):
+def test_missing_files_are_an_error(directory, records):
     with pytest.raises(files.Failure, match="ended before all files were received"):
-        receive(folder, *records, end=[])
-    assert not (folder / "here").exists()
+        receive(directory, *records, end=[])
+    assert not (directory / "here").exists()
 
 
-def test_what_is_left_out_with_a_reason_is_not_missing(folder):
+def test_a_file_left_out_with_a_reason_is_not_missing(directory):
     skip = (files.SKIP, files.Failure(b"/there/x", 13, "Permission denied").pack())
-    receiver = receive(folder, ROOT, ABCD, END[0], skip, (files.FINISH, b""), end=[])
+    receiver = receive(directory, ROOT, ABCD, END[0], skip, (files.FINISH, b""), end=[])
     assert [failure.text for failure in receiver.failures] == ["Permission denied"]
 
 
@@ -191,22 +193,22 @@ def skip(path=b"/there/x", text="Permission denied"):
     return files.SKIP, files.Failure(path, errno.EACCES, text).pack()
 
 
-def test_more_left_out_than_asked_for_is_refused(folder):
+def test_more_files_left_out_than_requested_are_refused(directory):
     with pytest.raises(files.Failure, match="more files were left out than were requested"):
-        receive(folder, ROOT, ABCD, END[0], skip(), skip(), (files.FINISH, b""), end=[])
+        receive(directory, ROOT, ABCD, END[0], skip(), skip(), (files.FINISH, b""), end=[])
 
 
-def test_endless_records_of_files_left_out_are_refused(folder):
+def test_endless_records_of_files_left_out_are_refused(directory):
     flood = itertools.repeat(skip(text="x" * 1_000_000))
     with pytest.raises(files.Failure, match="too many files can't be read"):
-        receive(folder, ROOT, *itertools.islice(flood, 18))
+        receive(directory, ROOT, *itertools.islice(flood, 18))
 
 
-def test_more_data_than_announced_is_refused_at_once(folder):
+def test_more_data_than_announced_is_refused_at_once(directory):
     begin, data, _ = contents(1, b"data")
     script = Script(ROOT, ABCD, END[0], begin, data, *[(files.DATA, b"x" * 1000)] * 1000)
-    with pytest.raises(files.Failure, match="more was sent than its size"):
-        files.Receiver(script, os.fsencode(folder / "here"), b"", confine=True).run()
+    with pytest.raises(files.Failure, match="more data than its size"):
+        files.Receiver(script, os.fsencode(directory / "here"), b"", confine=True).run()
     assert len(script.records) == 999
 
 
@@ -230,15 +232,15 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("records", MALFORMED.values(), ids=MALFORMED)
-def test_records_that_no_transfer_sends(folder, records):
+def test_malformed_records_are_reported(directory, records):
     with pytest.raises(files.Failure, match="malformed answer"):
-        receive(folder, *records)
+        receive(directory, *records)
 
 
 @pytest.mark.parametrize(
     "answer", [7, None, {}, [], 1.5, "€", b"x", files.HEAD.pack(files.ENTRY, 1000) + b"x"], ids=repr
 )
-def test_messages_that_no_transfer_sends(answer):
+def test_malformed_messages_are_reported(answer):
     class Channel:
         def receive(self, timeout):
             return answer
@@ -267,7 +269,7 @@ def numbers(*values):
     ],
     ids=repr,
 )
-def test_answers_to_a_sender_that_no_receiver_gives(tmp_path, record):
+def test_malformed_answers_to_a_sender_are_reported(tmp_path, record):
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
     with pytest.raises(files.Failure, match="malformed answer"):
@@ -275,27 +277,27 @@ def test_answers_to_a_sender_that_no_receiver_gives(tmp_path, record):
 
 
 @pytest.mark.parametrize("kind", [files.FILE, files.DIRECTORY, files.LINK])
-def test_a_fifo_is_not_replaced(folder, kind):
-    (folder / "here").mkdir()
-    os.mkfifo(folder / "here/x")
-    with pytest.raises(files.Failure, match="a device, FIFO or socket is there") as caught:
-        receive(folder, ROOT, entry(0, kind, b"x", b"target", size=4))
-    assert caught.value.code == errno.EINVAL and stat.S_ISFIFO((folder / "here/x").lstat().st_mode)
+def test_a_fifo_is_not_replaced(directory, kind):
+    (directory / "here").mkdir()
+    os.mkfifo(directory / "here/x")
+    with pytest.raises(files.Failure, match="is a device, FIFO or socket") as caught:
+        receive(directory, ROOT, entry(0, kind, b"x", b"target", size=4))
+    assert caught.value.code == errno.EINVAL and stat.S_ISFIFO((directory / "here/x").lstat().st_mode)
 
 
-def test_a_folder_takes_the_place_of_a_file_at_the_end(folder):
-    (folder / "here").mkdir()
-    (folder / "here/x").write_bytes(b"old")
+def test_a_directory_replaces_a_file_at_the_end(directory):
+    (directory / "here").mkdir()
+    (directory / "here/x").write_bytes(b"old")
     tree = [ROOT, entry(0, files.DIRECTORY, b"x", mode=0o750), entry(1, files.FILE, b"y", size=4)]
     with pytest.raises(files.Failure):
-        receive(folder, *tree, *contents(2, b"evil")[:2], (files.END, b"\0" * 32))
-    assert os.listdir(folder / "here") == ["x"] and (folder / "here/x").read_bytes() == b"old"
-    receive(folder, *tree, *contents(2, b"data"))
-    assert os.listdir(folder / "here") == ["x"] and (folder / "here/x/y").read_bytes() == b"data"
-    assert stat.S_IMODE((folder / "here/x").stat().st_mode) == 0o750
+        receive(directory, *tree, *contents(2, b"evil")[:2], (files.END, b"\0" * 32))
+    assert os.listdir(directory / "here") == ["x"] and (directory / "here/x").read_bytes() == b"old"
+    receive(directory, *tree, *contents(2, b"data"))
+    assert os.listdir(directory / "here") == ["x"] and (directory / "here/x/y").read_bytes() == b"data"
+    assert stat.S_IMODE((directory / "here/x").stat().st_mode) == 0o750
 
 
-def test_deep_folders_are_removed(tmp_path):
+def test_deep_directories_are_removed(tmp_path):
     (tmp_path / "deep").mkdir()
     here = os.getcwd()
     try:
@@ -309,11 +311,11 @@ def test_deep_folders_are_removed(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_what_somebody_else_removes_is_fine(tmp_path):
+def test_removing_what_no_longer_exists_succeeds(tmp_path):
     files.remove(os.fsencode(tmp_path / "gone"))
 
 
-def test_times_at_the_end_of_time(tmp_path):
+def test_times_beyond_the_largest_fit_a_record(tmp_path):
     (tmp_path / "x").touch()
     for seconds in (20_000_000_000, -20_000_000_000):
         try:
@@ -324,18 +326,18 @@ def test_times_at_the_end_of_time(tmp_path):
 
 
 @pytest.mark.parametrize("with_parents", [False, True])
-def test_hosts_that_share_a_disk_make_the_same_folder(folder, with_parents):
-    made_by_the_other = folder / "here"
+def test_new_directory_accepts_one_that_another_host_made(directory, with_parents):
+    made_by_the_other = directory / "here"
     made_by_the_other.mkdir()
-    status = files.new_folder(os.fsencode(made_by_the_other), with_parents)
+    status = files.new_directory(os.fsencode(made_by_the_other), with_parents)
     assert stat.S_ISDIR(status.st_mode)
 
 
 @pytest.mark.parametrize("with_parents", [False, True])
-def test_what_the_other_made_is_no_folder(folder, with_parents):
-    (folder / "here").symlink_to(folder / "outside")
+def test_new_directory_fails_for_a_link_that_another_host_made(directory, with_parents):
+    (directory / "here").symlink_to(directory / "outside")
     with pytest.raises(OSError) as caught:
-        files.new_folder(os.fsencode(folder / "here"), with_parents)
+        files.new_directory(os.fsencode(directory / "here"), with_parents)
     assert caught.value.errno == errno.EEXIST
 
 
