@@ -7,11 +7,12 @@ from unittest import mock
 import execnet
 import pytest
 from execnet.gateway import Gateway
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from remoto.exc import CommandError, ConnectionLost
 from remoto.process import CheckResult, check, extend_env, run
+
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
 
 
 class Channel:
@@ -53,7 +54,7 @@ values = st.recursive(
 kinds = st.integers(-1, 5)
 statuses = values | st.tuples(st.text(), st.integers() | st.none(), st.booleans(), values)
 items = values | st.tuples(kinds, values) | st.tuples(values, values, statuses) | st.tuples(st.just(0), statuses)
-fuzzed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def nested(depth):
@@ -64,14 +65,14 @@ def nested(depth):
 
 
 @pytest.mark.parametrize("function", [run, check])
-@given(st.lists(items, min_size=1, max_size=3))
-@example([(7, b"x")])
-@example([(0, "0")])
-@example([(0, ["client", 1, True, b""])])
-@example([10**6000])
-@example([(1, "€")])
-@example([(3, 5)])
-@example([(True, b"x")])
+@hypothesis.given(st.lists(items, min_size=1, max_size=3))
+@hypothesis.example([(7, b"x")])
+@hypothesis.example([(0, "0")])
+@hypothesis.example([(0, ["client", 1, True, b""])])
+@hypothesis.example([10**6000])
+@hypothesis.example([(1, "€")])
+@hypothesis.example([(3, 5)])
+@hypothesis.example([(True, b"x")])
 @fuzzed
 def test_any_answer_gives_a_result_or_names_the_host(function, answers):
     try:
@@ -102,10 +103,10 @@ def test_wrong_answer_is_shown(answer):
         assert repr(answer) in str(caught.value)
 
 
-@given(values)
-@example([[1, 2]])
-@example({1: 2})
-@example("PATH")
+@hypothesis.given(values)
+@hypothesis.example([[1, 2]])
+@hypothesis.example({1: 2})
+@hypothesis.example("PATH")
 @fuzzed
 def test_any_environment_gives_one_or_names_the_host(answer):
     conn = mock.Mock(hostname="node1")
