@@ -185,7 +185,8 @@ class Command(object):
 
     def window_open(self):
         with self.lock:
-            return self.unacknowledged < WINDOW
+            # nobody reads the output of a command that is being ended; a container's client ends when it has written it
+            return self.kill_wanted or self.unacknowledged < WINDOW
 
     def poll(self):
         self.watch(self.window_open())
@@ -223,7 +224,7 @@ class Command(object):
             with self.lock:
                 self.unacknowledged += len(data) + self.overhead if data else 0
             try:
-                if not self.closed and data:
+                if data and not (self.closed or self.kill_wanted):
                     self.deliver(self.outputs[pipe], data)
             except (IOError, OSError):
                 self.closed = True  # nobody is there to get it

@@ -16,7 +16,7 @@ SLOW = ["sh", "-c", "echo one; printf two; echo problem >&2; sleep 300"]
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_timeout_of_check_holds_while_a_slow_handler_gets_endless_output(conn, text):
+def test_timeout_of_check_holds_while_a_slow_handler_gets_endless_output(conn, text, logged):
     parts = []
 
     def slow(part):
@@ -28,6 +28,8 @@ def test_timeout_of_check_holds_while_a_slow_handler_gets_endless_output(conn, t
     # a block has many thousand lines
     assert time.monotonic() - begun < 20 and parts
     assert result.returncode == -1 and result.timed_out
+    # though the window of its output was full
+    assert not [text for text in logged.texts("WARNING") if "could not be ended" in text]
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
