@@ -54,7 +54,7 @@ values = st.recursive(
 kinds = st.integers(-1, 5)
 statuses = values | st.tuples(st.text(), st.integers() | st.none(), st.booleans(), values)
 items = values | st.tuples(kinds, values) | st.tuples(values, values, statuses) | st.tuples(st.just(0), statuses)
-fuzzed = hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 
 
 def nested(depth):
