@@ -20,7 +20,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Connection", "backends", "connection", "exc", "file_sync", "process", "rsync", "util"]
 
-__version__ = "2.0.0"
+__version__ = "2.1.0"
 
 
 def __getattr__(name: str) -> typing.Any:
