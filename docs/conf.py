@@ -19,7 +19,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:class",
-        r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|(Popen|Connection|Container)Options"
+        r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|(Popen|Connection|Container)Options|remoto\.functions\.facade\.ModuleExecute"
         r"|dict\[str|.*\._Stream",
     )
 ]
