@@ -102,17 +102,10 @@ def log_to_stdout():
 
 @pytest.fixture(scope="module")
 def everything(sshd, users, docker, podman, kube):
-    """The hosts, containers and pods that the pages talk of."""
-    for engine in (docker, podman):
-        for name, image in (("web", "python"), ("small", "shell")):
-            engine.run(image, name=name)
+    """The hosts, containers (tests.servers.engines.SHARED) and pods that the pages talk of."""
     kube.add(
         "web-0", {"app": ["docker", "exec", "-i", "web"], "log": ["docker", "exec", "-i", "small"]}, namespace="shop"
     )
-    yield
-    for engine in (docker, podman):
-        for name in ("web", "small"):
-            engine.remove(name)
 
 
 @pytest.fixture
