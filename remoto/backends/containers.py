@@ -175,6 +175,7 @@ class ContainerConnection(BaseConnection):
         client = list(map(_encoded, self.client()))
         command = [args] if isinstance(args, bytes) else args
         assignments = _assignments(variables)
+        refused = b"one of the environment variables " + b", ".join(variables)
         long = sum(map(len, [*assignments, *command])) >= LONG_ARGUMENTS
         words = [
             *(b"extend" if request["env"] is None else b"replace", *assignments, b"--"),
@@ -191,7 +192,11 @@ class ContainerConnection(BaseConnection):
             "container": {
                 "mark": mark,
                 "script": b"\n".join([mark, b"set -- " + b" ".join(map(_quoted, words)), _script(), mark, b""]),
-                "names": {"program": b"/bin/sh" if form == b"line" else command[0], "cwd": directory},
+                "names": {
+                    "program": b"/bin/sh" if form == b"line" else command[0],
+                    "cwd": directory,
+                    "variable": refused,
+                },
                 "client": client,
             },
         }

@@ -33,13 +33,17 @@ class Event:
     """As threading.Event, without a lock that is held in Python code."""
 
     def __init__(self) -> None:
+        # from Python 3.13 on a queue hands an item to a thread that waits, and is empty until that thread puts it back:
+        # whether the event is set takes a queue that no thread takes from
+        self._flag: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def is_set(self) -> bool:
-        return not self._tokens.empty()
+        return not self._flag.empty()
 
     def set(self) -> None:
-        self._tokens.put(None)  # more than one does no harm
+        # both in one step; more than once does no harm
+        any(map(queue.SimpleQueue.put, (self._flag, self._tokens), (None, None)))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Return True if it is set within so many seconds."""
