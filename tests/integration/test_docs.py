@@ -117,13 +117,13 @@ def files(request, sshd, tmp_path, monkeypatch):
     for code in blocks(text):
         match = FILE.match(code)
         if match:
-            text = code.partition("\n")[2] + "\n"
+            contents = code.partition("\n")[2] + "\n"
             if match[2] == "py":
                 names.append(match[1])
             else:
                 # how this machine plays the hosts
-                text += f"Match all\nInclude {sshd.config}\n"
-            (tmp_path / f"{match[1]}.{match[2]}").write_text(text)
+                contents += f"Match all\nInclude {sshd.config}\n"
+            (tmp_path / f"{match[1]}.{match[2]}").write_text(contents)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     monkeypatch.chdir(tmp_path)
