@@ -76,6 +76,16 @@ class _Info(tarfile.TarInfo):
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar, of which tarfile itself would keep a list."""
+    # opening it has read the first; where there is none, next() of Python 3.9 fails
+    info = tar.next() if tar.members else None  # type: ignore[attr-defined]
+    while info is not None:
+        tar.members.clear()  # type: ignore[attr-defined]
+        yield info
+        info = tar.next()
+
+
 class Records:
     """The members of a tar as the records of a Sender, so that a Receiver checks them the same way."""
 
@@ -103,9 +113,7 @@ class Records:
         with tarfile.open(
             fileobj=stream, mode="r|", bufsize=files.BLOCK, errors="surrogateescape", tarinfo=_Info
         ) as tar:  # type: ignore[call-overload]
-            while (info := tar.next()) is not None:
-                # tarfile would keep all members
-                tar.members.clear()  # type: ignore[attr-defined]
+            for info in _members(tar):
                 name = os.fsencode(info.name)
                 parts = [part for part in name.split(b"/") if part not in (b"", b".")]
                 left_out = self._left_out(info)
