@@ -12,7 +12,7 @@ __all__ = ["Connection", "docker", "get", "kubernetes", "local", "logger", "need
 
 Connection = BaseConnection
 
-#: for what belongs to no connection
+#: the logger for messages that belong to no connection
 logger = logging.getLogger("remoto")
 
 _Name = Literal["ssh", "local", "localhost", "popen", "docker", "podman", "kubernetes", "k8s", "openshift", "oc"]
@@ -51,7 +51,7 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
 
     :param name: ``ssh``; ``local``, ``popen`` or ``localhost``; ``docker``; ``podman``; ``kubernetes`` or ``k8s``;
         ``openshift`` or ``oc``. Any case; blanks around it are ignored. Empty or None means ssh.
-    :param fallback: the name to use if ``name`` is unknown, which is logged and is a warning of ``warnings``.
+    :param fallback: the name to use if ``name`` is unknown. An unknown name is logged, and reported by ``warnings.warn``.
     :returns: a subclass of :class:`remoto.backends.BaseConnection`, or None if neither name is known.
     :raises TypeError: the name is not a string.
 
@@ -64,7 +64,10 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
 
 
 def find(name: str | None, fallback: str | None, stacklevel: int) -> type[BaseConnection] | None:
-    """As :func:`get`, whose warning is of the frame that ``warnings.warn`` finds by this stacklevel."""
+    """Return the class of a backend, see :func:`get`.
+
+    :param stacklevel: the warning's, as for ``warnings.warn``.
+    """
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name: expected a backend's name, not {type(name).__name__}: {name!r}")
     wanted = (name or "ssh").strip().lower() or "ssh"

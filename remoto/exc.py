@@ -14,8 +14,8 @@
         FileTransferError         (also OSError)
         RsyncError                (also execnet.HostNotFound and OSError)
 
-and, under the names that programs have always found here, execnet's own four: ``HostNotFound``,
-``RemoteError``, ``TimeoutError``, ``DataFormatError``.
+Programs also import four errors of execnet from here: ``HostNotFound``, ``RemoteError``, ``TimeoutError``
+and ``DataFormatError``.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ __all__ = [
 
 
 class RemotoError(Exception):
-    """The root of the errors that are remoto's own. They can be pickled, as programs of several processes do."""
+    """Base class of remoto's own errors. They can be pickled, for instance to pass them between processes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.args, dict(vars(self)), getattr(self, "errno", None))
 
 
 def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, Any], errno: int | None) -> RemotoError:
-    # OSError insists on its own __new__, which is not the first one found where RuntimeError is a base as well
+    # OSError requires its own __new__; where RuntimeError is a base as well, kind.__new__ may be another one
     error: RemotoError = (OSError if issubclass(kind, OSError) else Exception).__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
@@ -69,17 +69,17 @@ def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, A
 
 
 class ConnectError(RemotoError):
-    """A connection could not be opened. What is raised is one of its two kinds: HostError or StartError.
+    """A connection could not be opened: either a HostError or a StartError.
 
     :ivar str reason: the reason, such as ``connection refused``.
-    :ivar str kind: one word for it, for programs. HostError: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
+    :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
         ``hostkey``, ``permission``, ``hostname`` or ``other``. StartError: ``interpreter``, ``version``, ``sudo``,
         ``client`` or ``other``.
     :ivar str host: the host as it was given.
     :ivar list command: the argv that was tried on this machine; empty when nothing was started.
     :ivar exit_status: that command's exit status; None after a timeout.
     :ivar str stderr: the stderr of that command: of ssh, the remote shell, sudo or Python.
-    :ivar str action: what failed, for the text: ``connect to``, unless commands have run there already.
+    :ivar str action: the action that failed, as the text names it: ``connect to``, or for instance ``run functions on``.
     """
 
     def __init__(
@@ -138,12 +138,12 @@ class ContainerError(StartError, RuntimeError):
 
 
 class ConnectionLost(RemotoError, RuntimeError, OSError):
-    """The connection ended before the remote side had answered, or had ended before the call; or what it sent is no answer.
+    """The connection was lost before the remote side answered, was already closed, or carried an invalid answer.
 
     :ivar str host: the host as it was given.
-    :ivar str command: what was running or about to run, as it was logged.
-    :ivar str what: what happened, in plain words.
-    :ivar str stderr: the last words of ssh, or of whatever carried the connection.
+    :ivar str command: the command or function that was running or about to run.
+    :ivar str what: a short description of the failure.
+    :ivar str stderr: the last stderr lines of ssh, or of the container's client.
     """
 
     def __init__(self, host: str, command: str, what: str, stderr: str = "") -> None:
@@ -162,16 +162,16 @@ class ConnectionLost(RemotoError, RuntimeError, OSError):
 
 
 class CommandError(RemotoError, RuntimeError):
-    """A command could not be started, or ended with another exit status than 0.
+    """A command could not be started, or ended with a non-zero exit status.
 
-    What is known of it is shown below its text in a traceback: as a note, before Python 3.11 as its cause.
+    A traceback shows the details below the error's text: as a note, or before Python 3.11 as its cause.
 
     :ivar str host: the host as it was given.
     :ivar str command: the command as it was logged.
     :ivar exit_code: the command's exit status, None if it could not be started.
     :ivar str stderr: the last lines of its stderr; empty from ``check()``, which returns them.
     :ivar str reason: why it could not be started, such as ``No such file or directory: 'foo'``; else empty.
-    :ivar str advice: what to do about it, if that is known; else empty.
+    :ivar str advice: how to fix it, if known; else empty.
     :ivar str traceback: the remote traceback if it could not be started, else empty.
     """
 
@@ -203,7 +203,7 @@ def _indented(text: str) -> str:
 
 
 def _add_note(error: BaseException, note: str) -> None:
-    """Let a traceback show more than the error's text (PEP 678); before Python 3.11 as the error's cause."""
+    """Add a note that a traceback shows below the error's text (PEP 678); before Python 3.11, make it the cause."""
     if not note:
         return
     if sys.version_info >= (3, 11):
@@ -215,13 +215,13 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
-    """A command gave no result, or no output, within the time limit, and ``raise_on_timeout`` was set.
+    """A command timed out, and ``raise_on_timeout`` was set: no result of ``check``, or no output of ``run``, came in time.
 
     It is also Python's TimeoutError and execnet's.
 
-    :ivar float timeout: the seconds.
-    :ivar stdout: the output until then, in the form that ``check`` returns: a list of lines, or bytes with ``text=False``.
-        Of ``run`` it has the last lines, or blocks.
+    :ivar float timeout: the timeout in seconds.
+    :ivar stdout: the output before the timeout, as ``check`` returns it: a list of lines, or bytes with ``text=False``.
+        From ``run`` it is only the last lines, or blocks.
     :ivar stderr: likewise.
     """
 
@@ -239,13 +239,13 @@ class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
 
 
 class FunctionError(RemotoError, RuntimeError):
-    """A remote function raised something, ended its Python, or its result could not be sent.
+    """A remote function raised an exception, ended its Python, or returned a value that can't be sent.
 
     :ivar str host: where it ran.
     :ivar str function: its name.
-    :ivar str exception_name: the exception's class, with its module where it is not one of Python's own; empty where
-        the far Python ended without an answer.
-    :ivar str message: the exception's own text.
+    :ivar str exception_name: the exception's class, with its module unless it is a built-in one; empty if the
+        remote Python ended without an answer.
+    :ivar str message: the text of the exception.
     :ivar str traceback: the whole remote traceback.
     """
 
@@ -263,19 +263,19 @@ class FunctionError(RemotoError, RuntimeError):
 
 
 class ModuleMissing(FunctionError, ImportError):
-    """A remote function's module imports one that is not there: ``include=`` sends it along."""
+    """A remote function's module imports a module that the remote side does not have. ``include=`` sends it along."""
 
 
 class FileTransferError(RemotoError, OSError):
-    """Files could not be sent, written or read, on one side or the other.
+    """Files could not be read, sent or written, on this side or on the remote side.
 
-    :ivar str host: the connection's other side.
-    :ivar str what: what was to be done, such as ``put a.txt to /etc/``.
-    :ivar str path: the path that failed, the first where there are several; empty where there is none to name.
-    :ivar str side: where that path is: ``local`` or ``remote``; empty where there is none.
-    :ivar str reason: why, in plain words.
-    :ivar list failures: pairs of path and reason, of everything that failed.
-    :ivar errno: the error's number where the system gave one, else None.
+    :ivar str host: the remote host.
+    :ivar str what: the transfer, such as ``put a.txt to /etc/``.
+    :ivar str path: the first path that failed; empty if the failure concerns no path.
+    :ivar str side: the side of that path: ``local`` or ``remote``; empty without a path.
+    :ivar str reason: why it failed.
+    :ivar list failures: a pair of path and reason for each failure.
+    :ivar errno: the system's error number, None if there is none.
     """
 
     def __init__(
@@ -297,7 +297,7 @@ class FileTransferError(RemotoError, OSError):
 
 
 class RsyncError(RemotoError, HostNotFound, OSError):
-    """Some of several hosts could not be synchronised; the others were.
+    """Files could not be synchronised to some of the hosts.
 
     :ivar dict failures: the error of each host that failed.
     :ivar list succeeded: the other hosts.

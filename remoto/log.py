@@ -1,4 +1,4 @@
-"""Lines of output become log records."""
+"""Log lines of output, and format log records for a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["TerminalFormatter", "basic_remote_logger", "reporting"]
 
 
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
-    """Return the logger of a connection that was given none.
+    """Return the default logger of a connection.
 
     Its level is DEBUG unless the program has set another, so that the output of commands, which is logged at DEBUG, is shown
     under ``logging.basicConfig(level=logging.INFO)`` as well. In a program that has not configured logging, such as an
@@ -38,9 +38,9 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
 class TerminalFormatter(logging.Formatter):
     r"""A formatter for handlers that write to a terminal: a host's output can neither move the cursor nor set the title.
 
-    It takes what ``logging.Formatter`` takes. Control characters of the message, the logger's name, the traceback and the
+    Its arguments are those of ``logging.Formatter``. Control characters of the message, the logger's name, the traceback and the
     stack are escaped, see :func:`remoto.util.escape_controls`; newlines and tabs are kept, and so is the format itself,
-    with its colours. Other handlers of the same record get it unchanged.
+    with its colours. Other handlers receive the record unchanged.
 
     >>> handler = logging.StreamHandler(sys.stdout)
     >>> handler.setFormatter(TerminalFormatter('%(name)s: %(message)s'))
@@ -76,13 +76,13 @@ _unconfigured.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
 
 
 def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:
-    """Log what a channel delivers until it ends.
+    """Log the messages of a channel until it ends.
 
     :param conn: the connection; its ``logger`` is used.
-    :param result: what ``receive(timeout)`` of gives one ``{level: text}`` after the other, the level being ``debug``,
-        ``warning`` or ``error``, until EOFError.
-    :param timeout: seconds without anything; None for no bound. Then a warning is logged and this returns.
-    :raises Exception: whatever else ``receive`` raises.
+    :param result: the channel. Each call of its ``receive(timeout)`` returns a ``{level: text}``, where the level is ``debug``,
+        ``warning`` or ``error``, or raises EOFError at the end.
+    :param timeout: seconds to wait for each message; None for no limit. After a timeout, log a warning and return.
+    :raises Exception: any other error of ``receive``.
     """
     logs: dict[str, Callable[[str], None]] = {
         "debug": conn.logger.debug,

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckResult", "check", "extend_env", "run"]
 
-#: the exit status of a command that has none: it was still running when the timeout came, or could not be started
+#: returned in place of an exit status if the command timed out or could not be started
 NO_EXIT_CODE = -1
 # lines of each stream, or blocks, that run() keeps for an error
 _LAST = 20
 
 
-# what a stream's output is returned as: list[str], with text=False bytes
+# the type of a stream's output: list[str], or bytes with text=False
 _Stream = TypeVar("_Stream")
-# what is called with a line of it, or a block
+# called with each line of it, or each block
 _OfLine = Union[Callable[[str], object], None]
 _OfBlock = Union[Callable[[bytes], object], None]
 
@@ -52,7 +52,7 @@ class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):
     (['one'], [], 0)
     """
 
-    #: True after a timeout, whose exit status -1 is also that of a command that SIGHUP has ended
+    #: True after a timeout; its exit status, -1, is also that of a command killed by SIGHUP
     timed_out: bool
 
     def __new__(cls, result: tuple[_Stream, _Stream, int], timed_out: bool = False) -> CheckResult[_Stream]:
@@ -62,12 +62,12 @@ class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):
 
     @property
     def stdout(self) -> _Stream:
-        """The lines of stdout, without their ends, as a list; bytes with ``text=False``."""
+        """The lines of stdout as a list, without newlines; bytes with ``text=False``."""
         return self[0]
 
     @property
     def stderr(self) -> _Stream:
-        """The same of stderr."""
+        """The lines of stderr, likewise."""
         return self[1]
 
     @property
@@ -97,34 +97,32 @@ def run(
     """Run a command and log its output as it comes: stdout at DEBUG, stderr at WARNING.
 
     :param conn: a connection.
-    :param command: a list, of which each element reaches the program as one argument; or a string, for a shell with
-        ``shell=True``.
-    :param exit: close the connection afterwards, whatever happens.
-    :param timeout: seconds without any output after which this gives up; what ``on_stdout`` and ``on_stderr`` take of them
-        does not count. The command runs on, and the connection stays usable. None or 0: the connection's
-        ``global_timeout``, and without one no limit; ``float('inf')``: no limit.
+    :param command: a list of arguments, which reach the program unchanged; or a string, for a shell with ``shell=True``.
+    :param exit: close the connection afterwards, also after an error.
+    :param timeout: give up after this many seconds without output. Time spent in ``on_stdout`` and ``on_stderr`` does not
+        count. The command keeps running, and the connection stays usable. None or 0: the connection's
+        ``global_timeout``, or no limit if it has none; ``float('inf')``: no limit.
     :param stop_on_error: False logs an error instead of raising it. A lost connection is always raised.
-    :param stop_on_nonzero: False makes a non-zero exit status a warning.
+    :param stop_on_nonzero: False logs a warning for a non-zero exit status, and no error is raised.
     :param env: the command's whole environment, instead of the remote side's.
-    :param extend_env: variables to add to it.
-    :param stdin: what the command reads; nothing by default.
-    :param on_stdout: called with each line of stdout as it comes, besides the logging.
+    :param extend_env: variables to add to the environment.
+    :param stdin: the command's input; empty by default.
+    :param on_stdout: called with each line of stdout as it arrives, in addition to logging.
     :param on_stderr: likewise for stderr.
-    :param kill_on_timeout: on a timeout, or when the connection ends, end the command: its process group gets TERM, and
-        KILL two seconds later. The connection's own setting by default.
-    :param raise_on_timeout: raise CommandTimeout on a timeout. The connection's own setting by default, and without one
-        False.
-    :param text: False hands the output to ``on_stdout`` and ``on_stderr`` in blocks of bytes, just as they come, in the
-        place of lines; then none of it is logged.
-    :param popen: what else ``subprocess.Popen`` takes: ``shell``, ``cwd``, ``umask``, ...
+    :param kill_on_timeout: end the command on a timeout, and when the connection ends: its process group gets SIGTERM, and
+        SIGKILL two seconds later. The default is the connection's setting.
+    :param raise_on_timeout: raise CommandTimeout on a timeout. The default is the connection's setting.
+    :param text: False passes the output to ``on_stdout`` and ``on_stderr`` as blocks of bytes, exactly as they arrive,
+        instead of lines; none of it is logged.
+    :param popen: other keywords of ``subprocess.Popen``: ``shell``, ``cwd``, ``umask``, ...
     :returns: the exit status, -1 after a timeout.
-    :raises CommandError: also a RuntimeError: the command could not be started, or ended with another exit status than 0.
-    :raises CommandTimeout: also a CommandError and a TimeoutError: with ``raise_on_timeout``. It has the last lines of the
-        output.
+    :raises CommandError: also a RuntimeError: the command could not be started, or ended with a non-zero exit status.
+    :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was set.
+        It has the last lines of the output.
     :raises ConnectError: with ``eager=False``: the connection could not be opened. From a container also
         :class:`~remoto.exc.ContainerError`.
-    :raises ConnectionLost: also a RuntimeError: the connection ended first, or what came was no answer.
-    :raises TypeError, ValueError: something can't be sent, or is no such thing; nothing was started.
+    :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
+    :raises TypeError, ValueError: an argument is invalid or can't be sent; nothing was started.
 
     >>> from remoto import Connection
     >>> with Connection('localhost') as conn:
@@ -150,7 +148,7 @@ def run(
             return NO_EXIT_CODE
         except CommandError as error:
             if error is not call.failure:
-                raise  # a handler's
+                raise  # raised by a callback
             _log_traceback(target.logger, error)
             if stop_on_error:
                 raise
@@ -238,23 +236,24 @@ def check(
     text: bool = True,
     **popen: Unpack[PopenOptions],
 ) -> CheckResult[list[str]] | CheckResult[bytes]:
-    """Run a command and return its output and exit status, whatever that is.
+    """Run a command; return its output and its exit status, zero or not.
 
-    Bytes that are not UTF-8 come as lone surrogates: ``line.encode('utf-8', 'surrogateescape')`` gives them back.
+    Bytes that are not UTF-8 become lone surrogates: ``line.encode('utf-8', 'surrogateescape')`` restores them.
 
-    The parameters are those of :func:`run`, except that ``timeout`` is the seconds until the result, however much output
-    comes meanwhile. When they are over, ``on_stdout`` and ``on_stderr`` are called no more.
+    The parameters are those of :func:`run`, except that ``timeout`` limits the whole call, however much output arrives.
+    After a timeout, ``on_stdout`` and ``on_stderr`` are not called again.
 
-    :param text: False gives stdout and stderr as bytes, just as they were written, in the place of lines; ``on_stdout`` and
-        ``on_stderr`` get blocks of them.
+    :param text: False returns stdout and stderr as bytes, exactly as written, instead of lines; ``on_stdout`` and
+        ``on_stderr`` are called with blocks of bytes.
     :returns: a tuple of the lines of stdout, the lines of stderr, and the exit status; ``([], [], -1)`` after a timeout, with
         ``timed_out`` set.
     :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False`` the result
         is ``([], [last line of the error], -1)`` instead.
-    :raises CommandTimeout: also a CommandError and a TimeoutError: with ``raise_on_timeout``. It has the output until then.
+    :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was set.
+        It has the output so far.
     :raises ConnectError: as of :func:`run`.
-    :raises ConnectionLost: also a RuntimeError: the connection ended first, or what came was no answer.
-    :raises TypeError, ValueError: something can't be sent, or is no such thing; nothing was started.
+    :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
+    :raises TypeError, ValueError: an argument is invalid or can't be sent; nothing was started.
 
     >>> from remoto import Connection
     >>> with Connection('localhost') as conn:
@@ -268,7 +267,7 @@ def check(
         require_callables(on_stdout=on_stdout, on_stderr=on_stderr)
         call = Call(target, command, timeout, kill_on_timeout, total=True)
         outputs = {STDOUT: Output(_returned(text), [], [on_stdout]), STDERR: Output(_returned(text), [], [on_stderr])}
-        # the remote side keeps the output for one answer, unless it is wanted before
+        # the remote side keeps the output for one answer, unless it is needed earlier
         as_it_comes = on_stdout is not None or on_stderr is not None or (raises and call.timeout is not None)
         try:
             call.start(RUN if as_it_comes else CHECK, env, extend_env, stdin, popen)
@@ -281,7 +280,7 @@ def check(
             return _failed([], text, timed_out=True)
         except CommandError as error:
             if error is not call.failure:
-                raise  # a handler's
+                raise  # raised by a callback
             _log_traceback(target.logger, error)
             if stop_on_error:
                 raise
@@ -292,12 +291,12 @@ def check(
 
 
 def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the environment that a command would get: the remote side's, with the administrator's directories in PATH.
+    """Fill in a command's environment: the remote side's, with the administrator's directories in PATH.
 
-    ``run`` and ``check`` do not need this: they leave it to the remote side, which costs no round trip.
+    ``run`` and ``check`` do not need this: the remote side does it for them, without a round trip.
 
     :param conn: a connection.
-    :param arguments: keyword arguments for Popen; ``extend_env`` among them, if it is there, is merged in and removed.
+    :param arguments: keyword arguments for Popen. ``extend_env``, if given, is merged in and removed.
     :returns: ``arguments``, with ``env`` filled.
     :raises ConnectionLost: also a RuntimeError.
     """
@@ -306,19 +305,19 @@ def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any
     try:
         answer = gateway.remote_exec(_SEND_ENVIRONMENT).receive()
     except TimeoutError:
-        raise  # a signal's handler's
+        raise  # raised by a signal handler
     except (EOFError, OSError):
         raise lost(gateway, host, what) from None
     except execnet.RemoteError as error:
         line = RemoteError(str(error)).exception_line
         raise ConnectionLost(host, what, "the remote side failed", line) from error
     pairs = answer.items() if isinstance(answer, dict) else answer
-    # a program's test may answer with nothing of the kind
+    # a mock in a program's test may answer with anything
     if isinstance(gateway, ExecnetGateway) and not _are_variables(pairs):
         raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}
-    path = [folder for folder in env.get("PATH", "").split(":") if folder]
-    env["PATH"] = ":".join(path + [folder for folder in _EXTRA_PATH if folder not in path])
+    path = [directory for directory in env.get("PATH", "").split(":") if directory]
+    env["PATH"] = ":".join(path + [directory for directory in _EXTRA_PATH if directory not in path])
     env.update(arguments.pop("extend_env", None) or {})
     arguments["env"] = env
     return arguments

@@ -14,11 +14,11 @@ _LONGEST_WAIT = (2**31 - 1) // 1000
 
 
 def admin_command(sudo: bool, command: Any) -> Any:
-    """Put ``sudo`` before a command where it is asked for.
+    """Return a command that runs with sudo, if that is wanted.
 
-    :param sudo: whether to.
-    :param command: a list or tuple of words, or a string, which counts as one word.
-    :returns: a new list that begins with ``sudo``, or the command as it came.
+    :param sudo: whether to put ``sudo`` before the command.
+    :param command: a list or tuple of arguments; a string is a single argument.
+    :returns: a new list that begins with ``sudo``, or the unchanged command.
 
     >>> admin_command(True, ['ls', '-a'])
     ['sudo', 'ls', '-a']
@@ -27,16 +27,16 @@ def admin_command(sudo: bool, command: Any) -> Any:
     """
     if not sudo:
         return command
-    words = list(command) if isinstance(command, (list, tuple)) else [command]
-    return ["sudo", *words]
+    argv = list(command) if isinstance(command, (list, tuple)) else [command]
+    return ["sudo", *argv]
 
 
 def checked_text(name: str, value: Any) -> str | None:
-    """Return an argument that is text or a path; None if it is empty or None.
+    """Return a text or path as text; None if it is empty or None.
 
     :param name: the argument's name, for the error.
-    :raises TypeError: it is something else.
-    :raises ValueError: it has a NUL, which no argument of a program can have.
+    :raises TypeError: it is neither text nor a path.
+    :raises ValueError: it contains a NUL, which no program can receive as an argument.
     """
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if text is not None and not isinstance(text, str):
@@ -47,11 +47,11 @@ def checked_text(name: str, value: Any) -> str | None:
 
 
 def bound(name: str, seconds: Any) -> float | None:
-    """Return a number of seconds to wait; None, 0, infinity and whatever is longer than the system can wait mean no limit: None.
+    """Return a time limit in seconds. None, 0, and more seconds than the system can wait mean no limit: None.
 
-    :param name: what it is called, for the error.
-    :raises TypeError: it is no number.
-    :raises ValueError: it is negative or not a number.
+    :param name: the argument's name, for the error.
+    :raises TypeError: it is not a number.
+    :raises ValueError: it is negative or NaN.
 
     >>> bound('timeout', 7), bound('timeout', 0)
     (7, None)
@@ -75,11 +75,11 @@ class _Shown(reprlib.Repr):
         return repr(value) if len(value) <= self.maxother else f"{value[: self.maxother]!r}... ({len(value)} bytes)"
 
     def repr_int(self, value: int, level: int) -> str:
-        # Python refuses to convert a longer one
+        # repr() of a long int raises ValueError (sys.get_int_max_str_digits())
         return repr(value) if value.bit_length() < 256 else f"<int of {value.bit_length()} bits>"
 
 
-#: repr() of anything that was received, for an error: short, whatever its size and depth
+#: return a short repr() of a received value, for errors
 shown = _Shown().repr
 
 # C0 (but the tab), DEL and C1 control a terminal; U+2028 and U+2029 may begin a new line; bidirectional embeddings, overrides
@@ -88,10 +88,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 def escape_controls(text: str) -> str:
-    r"""Return a text with its control characters escaped as in a Python literal, so that it can't control a terminal.
+    r"""Return text with its control characters escaped as in a Python literal, so that it can't control a terminal.
 
-    Tabs are kept. Escaped as well: bidirectional embeddings, overrides and isolates, line separators, and lone surrogates,
-    of which those that stand for bytes become ``\xNN``.
+    Also escape bidirectional embeddings, overrides and isolates, line separators, and lone surrogates; those that stand
+    for bytes become ``\xNN``. Keep tabs.
 
     >>> print(escape_controls('10%\r20%\x1b[2J'))
     10%\r20%\x1b[2J
@@ -107,11 +107,11 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class RemoteError:
-    """What the text of a remote traceback says.
+    """The exception that a remote traceback ends with.
 
-    :param traceback: the whole text.
+    :param traceback: the text of the traceback.
     :ivar str exception_line: its last line that is not blank.
-    :ivar str exception_name: the exception's class, as that line names it.
+    :ivar str exception_name: the name of the exception's class, from that line.
 
     >>> error = RemoteError('Traceback (most recent call last):\\nOSError: [Errno 2] No such file\\n')
     >>> error.exception_name
