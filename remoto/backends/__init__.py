@@ -1,4 +1,4 @@
-"""Connections: what all backends share, and the classes that run remote functions."""
+"""The base class of all connections, and the classes that run remote functions."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ __all__ = [
 ]
 
 
-# programs' tests put a function of their own in the place of this module's ``check``: it is looked up for each call
+# Programs' tests patch this module's ``check``: look it up at each call.
 
 
 def get_python_executable(conn: Any) -> str:
     """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the remote side.
 
-    It is looked for once for each connection; where none is found, it is the connection's ``interpreter``. A search that takes
-    longer than ``connect_timeout``, or ``global_timeout`` where that is shorter, is ended.
+    Search once per connection. If the search finds none, return the connection's ``interpreter``. The search's timeout is
+    ``connect_timeout`` or ``global_timeout``, whichever is shorter.
 
-    :raises ConnectError: also an OSError: the search took too long, or its answer is not a path.
+    :raises ConnectError: also an OSError: the search timed out, or its answer is not a path.
     """
     return interpreter.find(conn, check)
 
@@ -67,22 +67,22 @@ class JsonModuleExecute(json_calls.JsonModuleExecute):
 
 
 class BaseConnection:
-    """A connection to a host: by ssh, or to a Python on this machine if the host is this machine.
+    """A connection to a host: over ssh, or to a Python on this machine if the host is this machine.
 
     It may be used from several threads at once.
 
     :param hostname: ``HOST``, ``USER@HOST`` or ``-F FILE HOST``.
-    :param logger: where it logs; by default a logger named after the host, see :func:`basic_remote_logger`.
-    :param sudo: run the remote Python, and so everything, as root by sudo.
-    :param threads: accepted for the programs that pass it; any number of threads may use a connection.
+    :param logger: the logger to use; by default one named after the host, see :func:`basic_remote_logger`.
+    :param sudo: run the remote Python, and so all commands and functions, as root with sudo.
+    :param threads: ignored; programs written for remoto 1.x pass it. Any number of threads may use a connection.
     :param eager: False connects on first use.
     :param detect_sudo: turn ``sudo`` on if the remote user is not root.
     :param use_ssh: use ssh even if the host is this machine.
     :param interpreter: the remote Python: a command for the remote user's shell. The default is ``python3``.
-    :param ssh_options: more options for ssh, one string, split as a shell would.
-    :param connect_timeout: seconds until the remote Python must have answered; None or 0 for no limit.
+    :param ssh_options: further options for ssh, as one string that is split as a shell would.
+    :param connect_timeout: seconds to wait for the remote Python's answer; None or 0 for no limit.
     :param keepalive: seconds between ssh's probes of a silent peer; after three without an answer the connection is lost. An
-        interval in ``ssh_options`` or in ssh's configuration is used instead. 0 or None for no probes.
+        interval in ``ssh_options`` or in ssh's configuration takes precedence. 0 or None for no probes.
     :param env: variables for every command and function on the remote side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
     :param raise_on_timeout: likewise.
@@ -96,7 +96,7 @@ class BaseConnection:
     (['a b'], [], 0)
     """
 
-    #: how :meth:`import_module` has functions run: ``legacy`` in a Python that stays, ``json`` in a fresh one for each call
+    #: how :meth:`import_module` runs functions: ``legacy`` in a Python that keeps running, ``json`` in a new one for each call
     remote_import_system = "legacy"
     #: the class of the error if no Python is found
     connect_error: type[StartError] = StartError
@@ -172,7 +172,7 @@ class BaseConnection:
         except ConnectError as error:
             if self._closed:
                 raise self._is_closed() from None
-            # 1.x let them through to stderr: a program that drops the error still shows them
+            # 1.x passed them on to stderr: show them even if the program drops the error
             for line in error.stderr.splitlines():
                 self.logger.warning(line)
             if error.kind == "interpreter":
@@ -181,20 +181,20 @@ class BaseConnection:
                 )
             raise
         except BaseException:
-            # an interrupt, perhaps right behind the opening
+            # perhaps interrupted just after the gateway was opened
             gateways.close_group(self.group)
             self.gateway = None
             raise
 
     def _detect_sudo(self, _execnet: Any = None) -> bool:
-        """True unless the far user is root. The gateway that tells is kept where it will do."""
+        """Return True unless the remote user is root; if it is, keep the gateway that was opened to find out."""
         if _execnet is not None:
             gateway = _execnet.makegateway(self._make_connection_string(self.hostname, use_sudo=False))
             name = gateway.remote_exec("import getpass; channel.send(getpass.getuser())").receive()
             gateway.exit()
             return bool(name != "root")
         gateway = self._open(self._make_connection_string(self.hostname, use_sudo=False))
-        if _far_uid(gateway) == 0:
+        if _remote_uid(gateway) == 0:
             self.gateway = gateway
             return False
         gateways.close(gateway)
@@ -204,10 +204,10 @@ class BaseConnection:
         return self.use_ssh or needs_ssh(hostname)
 
     def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
-        """Return execnet's name for what to open: ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
+        """Return the execnet spec of the gateway to open: ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
 
-        :param _needs_ssh: asked in place of :func:`needs_ssh`; ``use_ssh`` still wins.
-        :param use_sudo: by default as the connection has it.
+        :param _needs_ssh: called instead of :func:`needs_ssh`; ``use_ssh`` takes precedence.
+        :param use_sudo: by default the connection's setting.
         """
         python = self._python_command(use_sudo)
         if self.use_ssh or (_needs_ssh or self._needs_ssh)(hostname):
@@ -223,7 +223,7 @@ class BaseConnection:
         return self._open(self._make_connection_string(hostname))
 
     def _open(self, spec: str) -> Any:
-        # execnet would split at every // and every blank; a path, or a quoted option, may hold them
+        # execnet splits a spec at every // and every blank; paths and quoted options may contain them
         found = re.fullmatch(r"(?:ssh=(?P<ssh>.+?)|popen)//python=(?P<python>(?:(?!//[\w:]+=).)+)", spec, re.DOTALL)
         if not found:
             return gateways.open_spec(spec, self.group)
@@ -238,8 +238,8 @@ class BaseConnection:
         return self._start(argv)
 
     def _ssh_words(self, target: str) -> list[str]:
-        """Options and host, as a shell would split them; the last word is the host."""
-        # a hostname stays as it was checked: DOMAIN\user is not the shell's \u
+        """Return the options, split as a shell would, and the host; the last item is the host."""
+        # the hostname is split as when it was checked: to a shell, the backslash of DOMAIN\user is an escape
         options = target.removesuffix(self.hostname)
         host = ssh.split_hostname(self.hostname) if options != target else []
         try:
@@ -263,15 +263,16 @@ class BaseConnection:
         return self.env
 
     def has_connection(self) -> bool:
-        """Whether the far side can be reached, as far as is known here. False before the first use with ``eager=False``."""
+        """Return True if the connection is open and not known to be lost. With ``eager=False``, False before the first use."""
         if self._owner != os.getpid():
             return False
         return self.gateway is not None and bool(self.gateway.hasreceiver())
 
     def exit(self) -> None:
-        """Close the connection and wait until all that belongs to it has ended here, five seconds at most. Twice is fine.
+        """Close the connection; wait at most five seconds for its processes on this machine to end.
 
-        A connection that is being opened in another thread is given up. In a child of ``fork()`` the parent's goes on.
+        Calling it again has no effect. If another thread is opening the connection, cancel that. In a child of ``fork()``,
+        leave the parent's connection open.
         """
         self._closed = True
         if self._owner == os.getpid():
@@ -280,32 +281,32 @@ class BaseConnection:
             gateways.close(self.gateway)
 
     def _close(self) -> None:
-        """What :meth:`exit` does, where no signal's handler can interrupt it."""
+        """Close everything. :meth:`exit` calls this where no signal handler can interrupt it."""
         self._give_up_opening(self._connecting)
         if self.gateway is not None:
             gateways.close(self.gateway)
 
     def _give_up_opening(self, lock: threading.Lock) -> None:
-        """Wait until nothing is opened any more under a lock; what is being opened ends at once.
+        """Cancel openings in progress, and wait until the lock under which they run is free.
 
-        Not for ever: a signal's handler that calls :meth:`exit` keeps the thread that it has interrupted from going on.
+        The wait is limited: if a signal handler calls :meth:`exit`, the thread that it interrupted may hold the lock.
         """
         deadline = time.monotonic() + CLOSE_TIMEOUT
         while not lock.acquire(timeout=0.05):
-            # what has been begun by now may not have a process yet
+            # repeated: an opening may have begun since the last round
             for opening in list(self._opening):
                 opening.give_up()
             if time.monotonic() > deadline:
                 return
         lock.release()
 
-    # using it
+    # commands and functions
 
     def cmd(self, command: Any) -> Any:
-        """The argv that is run on the far side for a command: here, as it came."""
+        """Return the argv that runs a command on the remote side: the unchanged command, except in a container."""
         return command
 
-    # what commands need besides (remoto.commands.target.Target)
+    # the other members of remoto.commands.target.Target
 
     has_client = False
 
@@ -322,7 +323,10 @@ class BaseConnection:
         return request
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        """Send a command's request, within so many seconds."""
+        """Send a command's request.
+
+        :param timeout: seconds that sending may take.
+        """
         channel: Channel = sending_within(timeout, self.execute, function, **request)
         return channel
 
@@ -330,13 +334,13 @@ class BaseConnection:
         return None
 
     def execute(self, function: Any, **kw: Any) -> Any:
-        """Start a function there; connects first where that has not been done.
+        """Start a function on the remote side; connect first if needed.
 
-        :param function: what ``remote_exec`` of an execnet gateway takes: source, a function whose first parameter is
-            ``channel``, or a module.
+        :param function: source, a function whose first parameter is ``channel``, or a module, as for ``remote_exec`` of an
+            execnet gateway.
         :param kw: the function's other arguments.
         :returns: execnet's channel.
-        :raises ConnectionLost: the connection is closed.
+        :raises ConnectionLost: the connection is closed or lost.
         """
         gateway = self._live_gateway()
         if isinstance(function, RemoteFunction):
@@ -347,7 +351,9 @@ class BaseConnection:
 
     def _live_gateway(self) -> Any:
         if self.gateway is None:
-            if self._owner != os.getpid():  # a child of fork(): a thread of the parent's may hold the lock for ever
+            if (
+                self._owner != os.getpid()
+            ):  # a child of fork(): a lock that a thread of the parent held is never released
                 self._connecting, self._opening, self._owner = threading.Lock(), set(), os.getpid()
             with self._connecting:
                 if self.gateway is None and not self._closed:
@@ -372,12 +378,12 @@ class BaseConnection:
         *,
         include: ModuleType | Iterable[ModuleType] = (),
     ) -> ModuleExecute:
-        """A stand-in for a module, of which each function runs on the far side.
+        """Return a stand-in for a module, whose functions run on the remote side.
 
-        :param module: a module of functions. It is sent, and need not be there.
-        :param python_executable: the far Python, for instance of a virtualenv, where it is not the connection's own.
-        :param include: modules that it imports, to be sent along; a package goes with all that is in it, also ``module``
-            itself.
+        :param module: a module of functions. Its source is sent; the remote side need not have it.
+        :param python_executable: the remote Python, for instance of a virtualenv; by default the connection's own.
+        :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
+            parts.
         :returns: a :class:`LegacyModuleExecute` or :class:`JsonModuleExecute`; also kept as ``remote_module``.
 
         >>> import posixpath
@@ -395,20 +401,20 @@ class BaseConnection:
             self.remote_module = LegacyModuleExecute(gateway, module, self.logger, include=include)
         return self.remote_module
 
-    # a gateway's Python is the connection's own; a container's is started for the purpose
+    # True where inside() starts a Python, as in a container, instead of returning the connection's own
     _has_python_inside = False
 
     def inside(self, python: str | None = None) -> Any:
-        """The gateway whose Python runs where commands run; connects first where that has not been done.
+        """Return the gateway whose Python runs where commands run; connect first if needed.
 
-        :param python: in a container, its Python; by default the one that :func:`get_python_executable` finds.
+        :param python: the Python in a container; by default the one that :func:`get_python_executable` finds.
         :raises ConnectError: it could not be opened, for instance a StartError because a container has no Python.
         """
         return self._live_gateway()
 
 
 def _checked_logger(logger: Any) -> Any:
-    """Return a logger, or whatever else has its methods, such as a LoggerAdapter or a program's own class."""
+    """Return the logger if it has a logger's methods, as have a LoggerAdapter and classes of programs."""
     if not all(callable(getattr(logger, level, None)) for level in ("debug", "info", "warning", "error")):
         raise TypeError(f"logger: expected a logger, not {type(logger).__name__}: {logger!r}")
     return logger
@@ -428,7 +434,7 @@ def _text(value: Any) -> str:
     return os.fsdecode(value) if isinstance(value, (str, bytes, os.PathLike)) else str(value)
 
 
-def _far_uid(gateway: Any) -> int:
+def _remote_uid(gateway: Any) -> int:
     io = io_of(gateway)
     if isinstance(io, ProcessIO) and io.far_uid is not None:
         return io.far_uid
@@ -439,9 +445,9 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
 
 
 def needs_ssh(hostname: str, _socket: Any = None) -> bool:
-    """Whether a host is another machine than this one.
+    """Return True if a host is another machine than this one.
 
-    :param hostname: as it was given. One with a user or with options always is: somebody else may be meant there.
+    :param hostname: with a user or options, it counts as another machine: it may mean another user.
 
     >>> needs_ssh('localhost')
     False
@@ -456,7 +462,7 @@ def needs_ssh(hostname: str, _socket: Any = None) -> bool:
     here = (_socket or socket).gethostname().lower()
     if name in (here, here.split(".")[0]):
         return False
-    # DNS may be asked, and may take its time: only when nothing else has decided it, and once
+    # this may ask DNS, which may be slow: do it last, and once
     return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
 
 

@@ -1,4 +1,4 @@
-"""Containers of a Docker engine, on this machine or on another one by ssh."""
+"""Containers of a Docker engine, on this machine or on another one over ssh."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class DockerConnection(ContainerConnection):
     """A connection to a running container.
 
-    :param hostname: the machine of the engine, by ssh; this machine by default.
-    :param container_id: the container's id, or
-    :param container_name: its name. One of the two is needed.
+    :param hostname: the host of the engine, reached over ssh; this machine by default.
+    :param container_id: the container's id. This or ``container_name`` is required.
+    :param container_name: the container's name.
     :param user: the user in the container, as for ``docker exec --user``.
-    :param executable: the client's name or path, where it is not ``docker``.
-    :param kw: what :class:`remoto.backends.BaseConnection` takes; ``env`` is for the container.
+    :param executable: the client's name or path; ``docker`` by default.
+    :param kw: the keywords of :class:`remoto.backends.BaseConnection`; ``env`` is set in the container.
 
     >>> conn = DockerConnection(container_name='web', eager=False)
     >>> conn.cmd(['ls', 'a b'])

@@ -1,4 +1,4 @@
-"""Containers of a Kubernetes cluster, by kubectl on this machine."""
+"""Containers of a Kubernetes cluster, with kubectl on this machine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class KubernetesConnection(ContainerConnection):
 
     :param pod_name: the pod.
     :param namespace: the pod's namespace; the context's own by default.
-    :param context: the context of the client's configuration; the current one by default.
-    :param container: one of the pod's containers; the cluster's choice by default.
+    :param context: a context of the client's configuration; the current one by default.
+    :param container: one of the pod's containers; by default the client chooses.
     :param kubeconfig: the path of the client's configuration.
-    :param executable: the client's name or path, where it is not ``kubectl``.
-    :param kw: what :class:`remoto.backends.BaseConnection` takes; ``env`` is for the container.
+    :param executable: the client's name or path; ``kubectl`` by default.
+    :param kw: the keywords of :class:`remoto.backends.BaseConnection`; ``env`` is set in the container.
 
     >>> conn = KubernetesConnection('web-0', namespace='shop', eager=False)
     >>> conn.cmd(['ls', '-l'])

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class LocalConnection(BaseConnection):
-    """A connection to a Python on this machine, never by ssh.
+    """A connection to a Python on this machine, never over ssh.
 
     :param hostname: ignored; it is always ``localhost``.
-    :param kw: what :class:`remoto.backends.BaseConnection` takes. ``use_ssh`` and ``detect_sudo`` have no effect.
+    :param kw: the keywords of :class:`remoto.backends.BaseConnection`. ``use_ssh`` and ``detect_sudo`` have no effect.
 
     >>> from remoto.process import check
     >>> with LocalConnection() as conn:

@@ -1,10 +1,10 @@
-"""Containers of an OpenShift cluster, by oc on this machine."""
+"""Containers of an OpenShift cluster, with oc on this machine."""
 
 from .kubernetes import KubernetesConnection
 
 
 class OpenshiftConnection(KubernetesConnection):
-    """As :class:`remoto.backends.kubernetes.KubernetesConnection`, by ``oc``.
+    """A connection to a container of a running pod: like :class:`remoto.backends.kubernetes.KubernetesConnection`, with ``oc``.
 
     >>> conn = OpenshiftConnection('web-0', context='lab', container='app', eager=False)
     >>> conn.cmd(['ls', '-l'])

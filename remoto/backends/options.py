@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """What every connection accepts besides a host or container; :class:`remoto.backends.BaseConnection` documents each."""
+    """Keywords of every connection; :class:`remoto.backends.BaseConnection` documents each."""
 
     logger: Any
     sudo: bool
@@ -25,6 +25,6 @@ class ConnectionOptions(TypedDict, total=False):
 
 
 class ContainerOptions(ConnectionOptions, total=False):
-    """What every connection to a container accepts."""
+    """Keywords of every connection to a container."""
 
     executable: str | None

@@ -1,10 +1,10 @@
-"""Containers of podman, on this machine or on another one by ssh."""
+"""Containers of podman, on this machine or on another one over ssh."""
 
 from .docker import DockerConnection
 
 
 class PodmanConnection(DockerConnection):
-    """As :class:`remoto.backends.docker.DockerConnection`, by ``podman``.
+    """A connection to a running container: like :class:`remoto.backends.docker.DockerConnection`, with ``podman``.
 
     >>> conn = PodmanConnection(container_name='web', user='www-data', eager=False)
     >>> conn.cmd(['id', '-un'])

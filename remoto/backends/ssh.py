@@ -1,4 +1,4 @@
-"""Hosts by ssh: which hostnames are accepted, ssh's command line and its keepalive."""
+"""Hosts over ssh: the hostnames that are accepted, ssh's command line and its keepalive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEEPALIVE = 20
 
 
 def __getattr__(name: str) -> Any:
-    # the class of all hosts, whose module imports this one
+    # on first use: the module of BaseConnection imports this one
     if name == "SshConnection":
         from . import BaseConnection
 
@@ -31,9 +31,9 @@ def __getattr__(name: str) -> Any:
 
 
 def split_hostname(hostname: str) -> list[str]:
-    """The words of a hostname as ssh takes them: one word, or the three of ``-F FILE HOST``.
+    """Return ssh's arguments for a hostname: one, or the three of ``-F FILE HOST``.
 
-    :raises InvalidHostname: for anything that ssh, or a shell in its configuration, could take for something else.
+    :raises InvalidHostname: ssh could take it for an option, or a shell in ssh's configuration for syntax.
 
     >>> split_hostname('root@node1')
     ['root@node1']
@@ -63,7 +63,7 @@ def split_hostname(hostname: str) -> list[str]:
     else:
         raise refuse("not a hostname")
     user, _, name = host.removeprefix("ssh://").rpartition("@")
-    # the characters that OpenSSH refuses as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in ProxyCommand
+    # OpenSSH refuses these characters as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in ProxyCommand
     if host.startswith("-") or name.startswith("-") or not name:
         raise refuse("a hostname can't begin with a dash or be empty")
     if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
@@ -72,18 +72,18 @@ def split_hostname(hostname: str) -> list[str]:
 
 
 def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = KEEPALIVE) -> list[str]:
-    """The ssh command that starts Python on another machine.
+    """Return the ssh argv that starts Python on another machine.
 
-    :param words: ssh's options and the host, which is the last word.
-    :param interpreter: a command for the far user's shell, such as ``python3`` or ``sudo python3``.
-    :param keepalive: seconds between probes of a silent peer, 0 or None for none. What ssh's own configuration or the
-        options say wins.
+    :param words: ssh's options, then the host.
+    :param interpreter: a command for the remote user's shell, such as ``python3`` or ``sudo python3``.
+    :param keepalive: seconds between probes of a silent peer, 0 or None for none. An interval in the options or in ssh's
+        configuration takes precedence.
     """
     return ssh_command_argv(words, f'{interpreter} -c "{FAR_LINE}"', keepalive)
 
 
 def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:
-    """As :func:`ssh_argv`, for any command: a line for the far user's shell."""
+    """Return the ssh argv that runs a command line in the remote user's shell; see :func:`ssh_argv`."""
     *options, host = words
     if keepalive and not _names_keepalive(options) and _configured_keepalive(words) == 0:
         options += ["-o", f"ServerAliveInterval={max(1, round(keepalive))}"]
@@ -91,17 +91,17 @@ def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None
 
 
 def _names_keepalive(options: Sequence[str]) -> bool:
-    """Return True if ssh's options have a ServerAliveInterval. ssh takes it in any case, and directly behind ``-o``, too."""
+    """Return True if ssh's options set ServerAliveInterval. ssh accepts it in any case, also without a blank after ``-o``."""
     line = " ".join(options)
     return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
 
 
-# by ssh's words. A host may be connected to again and again: asking takes as long as a few commands
+# by ssh's arguments; asking ssh takes as long as a few commands, and a program may connect to the same host many times
 _configured_keepalives: dict[tuple[str, ...], int] = {}
 
 
 def _configured_keepalive(words: Sequence[str]) -> int | None:
-    """ServerAliveInterval as ssh's configuration has it; ssh(1), -G, tells without connecting. None where it does not tell."""
+    """Return ServerAliveInterval as ``ssh -G`` prints it, which does not connect (ssh(1)). None if that fails."""
     import subprocess
 
     known = _configured_keepalives.get(tuple(words))
@@ -110,7 +110,7 @@ def _configured_keepalive(words: Sequence[str]) -> int | None:
     try:
         answer = uninterrupted(partial(_configuration, words))
     except (OSError, subprocess.TimeoutExpired):
-        return None  # the real ssh is about to say why
+        return None  # the ssh that connects will report why
     found = re.search(rb"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
     if found:
         _configured_keepalives[tuple(words)] = int(found.group(1))
@@ -121,7 +121,7 @@ def _configuration(words: Sequence[str]) -> bytes:
     import subprocess
 
     return subprocess.run(
-        # Debian's ssh has an interval of its own, 300, in batch mode: nobody has configured that one
+        # in batch mode, Debian's ssh reports 300, which no user has configured
         ["ssh", "-G", "-o", "BatchMode=no", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
