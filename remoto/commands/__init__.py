@@ -1,1 +1,1 @@
-"""Run a command through a connection: its request, its output, its timeouts, its failure."""
+"""Run a command through a connection: request, output, timeouts, failure."""

@@ -1,4 +1,4 @@
-"""The answers to a command's request, checked before they are used: a broken remote side may send anything."""
+"""Check the answers to a command's request: a broken remote side may send anything."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from ..exc import ConnectionLost
 from ..util import shown
 
 STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
-#: bytes that count of each message of ``run`` besides its data, as in ``remote/command.py``
+#: bytes that a message of ``run`` counts for besides its data, as in ``remote/command.py``
 MESSAGE = 64
 # the states of remote/ending.py that an answer may have
 RUNNING, ENDED, LEFT = "running", "ended", "left"
-# what an exit status can be on any system, -N after signal N
+# the range of exit statuses on any system; -N after signal N
 _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 
 
 class ClientEnded(NamedTuple):
-    """In the place of an exit status: the container's client has ended without one of the command."""
+    """Sent instead of an exit status: the container's client ended without reporting the command's."""
 
     #: the client's exit status; None if it could not be started
     status: int | None
     #: whether the command may have begun
     started: bool
-    #: the last lines of the client's stderr
+    #: the last stderr lines of the client
     stderr: bytes
-    #: how the command was ended then: RUNNING is without an attempt
+    #: the state of the command afterwards: RUNNING if nothing tried to end it
     ending: str
-    #: the last lines of the stderr of a client that was to end it
+    #: the last stderr lines of the client that tried to end it
     problem: bytes
 
 
@@ -42,7 +42,7 @@ class Block(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """So many bytes of stdin have been written to the command."""
+    """The number of bytes of stdin that were written to the command since the last report."""
 
     size: int
 
@@ -54,7 +54,7 @@ class Ended(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The end of a check: its last output, which a program's mock has as lines, and its status."""
+    """The result of a check: the rest of its output, which a program's mock gives as lines, and its status."""
 
     stdout: bytes | list[str]
     stderr: bytes | list[str]
@@ -62,13 +62,13 @@ class Result(NamedTuple):
 
 
 class WrongAnswer(Exception):
-    """It is no answer that the remote side of remoto sends."""
+    """A received item is not a valid answer."""
 
 
 def answer_of_run(item: object) -> Block | Ended:
-    """Return what was received while a command runs.
+    """Return an item that was received while a command runs as a Block or Ended.
 
-    :raises WrongAnswer: it is nothing of the kind.
+    :raises WrongAnswer: it is neither.
     """
     kind, value = _pair(item)
     if kind in (STDOUT, STDERR):
@@ -79,9 +79,9 @@ def answer_of_run(item: object) -> Block | Ended:
 
 
 def answer_of_exchange(item: object, sent: int) -> Block | Ended | Taken:
-    """As :func:`answer_of_run`, for a command that is being sent its stdin.
+    """Return an item as :func:`answer_of_run` does, or as Taken, while stdin is sent.
 
-    :param sent: bytes of stdin that have not been written to the command, as far as is known.
+    :param sent: bytes of stdin that were sent and not yet reported as written.
     """
     kind, value = _pair(item)
     if kind != TAKEN:
@@ -92,7 +92,7 @@ def answer_of_exchange(item: object, sent: int) -> Block | Ended | Taken:
 
 
 def answer_of_check(item: object) -> Block | Result:
-    """Return one of the blocks that come first where the output is long, or the result.
+    """Return an item as the Result of a check, or as one of the Blocks that precede it if the output is long.
 
     :raises WrongAnswer: it is neither.
     """
@@ -106,7 +106,7 @@ def answer_of_check(item: object) -> Block | Result:
 
 
 def is_left(item: object) -> bool:
-    """Return True for the last answer to the request of a command that was to be ended, and could not be."""
+    """Return True if an item reports that a command could not be ended."""
     try:
         status = _status(item[-1]) if isinstance(item, tuple) and item else None
     except WrongAnswer:
@@ -115,7 +115,7 @@ def is_left(item: object) -> bool:
 
 
 def wrong_answer(host: str, command: str, item: object) -> ConnectionLost:
-    """Return the error for something received that is no answer to what was sent."""
+    """Return the error for an item that is not a valid answer."""
     return ConnectionLost(host, command, f"the remote side sent something that is not an answer: {shown(item)}")
 
 
@@ -144,7 +144,7 @@ def _output(value: object) -> bytes | list[str]:
 
 def _data(value: object) -> bytes:
     try:
-        # execnet makes text of a Python 2's bytes, one character for each
+        # execnet decodes a Python 2's bytes as Latin-1
         data = value.encode("latin-1") if isinstance(value, str) else value
     except UnicodeEncodeError:
         raise WrongAnswer from None

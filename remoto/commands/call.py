@@ -1,4 +1,4 @@
-"""One command on its way: send its request, hand out its output, keep its timeout, end it."""
+"""Run one command: send its request, deliver its output, apply its timeout, end it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from .target import Channel, target_of
 
 Answer = TypeVar("Answer")
 
-# seconds that a remote side may take to report that it has ended a command: TERM, two seconds, KILL
+# seconds to wait for the report that a command was ended: SIGTERM, two seconds, SIGKILL
 KILL_TIMEOUT = 10.0
-# last lines of the stderr of a container's client, in an error
+# stderr lines of a container's client that an error shows
 CLIENT_LINES = 5
-# bytes of output after which the remote side is told that they have been dealt with
+# bytes of output to process before acknowledging them to the remote side
 ACKNOWLEDGE = 1024 * 1024
-# bytes that may be on their way to a command's stdin
+# bytes of stdin that may be sent before the remote side acknowledges them
 INPUT_WINDOW = 4 * 1024 * 1024
 
 RUN = RemoteFunction("command", "run")
@@ -57,7 +57,7 @@ CHECK = RemoteFunction("command", "check")
 
 
 class Call:
-    """One command on its way: what run, check and files share."""
+    """One run of a command; run, check and file transfers use it."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Call:
         total: bool = False,
     ) -> None:
         """
-        :param text: for messages in the place of the command, which is then not logged.
-        :param total: the timeout is for the result, not for each silence.
+        :param text: names the command in messages; the command is then not logged.
+        :param total: the timeout limits the whole call, not each silence.
         """
         self.conn = target_of(conn)
         self.command = command
@@ -80,7 +80,7 @@ class Call:
         self.text = text
         self.argv: list[str] = []
         self.channel: Channel | None = None
-        #: raised if the command could not be started
+        #: the error that was raised if the command could not be started
         self.failure: CommandError | None = None
         self._total = total
         self._limit = NO_LIMIT
@@ -96,11 +96,14 @@ class Call:
         stdin: str | bytes | bool | None,
         popen: Mapping[str, Any],
     ) -> None:
-        """Log the command and send it; one message. With True for stdin its blocks are to follow."""
+        """Log the command and send its request, in one message.
+
+        :param stdin: True if :meth:`exchange` is to send it in blocks.
+        """
         command = argv_of(self.command)
         argv = self.conn.cmd(command)
         sudo = bool(self.conn.sudo)
-        # a container's client gets the command itself, not the line that stands for it in the log
+        # the request is made of the command itself, not of the client's argv, which is logged
         sent = command if self.conn.has_client else argv
         request = self.conn.prepare_command(
             encoded(sent, kill=self.kill, sudo=sudo, stdin=stdin, env=env, extend_env=extend_env, popen=popen)
@@ -124,7 +127,7 @@ class Call:
             raise lost(self.conn.gateway, self.host, self.text) from None
 
     def answer(self, outputs: Mapping[int, Output]) -> int:
-        """Collect the answer of a check, of which blocks come first where it is long; return the exit status."""
+        """Receive the result of a check, in blocks if it is long; return the exit status."""
         while not isinstance(answer := self._receive(answer_of_check, self._limit.left()), Result):
             outputs[answer.stream].feed(answer.data, NO_LIMIT)
             self._acknowledge(len(answer.data), 0)
@@ -137,7 +140,7 @@ class Call:
         return self._exit_status(answer.status)
 
     def stream(self, outputs: Mapping[int, Output]) -> int:
-        """Hand out the output as it comes; return the exit status."""
+        """Deliver the output as it arrives; return the exit status."""
         while True:
             try:
                 answer = self._receive(answer_of_run, self._limit.left())
@@ -159,9 +162,9 @@ class Call:
         return self._exit_status(answer.status)
 
     def exchange(self, blocks: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
-        """Send blocks to the command's stdin and yield what comes: (STDOUT or STDERR, bytes), at last (STATUS, exit status).
+        """Send blocks to the command's stdin; yield its output, (STDOUT or STDERR, bytes), and last (STATUS, exit status).
 
-        No more than a window of either is on its way.
+        In each direction, at most a window of bytes is unacknowledged.
         """
         unsent, untaken = iter(blocks), 0
         block: bytes | None = b""
@@ -182,13 +185,13 @@ class Call:
                 self._acknowledge(len(answer.data), MESSAGE)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: it is left running, or ended if it was started with ``kill``."""
+        """Stop waiting for the command. It is left running, or ended if it was started with ``kill``."""
         if self.channel is not None:
             with contextlib.suppress(OSError):  # the connection is lost as well
                 self.channel.close()
 
     def time_out(self) -> None:
-        """Leave the command running, or see it killed if that is wanted."""
+        """Log the timeout; leave the command running, or kill it if ``kill`` is set."""
         log.timed_out(self.conn, self.timeout)
         if self.channel is None:
             return
@@ -198,9 +201,9 @@ class Call:
         self.abandon()
 
     def end(self, seconds: float) -> bool:
-        """Kill the command. Return True if it has ended, or the connection has, within so many seconds.
+        """Kill the command. Return True if it or the connection has ended in time, False if it may still run.
 
-        False: it may still run.
+        :param seconds: how long to wait.
         """
         assert self.channel is not None
         limit = TimeLimit(seconds, total=True)
@@ -215,9 +218,9 @@ class Call:
             return True
 
     def raise_timeout(self, stdout: Any, stderr: Any) -> NoReturn:
-        """Raise the error for a command whose time is over.
+        """Raise the error for a command that timed out.
 
-        :param stdout: the output until then.
+        :param stdout: the output so far.
         """
         assert self.timeout is not None
         if self._is_left:
@@ -225,17 +228,17 @@ class Call:
         else:
             note = "" if self.kill else "The command was left running; kill_on_timeout=True ends it."
         error = CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, note)
-        # before Python 3.11 its notes are there
+        # before Python 3.11 the cause holds its notes
         raise error from error.__cause__
 
     def exit_error(self, status: int, stderr: Iterable[str | bytes]) -> CommandError:
-        """Return the error for a command that has ended with another exit status than 0.
+        """Return the error for a command that ended with a non-zero exit status.
 
         :param stderr: its last lines, or blocks.
         """
-        said = last_lines(stderr)
-        advice = shell_advice(self.command, self._popen, said) if self.conn.sudo else ""
-        return CommandError(self.host, self.text, status, stderr=said, advice=advice)
+        shown = last_lines(stderr)
+        advice = shell_advice(self.command, self._popen, shown) if self.conn.sudo else ""
+        return CommandError(self.host, self.text, status, stderr=shown, advice=advice)
 
     def _exit_status(self, status: Status) -> int:
         if self.kill and self.conn.is_closed:
@@ -272,7 +275,7 @@ class Call:
             raise TimedOut from None
         except execnet.RemoteError as error:
             self._raise_not_started(str(error))
-        except TimeoutError:  # not execnet's: a signal's handler's
+        except TimeoutError:  # Python's own, raised by a signal handler
             self.abandon()
             raise
         except (EOFError, OSError):
@@ -290,7 +293,7 @@ class Call:
         reason = reason_of(traceback)
         advice = shell_advice(self.command, self._popen, reason)
         self.failure = CommandError(self.host, self.text, traceback=traceback, reason=reason, advice=advice)
-        # before Python 3.11 its notes are there
+        # before Python 3.11 the cause holds its notes
         raise self.failure from self.failure.__cause__
 
     def _send(self, item: int | str | tuple[bytes], seconds: float | None) -> None:
@@ -299,7 +302,7 @@ class Call:
             sending_within(seconds, self.channel.send, item)
         except OSError as error:
             _raise_cause(error)
-            # else the command has just ended, or the connection has: what is received next tells
+            # otherwise the command or the connection has just ended: the next receive reports it
 
 
 def _end(outputs: Mapping[int, Output]) -> None:
@@ -308,7 +311,7 @@ def _end(outputs: Mapping[int, Output]) -> None:
 
 
 def _raise_cause(error: OSError) -> None:
-    """As :func:`~remoto.gateways.bootstrap.raise_cause`, where a time limit that is over is the call's own."""
+    """Raise the cause of an error, if it has one; execnet's TimeoutError becomes the call's TimedOut."""
     try:
         raise_cause(error)
     except execnet.TimeoutError:

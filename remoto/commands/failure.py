@@ -1,4 +1,4 @@
-"""What is known of a command that could not be started: the reason, and a traceback worth reading."""
+"""Describe a failed command: the reason, advice, its last stderr lines, and a short traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..util import RemoteError
 from .lines import split_lines
 
-#: of stderr, in an error
+#: stderr lines that an error shows, and the characters of each
 STDERR_LINES = 10
 LONGEST_LINE = 500
 
@@ -33,7 +33,7 @@ def reason_of(traceback: str) -> str:
 
 
 def shell_advice(command: object, popen: Mapping[str, Any], problem: str) -> str:
-    """Return advice if a string failed because it went to no shell, else an empty string.
+    """Return advice if a string failed for want of ``shell=True``, else an empty string.
 
     :param problem: the reason why it could not be started, or sudo's stderr.
 
@@ -42,7 +42,7 @@ def shell_advice(command: object, popen: Mapping[str, Any], problem: str) -> str
     """
     if not isinstance(command, str) or not command or popen.get("shell") or shlex.quote(command) == command:
         return ""
-    # a Python 2 names no path; where another one is named, such as cwd, that is the problem
+    # Python 2's errors name no path; if one names another path, such as cwd, that is the problem
     is_the_problem = repr(command) in problem or f"{command}: command not found" in problem or "'" not in problem
     return _SHELL_ADVICE if is_the_problem else ""
 
@@ -53,7 +53,7 @@ def without_own_frames(traceback: str) -> str:
 
 
 def last_lines(stderr: Iterable[str | bytes]) -> str:
-    """Return the end of stderr for an error.
+    """Return the last lines of stderr, as an error shows them.
 
     :param stderr: its last lines, or blocks.
     """
@@ -64,6 +64,6 @@ def last_lines(stderr: Iterable[str | bytes]) -> str:
             blocks.append(part)
         else:
             lines.append(part)
-    said = [line for line in lines or split_lines(b"".join(blocks)) if line.strip()][-STDERR_LINES:]
-    shown = "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in said)
+    last = [line for line in lines or split_lines(b"".join(blocks)) if line.strip()][-STDERR_LINES:]
+    shown = "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in last)
     return shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

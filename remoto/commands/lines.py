@@ -1,4 +1,4 @@
-"""Blocks of output become lines."""
+"""Split blocks of output into lines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class Lines:
     r"""Join blocks of bytes and split them into lines.
 
-    :param errors: how bytes that are not UTF-8 come out: ``surrogateescape`` keeps them, ``backslashreplace`` shows them.
-    :param lone_cr: whether a CR that no LF follows ends a line.
+    :param errors: how to decode bytes that are not UTF-8: ``surrogateescape`` keeps them, ``backslashreplace`` escapes them.
+    :param lone_cr: also end a line at a CR that no LF follows.
 
     >>> lines = Lines('backslashreplace')
     >>> lines.feed(b'one\ntw')
@@ -21,11 +21,11 @@ class Lines:
     def __init__(self, errors: str, lone_cr: bool = False) -> None:
         self._errors = errors
         self._lone_cr = lone_cr
-        self._held_cr = b""  # the last byte of a block: a LF may follow
+        self._held_cr = b""  # a CR at the end of a block: a LF may follow
         self._rest: list[bytes] = []
 
     def feed(self, block: bytes) -> list[str]:
-        """Return the lines that this block completes, without their ends."""
+        """Return the lines that this block completes, without newlines."""
         if self._lone_cr:
             block = self._with_newlines_only(block)
         head, newline, tail = block.rpartition(b"\n")
@@ -57,7 +57,7 @@ class Lines:
 
 
 class Blocks:
-    """In the place of :class:`Lines`: bytes, as they come."""
+    """Return blocks unchanged: used instead of :class:`Lines` for output as bytes."""
 
     def feed(self, block: bytes) -> list[bytes]:
         return [block]
@@ -67,7 +67,7 @@ class Blocks:
 
 
 def split_lines(data: bytes) -> list[str]:
-    r"""Return the lines of a whole output; LF, CR LF and a lone CR end one. Bytes that are not UTF-8 become lone surrogates.
+    r"""Return the lines of complete output. LF, CR LF and a lone CR end a line; bytes that are not UTF-8 become lone surrogates.
 
     >>> split_lines(b'10%\r20%\nend')
     ['10%', '20%', 'end']

@@ -1,4 +1,4 @@
-"""The output of a command, and the time that a call may take."""
+"""Deliver a command's output, within the call's time limit."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Handler = Callable[[Any], Any]
 
 
 class TimedOut(execnet.TimeoutError):
-    """The time limit of a call is over. A handler's or a signal's own TimeoutError is not this one."""
+    """A call's time limit has expired. TimeoutErrors of callbacks and signal handlers are other classes."""
 
 
 class TimeLimit:
-    """The seconds that a call may wait: for its result, or for each silence.
+    """The time limit of a call: for the whole call, or for each silence.
 
     :param seconds: None for no limit.
-    :param total: the time is for the result and begins now. Else each wait may take all of it; what handlers take of it
-        does not count, since the remote side is not silent then.
+    :param total: the limit is for the whole call and starts now. Otherwise it applies to each wait; time spent in callbacks
+        does not count, since the remote side is not silent meanwhile.
     """
 
     def __init__(self, seconds: float | None, total: bool) -> None:
@@ -31,9 +31,9 @@ class TimeLimit:
         self._deadline = None if seconds is None or not total else time.monotonic() + seconds
 
     def left(self) -> float | None:
-        """Return the seconds that the next wait may take; None for no limit.
+        """Return the seconds left for the next wait; None for no limit.
 
-        :raises TimedOut: there are none left.
+        :raises TimedOut: no time is left.
         """
         if self._deadline is None:
             return self.seconds
@@ -47,31 +47,31 @@ NO_LIMIT = TimeLimit(None, total=False)
 
 
 class Output:
-    """One stream of a command: its lines or blocks are kept, and handed out as they come."""
+    """One stream of a command's output: keeps its lines or blocks, and passes each to the callbacks."""
 
     def __init__(
         self, parts: Lines | Blocks, kept: MutableSequence[Any], handlers: Iterable[Handler | None] = ()
     ) -> None:
         """
-        :param kept: gets all of them; a deque of a maximum length keeps the last ones.
-        :param handlers: called with each.
+        :param kept: collects them; a deque with ``maxlen`` keeps the last ones.
+        :param handlers: called with each line or block.
         """
         self.kept = kept
         self._parts = parts
         self._handlers = [handler for handler in handlers if handler is not None]
 
     def feed(self, data: bytes, limit: TimeLimit) -> None:
-        """Hand out what this block completes.
+        """Deliver the lines that this block completes.
 
-        :raises TimedOut: the time is over before all of it was handed out.
+        :raises TimedOut: the time limit expired before all were delivered.
         """
-        self._hand_out(self._parts.feed(data), limit)
+        self._deliver(self._parts.feed(data), limit)
 
     def end(self) -> None:
-        """Hand out the last line, if no newline ended it."""
-        self._hand_out(self._parts.end(), NO_LIMIT)
+        """Deliver the last line, if no newline ended it."""
+        self._deliver(self._parts.end(), NO_LIMIT)
 
-    def _hand_out(self, parts: list[Any], limit: TimeLimit) -> None:
+    def _deliver(self, parts: list[Any], limit: TimeLimit) -> None:
         self.kept.extend(parts)
         for part in parts if self._handlers else ():
             for handler in self._handlers:
@@ -79,6 +79,6 @@ class Output:
             try:
                 limit.left()
             except TimedOut:
-                # not the last line without those before it
+                # so that end() does not deliver the last line after others were dropped
                 self._handlers = []
                 raise

@@ -1,4 +1,4 @@
-"""A command's request: checked here, before anything starts, and encoded for the remote side."""
+"""Check a command's request before anything starts, and encode it for the remote side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Argv = Union[str, list[str]]
 
 
 class _Decoding(TypedDict, total=False):
-    """subprocess.Popen's own ways to decode, which are ignored: decoding is done on this side."""
+    """Keywords with which subprocess.Popen decodes output. Ignored: remoto decodes it on this side."""
 
     universal_newlines: bool | None
     encoding: str | None
@@ -24,7 +24,7 @@ class _Decoding(TypedDict, total=False):
 
 
 class PopenOptions(_Decoding, total=False):
-    """The keywords of subprocess.Popen that the remote side applies, on the Pythons that have them. None is each one's default."""
+    """Keywords of subprocess.Popen that the remote side applies, if its Python has them. None means the default."""
 
     executable: str | bytes | os.PathLike[Any] | None
     preexec_fn: None
@@ -68,13 +68,13 @@ class _Contents(TypedDict):
 
 
 class Request(_Contents, total=False):
-    """What ``remote/command.py`` gets."""
+    """The request that ``remote/command.py`` receives."""
 
     container: dict[str, Any]
 
 
 def argv_of(command: Command) -> Argv:
-    """Return the command with its words as text, as ``conn.cmd`` takes it."""
+    """Return the command with its arguments as text, as ``conn.cmd`` expects it."""
     if isinstance(command, (str, bytes)):
         return os.fsdecode(command)
     if isinstance(command, (list, tuple)):
@@ -96,7 +96,7 @@ def encoded(
 ) -> Request:
     """Return the request for a command.
 
-    :raises TypeError, ValueError: something can't be sent, or means nothing; names it.
+    :raises TypeError, ValueError: an argument, which the text names, is invalid or can't be sent.
     """
     return {
         "kill": kill,
@@ -105,7 +105,7 @@ def encoded(
         "stdin": stdin if stdin is None or stdin is True else _bytes("stdin", stdin),
         "env": None if env is None else _variables("env", env),
         "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
-        # None is the default of each
+        # None means the default
         "popen": {
             name: _popen(name, value)
             for name, value in popen.items()
@@ -115,16 +115,14 @@ def encoded(
 
 
 def require_callables(**handlers: object) -> None:
-    """
-    :raises TypeError: one of them is neither a callable nor None.
-    """
+    """Raise TypeError if a handler is neither a callable nor None."""
     for name, handler in handlers.items():
         if handler is not None and not callable(handler):
             raise TypeError(f"{name}: expected a callable, not {type(handler).__name__}: {handler!r}")
 
 
 def warn_of_unused_words(command: object, popen: Mapping[str, Any]) -> None:
-    """Warn the caller's caller of ``shell=True`` with a list of several."""
+    """Warn of ``shell=True`` with a list of several items; the warning points at the caller's caller."""
     if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
         warnings.warn(
             "shell=True with a list of several: only the first is the command, the others are the shell's arguments "
@@ -135,7 +133,7 @@ def warn_of_unused_words(command: object, popen: Mapping[str, Any]) -> None:
 
 def as_logged(argv: object) -> str:
     text = " ".join(str(word) for word in argv) if isinstance(argv, (list, tuple)) else str(argv)
-    # a handler that writes UTF-8 could not write what was not UTF-8
+    # escape lone surrogates: a log handler can't write them as UTF-8
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
 
 
@@ -152,7 +150,7 @@ def _args(argv: Any) -> bytes | list[bytes]:
 
 
 def _bytes(name: str, value: Any) -> bytes:
-    """Text and paths travel as bytes: they arrive as they are, whatever the locales here and there."""
+    """Encode text and paths, so that they arrive unchanged whatever the locales of the two sides."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
@@ -190,7 +188,7 @@ def _popen(name: str, value: Any) -> Any:
         return _without_nul(name, _bytes(name, value))
     try:
         execnet.dumps(value)
-    except Exception as error:  # execnet's own, struct's, of recursion, ...
+    except Exception as error:  # execnet.DumpError, struct.error, RecursionError, ...
         raise TypeError(f"{name}: {type(value).__name__} can't be sent to the remote side: {value!r}") from error
     return value
 

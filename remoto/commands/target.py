@@ -1,4 +1,4 @@
-"""What a command needs of a connection."""
+"""The part of a connection that commands use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .request import Argv, Request
 
 
 class Channel(Protocol):
-    """execnet's channel, or what a program's test has in its place."""
+    """execnet's channel, or a mock of one in a program's test."""
 
     def receive(self, timeout: float | None = None) -> object: ...
 
@@ -43,21 +43,21 @@ class Target(Protocol):
         """Return the argv that is run on the remote side for a command."""
 
     def prepare_command(self, request: Request) -> Request:
-        """Return the request that runs the command where commands run: in a container, by its client."""
+        """Return the request to send: for a container, one that runs its client."""
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        """Send a request; its answers come by the channel."""
+        """Send a request; return the channel that carries its answers."""
 
     def client_failure(self, argv: Sequence[str], status: int | None, stderr: Sequence[str]) -> Exception | None:
-        """Return the error for a container's client that failed; None if commands need no client."""
+        """Return the error for a failed container client; None if commands need no client."""
 
 
 def target_of(conn: object) -> Target:
-    """Return a connection as it is, and a program's mock with what it lacks.
+    """Return a connection unchanged, or a program's mock with the members that it lacks.
 
-    :raises TypeError: it is no connection.
+    :raises TypeError: it is not a connection.
     """
-    # asked of the class: a mock has every attribute
+    # look at the class: an instance of Mock has every attribute
     if hasattr(type(conn), "start_command"):
         return conn  # type: ignore[return-value]
     if isinstance(conn, type) or not (hasattr(conn, "cmd") and hasattr(conn, "execute")):
@@ -66,7 +66,7 @@ def target_of(conn: object) -> Target:
 
 
 class _Mock:
-    """What programs' tests put in the place of a connection: it has remoto 1.2's attributes, or any at all."""
+    """Adapts a mock of a connection in a program's test: it has the attributes of remoto 1.2's, or any at all."""
 
     has_client = False
     is_closed = False
