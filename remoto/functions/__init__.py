@@ -1,1 +1,1 @@
-"""Functions of a module, run on the remote side: ``legacy`` in a Python that stays, ``json_calls`` in a fresh one for each call."""
+"""Run functions of a module on the remote side: ``legacy`` in a Python that keeps running, ``json_calls`` in a new one each."""

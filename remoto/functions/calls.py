@@ -1,4 +1,7 @@
-"""Calls of a module that stays loaded in the Python of a gateway. ``remote/module.py`` serves them, and describes the messages."""
+"""Call functions of a module that stays loaded in a gateway's Python; ``remote/module.py`` serves the calls.
+
+Its docstring describes the messages.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,18 @@ from .shipping import Shipment
 _HOLD = RemoteFunction("module", "hold")
 _SERVE = RemoteFunction("module", "serve")
 _numbers = itertools.count()
-# plainly, pack and unpack: what execnet can't carry
+# for plainly(), pack() and unpack(): they prepare values that execnet can't carry
 _values: Any = remote_module
-#: items of a generator after which the remote side is asked for more; less than its window
+#: items of a generator to receive before asking for more; fewer than the remote side's window
 TAKEN = 16
 #: answers and items that the remote side may send before they are received: twice its window
 AHEAD = 64
 
 
 class Calls:
-    """The calls of a module. Any number of threads may make them.
+    """Call functions of a module, from any number of threads.
 
-    :ivar idle: channels that no call uses now; a thread of the remote side serves each.
+    :ivar idle: channels without a running call; a remote thread serves each.
     """
 
     def __init__(self, gateway: ExecnetGateway, module: Any, include: ModuleType | Iterable[ModuleType]) -> None:
@@ -49,7 +52,7 @@ class Calls:
         self._loading_is_logged = False
 
     def load(self) -> Any:
-        """Send the module, once; return the channel of what it prints. The first call is sent right behind and loads it."""
+        """Send the module, once; return the channel for its output. The first call follows without waiting, and loads it."""
         with self._lock:
             if self._loading is None:
                 request = {
@@ -64,7 +67,7 @@ class Calls:
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], logger: Any) -> Any:
         """Call a function; return its result.
 
-        :param logger: gets what the function prints.
+        :param logger: logs what the function prints.
         """
         data = call_data(name, args, kwargs)
         self.load()
@@ -95,7 +98,7 @@ class Calls:
             pass
         except OSError as error:
             raise_cause(error)
-            # otherwise only this channel has ended
+            # otherwise only this channel has ended: open another
             if not self.gateway.hasreceiver():
                 raise self._lost(what) from None
         channel = self._start(_SERVE, {"number": self._number}, what)
@@ -119,7 +122,7 @@ class Calls:
         return function_lost(self.gateway, what)
 
     def _log_loading(self, name: str, logger: Any) -> None:
-        """Log what the module printed when it was loaded, which is over before its first call."""
+        """Log what the module printed while it was loaded, which ends before its first call runs."""
         while True:
             try:
                 self._answer(self._loading, name, (), logger)
@@ -128,7 +131,7 @@ class Calls:
                 return
 
     def _answer(self, channel: Any, name: str, expected: Iterable[str], logger: Any) -> tuple[str, Any]:
-        """Log the lines that come, and return the kind and the value of the answer behind them.
+        """Log lines until the answer comes; return its kind and value.
 
         :raises EOFError: the channel has ended.
         """
@@ -147,7 +150,7 @@ class Calls:
                 raise wrong_answer(host_of(self.gateway), name, answer)
 
     def _broken(self, name: str, traceback: str) -> FunctionError:
-        """Return the error for a remote side that failed outside of the function."""
+        """Return the error for a failure of the remote side outside the function."""
         line = RemoteError(traceback).exception_line
         return FunctionError(host_of(self.gateway), name, "", line, traceback, line)
 
@@ -155,7 +158,7 @@ class Calls:
         return raised(host_of(self.gateway), name, problem, whole=False, logger=logger)
 
     def _items(self, channel: Any, name: str, logger: Any) -> Iterator[Any]:
-        """Yield the items of a generator, which starts on the remote side when the first one is asked for."""
+        """Yield the items of a remote generator, which starts when the first item is requested."""
         taken = 0
         try:
             while True:
@@ -171,18 +174,18 @@ class Calls:
         except EOFError:
             raise self._lost(f"{name}()") from None
         finally:
-            # ends the generator on the remote side, too, if it was left early
+            # also ends a remote generator that was left early
             _close(channel)
 
 
 def function_lost(gateway: Any, what: str) -> ConnectionLost:
-    """Return the error for a connection that ended before a function; wait a second for the reason."""
+    """Return the error for a connection that was lost during a call; wait a second for the reason."""
     error = lost(gateway, host_of(gateway), what)
     return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
 
 
 _LINES = ("debug", "warning")
-# the values of each kind of answer
+# checks the value of each kind of answer
 _VALUES: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(_LINES, lambda value: isinstance(value, str)),
     **dict.fromkeys(("return", "item"), lambda value: True),
@@ -192,14 +195,14 @@ _VALUES: dict[str, Callable[[Any], bool]] = {
 
 
 def _parsed(answer: Any) -> tuple[str, Any]:
-    """Return the kind and the value of an answer; an empty kind if it is none."""
+    """Return the kind and value of an answer; an empty kind if it is invalid."""
     try:
         kind, value, *packed = answer
         if packed == [True]:
             value = _values.unpack(value)
         if isinstance(answer, tuple) and packed in ([], [True]) and _VALUES[kind](value):
             return kind, value
-    except Exception:  # whatever wrong types lead to
+    except Exception:  # wrong types may raise anything
         pass
     return "", None
 
@@ -209,14 +212,14 @@ def _is_no_line(answer: object) -> bool:
 
 
 def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """Return a call in execnet's form. Nothing has been sent yet.
+    """Return a call as execnet serialises it, without sending it.
 
     :raises TypeError: an argument can't be sent.
     """
     call = (name, args, kwargs)
     try:
         return packed(_values.plainly(call))
-    except Exception:  # execnet's own, struct's, of recursion, ...
+    except Exception:  # execnet.DumpError, struct.error, RecursionError, ...
         pass
     try:
         return packed((_values.pack(call), (), {}, True))
@@ -230,7 +233,7 @@ def _ask(channel: Any, number: int) -> None:
         channel.send(number)
     except OSError as error:
         raise_cause(error)
-        # otherwise the connection has ended: receiving reports it
+        # otherwise the connection is lost: the next receive reports it
 
 
 def _close(channel: Any) -> None:
@@ -246,14 +249,14 @@ class _Reference(weakref.ref[Calls]):
 
 
 class _Held:
-    """The modules that a gateway holds."""
+    """The modules that a gateway's Python keeps loaded."""
 
     def __init__(self) -> None:
         self._references: dict[str, _Reference] = {}
         self._dropped: list[_Reference] = []
 
     def add(self, number: str, calls: Calls) -> None:
-        # the callback is written in C: KeyboardInterrupt vanishes in one in Python, and weakref.finalize's is one
+        # list.append, since a KeyboardInterrupt is lost in a callback written in Python, such as weakref.finalize's
         reference = _Reference(calls, self._dropped.append)
         reference.number = number
         self._references[number] = reference
@@ -269,9 +272,9 @@ _held: PerObject[ExecnetGateway, _Held] = PerObject()
 
 
 def _dropped(gateway: Any, number: str, calls: Calls) -> list[str]:
-    """Return the numbers of the gateway's modules that are not used any more; from the end of ``calls`` on, its own is one.
+    """Return the numbers of the gateway's unused modules. Once ``calls`` is garbage, its number is one of them.
 
-    They are sent with the next module: a garbage collection may come at any time, and nothing can be sent then.
+    They are sent with the next module, since nothing can be sent during a garbage collection.
     """
     held = _held.setdefault(gateway, _Held())
     held.add(number, calls)

@@ -1,4 +1,4 @@
-"""A stand-in for a module: its functions are attributes. What both ways to call them share."""
+"""The base class of stand-ins for a module, and the errors of its functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNEXPECTED = "Unexpected remote exception"
 class ModuleExecute:
     """A stand-in for a module: each of its functions is an attribute."""
 
-    # these names and the subclasses' public ones are taken; whatever else there is must not hide a function of the module
+    # a public name here, or in a subclass, hides the module's function of that name: add none
     module: Any
     logger: Any
 
@@ -50,7 +50,7 @@ class ModuleExecute:
                 self.logger.debug(description)
             return self._remoto_call(name, args, kwargs)
 
-        # found there from now on
+        # the next use finds it without __getattr__
         self.__dict__[name] = function
         return function
 
@@ -69,7 +69,7 @@ def refuse(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], can: Callab
 
 
 def is_problem(value: Any) -> bool:
-    """Return True for the description of an exception that :func:`raised` takes."""
+    """Return True if a value is a valid description of an exception, for :func:`raised`."""
     return (
         isinstance(value, dict)
         and all(isinstance(value.get(part), str) for part in ("name", "message", "traceback"))
@@ -78,13 +78,13 @@ def is_problem(value: Any) -> bool:
 
 
 def wrong_answer(host: str, name: str, answer: Any) -> FunctionError:
-    """Return the error for an answer that no remote side of this version gives."""
+    """Return the error for an invalid answer."""
     what = f"{name}() on {host} was answered by something that is not an answer: {_excerpt(answer)}"
     return FunctionError(host, name, "", what, "", f"{UNEXPECTED}: {what}")
 
 
 def _excerpt(value: Any) -> str:
-    # repr() alone may be endless, too deep, or of a number that is too long for text
+    # repr() may be too long, recurse too deeply, or raise ValueError for a long int
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
     try:
@@ -94,10 +94,10 @@ def _excerpt(value: Any) -> str:
 
 
 def raised(host: str, name: str, problem: Mapping[str, Any], whole: bool, logger: Any) -> FunctionError:
-    """Return the error for an exception of the remote side.
+    """Return the error for an exception on the remote side.
 
-    :param problem: its description, of which :func:`is_problem` is True.
-    :param whole: let all of its traceback be the text, not its last line alone.
+    :param problem: its description, for which :func:`is_problem` is True.
+    :param whole: use the whole traceback as the text, not only its last line.
     """
     exception, message, traceback = problem["name"], problem["message"], problem["traceback"]
     text = traceback if whole else RemoteError(traceback).exception_line
@@ -110,7 +110,7 @@ def raised(host: str, name: str, problem: Mapping[str, Any], whole: bool, logger
         return ModuleMissing(host, name, exception, message, traceback, text)
     error = FunctionError(host, name, exception, message, traceback, text)
     if not whole and traceback:
-        # shown above the error where nobody catches it
+        # a traceback of this error shows it first
         error.__cause__ = execnet.RemoteError(traceback)
     return error
 

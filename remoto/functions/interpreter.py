@@ -1,4 +1,4 @@
-"""The search for a Python that can run functions."""
+"""Find a Python on the remote side that can run functions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FIND_PYTHON = (
 
 
 class _Python:
-    """The Python of a connection, once it was looked for."""
+    """The result of the search for a connection's Python."""
 
     def __init__(self) -> None:
-        # threads that come at the same time wait for the first
+        # one search at a time
         self.lock = threading.Lock()
         self.path = ""
-        #: the search found nothing, and the connection's interpreter is tried
+        #: True if the search found none, so that the connection's interpreter is tried
         self.is_guess = False
 
 
@@ -34,9 +34,9 @@ _pythons: PerObject[Any, _Python] = PerObject()
 
 
 def find(conn: Any, check: Callable[..., Any]) -> str:
-    """See :func:`remoto.backends.get_python_executable`.
+    """Return the Python for a connection, see :func:`remoto.backends.get_python_executable`.
 
-    :param check: runs a command, as :func:`remoto.process.check`.
+    :param check: runs a command, like :func:`remoto.process.check`.
     """
     python = _pythons.setdefault(conn, _Python())
     with python.lock:
@@ -48,7 +48,7 @@ def find(conn: Any, check: Callable[..., Any]) -> str:
 
 
 def forget_guess(conn: Any) -> bool:
-    """Return True if the Python that is used was not found by the search; then the next call searches again."""
+    """Forget a Python that the search did not find, so that the next call searches again. Return True if it was one."""
     python = _pythons.setdefault(conn, _Python())
     with python.lock:
         was_guess, python.is_guess = python.is_guess, False
@@ -60,7 +60,7 @@ def forget_guess(conn: Any) -> bool:
 def checked(python_executable: Any) -> str | None:
     """Return a ``python_executable`` as text, None for the default.
 
-    :raises TypeError: it is not text, nor a path.
+    :raises TypeError: it is neither text nor a path.
     :raises ValueError: it is blank, or has a NUL character.
     """
     path = checked_text("python_executable", python_executable)
@@ -89,7 +89,7 @@ def _search(conn: Any, check: Callable[..., Any]) -> str:
         stdout, _, status = check(conn, command, timeout=limit, kill_on_timeout=True)
     except CommandTimeout:  # the connection has raise_on_timeout set
         stdout, status = [], NO_EXIT_CODE
-    # a command that SIGHUP has ended has the same status
+    # a command killed by SIGHUP has the same status
     if status == NO_EXIT_CODE and limit is not None and limit <= time.monotonic() - started:
         reason = f"no answer within {limit:g} seconds ({name}) to the search for a Python"
         raise _error(conn, reason, "timeout", _NAME_ONE)
@@ -113,8 +113,8 @@ def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
 
 
 def _search_limit(conn: Any) -> tuple[str, float | None]:
-    """Return the name and the seconds of the search's time limit: the connection's shorter one. None for no limit."""
+    """Return the name and the seconds of the search's time limit: the shorter of the connection's two. None for no limit."""
     limits = {name: getattr(conn, name, None) for name in ("global_timeout", "connect_timeout")}
-    # a program's mock has anything in their place
+    # a mock in a program's test may have anything there
     numbers = {name: limit for name, limit in limits.items() if isinstance(limit, (int, float)) and limit > 0}
     return min(numbers.items(), key=lambda item: item[1], default=("", None))

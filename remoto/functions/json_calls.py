@@ -1,4 +1,4 @@
-"""Functions of a module of which each call is a command: a fresh Python on the remote side, which answers in JSON."""
+"""Call functions of a module in a new Python on the remote side for each call, which answers in JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from . import interpreter
 from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, where, wrong_answer
 from .shipping import Shipment, shown
 
-#: Python's own parser, which reads the arguments on the remote side, takes about twice as many brackets
+#: the deepest nesting of an argument; the remote Python's parser, which reads it, accepts about twice as many brackets
 DEEPEST = 45
 
 
 class JsonModuleExecute(ModuleExecute):
-    """A module of which each call is a command: it starts a fresh Python on the remote side, which answers in JSON.
+    """A stand-in for a module: each call starts a new Python on the remote side, which answers in JSON.
 
     :param conn: a connection, of any backend.
     :param module: a module of functions.
@@ -32,7 +32,7 @@ class JsonModuleExecute(ModuleExecute):
     :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its parts.
     :raises TypeError: on a call: an argument can't be sent.
     :raises FunctionError: on a call: the function raised an exception; the text is the remote traceback. Also a RuntimeError.
-    :raises CommandError: on a call: that Python can't be started. Also a RuntimeError.
+    :raises CommandError: on a call: the remote Python can't be started. Also a RuntimeError.
 
     >>> import shutil, remoto
     >>> with remoto.Connection('localhost') as conn:
@@ -55,7 +55,7 @@ class JsonModuleExecute(ModuleExecute):
         self.logger = logger or conn.logger
         self.python_executable = interpreter.checked(python_executable)
         self._remoto_include = include
-        # a program's test may have something else in the place of a module, and never call it
+        # a program's test may pass something else, and never call it
         if isinstance(module, (ModuleType, str)):
             self._remoto_shipment  # noqa: B018
 
@@ -71,7 +71,7 @@ class JsonModuleExecute(ModuleExecute):
 
     @functools.cached_property
     def _remoto_program(self) -> bytes:
-        """All but the call itself, as the one line that the remote Python reads first."""
+        """The program, without the call, as the one line that the remote Python reads first."""
         shipment = self._remoto_shipment
         modules = bool(shipment.included or shipment.parents)
         arguments = (
@@ -122,7 +122,7 @@ class JsonModuleExecute(ModuleExecute):
         raise self._remoto_no_answer(name, f"{python} gave no answer {ended}", stderr)
 
     def _remoto_log(self, stdout: list[str], stderr: list[str], mark: str) -> None:
-        """Log what the function printed: all but the answer."""
+        """Log what the function printed, without the answer."""
         for line in stderr:
             self.logger.warning(line)
         for line in stdout:
@@ -152,9 +152,9 @@ class JsonModuleExecute(ModuleExecute):
 
 
 def _time_limit(conn: Any, started: float, status: int) -> float | None:
-    """Return the connection's time limit in seconds if it ended the wait for a command, else None."""
+    """Return the connection's time limit in seconds if the command exceeded it, else None."""
     limit = getattr(conn, "global_timeout", None)
-    # a command that SIGHUP has ended has the same status
+    # a command killed by SIGHUP has the same status
     if status == process.NO_EXIT_CODE and isinstance(limit, (int, float)) and 0 < limit <= time.monotonic() - started:
         return limit
     return None
@@ -166,7 +166,7 @@ def _remote_text(name: str) -> str:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Return the value made of Python's own plain types: its literal means the same to any Python."""
+    """Return a value converted to built-in types, whose literals every Python reads alike."""
     if depth > DEEPEST:
         raise TypeError(f"it is nested more than {DEEPEST} deep")
     if value is None or isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The stand-in for a module that stays loaded in the Python of a gateway: a call is one round trip, and globals live on."""
+"""The stand-in for a module that stays loaded in a gateway's Python: a call is one round trip, and globals persist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .facade import ModuleExecute, host_of
 
 
 class LegacyModuleExecute(ModuleExecute):
-    """A module that stays loaded in a gateway's Python. Any number of threads may call it.
+    """A stand-in for a module that stays loaded in a gateway's Python. Any number of threads may call it.
 
     There is no time limit for a call. If the connection ends, the call ends too.
 
@@ -46,7 +46,7 @@ class LegacyModuleExecute(ModuleExecute):
         self.module = module
         self.logger = logger or basic_remote_logger(host_of(gateway))
         self._remoto_calls: Calls | None = None
-        self._remoto_channel: Any = None  # in place of the calls
+        self._remoto_channel: Any = None  # used instead of the calls
         if isinstance(gateway, ExecnetGateway):
             self._remoto_calls = Calls(gateway, module, include)
         else:
@@ -54,7 +54,7 @@ class LegacyModuleExecute(ModuleExecute):
 
     @property
     def channel(self) -> Any:
-        """execnet's channel to the module. One that a program puts in its place gets each call as text."""
+        """execnet's channel to the module. A channel that a program assigns receives each call as text."""
         if self._remoto_channel is None and self._remoto_calls is not None:
             return self._remoto_calls.load()
         return self._remoto_channel
@@ -87,7 +87,8 @@ class LegacyModuleExecute(ModuleExecute):
             ) from error
 
     def _convert_args(self, args: Iterable[Any]) -> str:
-        """
+        """Return the text of positional arguments in a call.
+
         >>> LegacyModuleExecute._convert_args(None, ['foo', ('bar',), 1])
         "'foo', ('bar',), 1"
         """

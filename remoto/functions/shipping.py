@@ -1,4 +1,4 @@
-"""Read a module and those that it imports, for the remote side."""
+"""Read the source of a module, and of modules that it imports, to send them to the remote side."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Text(NamedTuple):
 
 
 def _source(loader: Any, name: str) -> str | None:
-    # an extension module has no source, and some loaders can't give it
+    # an extension module has no source, and some loaders can't return it
     text = loader.get_source(name) if hasattr(loader, "get_source") else None
     return None if text is None else _as_utf8(text)
 
 
 def _as_utf8(text: str) -> str:
-    """Return source whose coding line says UTF-8, in which it is sent whatever the file's own encoding."""
+    """Return source with UTF-8 in its coding line: it is sent as UTF-8, whatever the file's encoding."""
     lines = text.split("\n", 2)
     head = [re.sub(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", r"\1utf-8", line) for line in lines[:2]]
     return "\n".join([*head, *lines[2:]])
@@ -55,11 +55,11 @@ Included = dict[str, tuple[bool, str, str]]
 
 
 class Shipment(NamedTuple):
-    """A module and those that it imports, as they are sent."""
+    """The source of a module, and of modules that it imports."""
 
     module: Text
     included: Included
-    #: packages of which only some parts are sent
+    #: packages that are sent only in part
     parents: list[str]
 
     @classmethod
@@ -95,7 +95,7 @@ def _with_parts(module: ModuleType) -> Included:
 def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Included:
     """Return all modules of a package, without importing them.
 
-    :param above: the directories above, to which a link may lead again.
+    :param above: the parent directories, to which a symbolic link may lead back.
     """
     # imported here, since they take as long to import as half of this package
     import pkgutil
@@ -104,7 +104,7 @@ def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Incl
     path = [directory for directory in path if os.path.realpath(directory) not in above]
     above = [*above, *map(os.path.realpath, path)]
     names = {info.name for info in pkgutil.iter_modules(path)}
-    # a directory without an __init__.py is a package as well
+    # a directory without an __init__.py is a package as well (PEP 420)
     names.update(itertools.chain.from_iterable(map(_directories, path)))
     found: Included = {}
     for name in sorted(names):
@@ -115,7 +115,7 @@ def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Incl
         try:
             source = _source(spec.loader, spec.name) if spec.has_location else None
         except (ImportError, SyntaxError, ValueError):
-            source = None  # a file that Python can't read, for instance one for tests
+            source = None  # not valid Python, for instance a file for tests
         if source is not None:
             found[spec.name] = (inner is not None, shown(spec.origin or spec.name), source)
         found.update(_parts(spec.name, inner or (), above))
@@ -130,5 +130,5 @@ def _directories(directory: str) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """Return text that can be encoded: a byte that was not UTF-8 becomes ``\\xff``."""
+    """Return text that can be encoded: a byte that is not UTF-8 becomes for instance ``\\xff``."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
