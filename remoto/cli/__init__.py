@@ -14,13 +14,13 @@ from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: like Ctrl-C, with another exit status."""
+    """Raised by SIGTERM: handled like Ctrl-C, with another exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    :param arguments: by default the program's own.
+    :param arguments: the command line without the program's name; by default that of ``sys.argv``.
     :returns: the exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, OSError) as error:
             status = _give_up(error)
             if getattr(error, "is_stuck", False):
-                os._exit(status)  # the interpreter would wait for that thread at its end
+                os._exit(status)  # the interpreter would wait for the stuck thread
             return status
 
 
@@ -44,7 +44,7 @@ def _main(words: list[str]) -> int:
         parser.error("-- and a command are missing: remoto HOST... -- COMMAND...")
     given = options.parse(parser, own)
     if given.hosts[0] in ("put", "get"):
-        # an option came first; on a host of that name the source would be run as a command
+        # after an option, put or get must not be taken for a host, on which the source would be run
         own.remove(given.hosts[0])
         return _copy_files(given.hosts[0], [*own, "--", *rest])
     if not (rest and rest[0]):
@@ -56,7 +56,7 @@ def _main(words: list[str]) -> int:
 
 
 def _copy_files(action: str, words: list[str]) -> int:
-    from . import copy  # only here: most calls never move files
+    from . import copy  # only here: most calls copy no files
 
     return copy.main(action, words)
 
@@ -87,7 +87,7 @@ def _signals_and_streams() -> Iterator[None]:
             setattr(sys, name, open(os.devnull, mode))
     try:
         before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not the main thread: the program that called main() handles its signals
+    except ValueError:  # not in the main thread: signals are left to the program that called main()
         yield
         return
     try:
@@ -97,7 +97,7 @@ def _signals_and_streams() -> Iterator[None]:
 
 
 def _forget_output() -> None:
-    """Drop output that can't be written, about which the interpreter would complain at its end."""
+    """Drop output that can't be written; otherwise the interpreter reports it when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -26,10 +26,10 @@ from .options import Parser, add_connection, add_hosts, add_program, connect, se
 from .output import Output
 
 DESCRIPTION = """\
-Run a command on one host or on several at once: by ssh, or directly if the host is this machine.
+Run a command on one or more hosts at once: over ssh, or directly if the host is this machine.
 
-Output appears as it comes. With several hosts each line begins with its host, and at the end there is a line for each
-host that failed.
+Output appears as it arrives. With several hosts, each line begins with its host, and the last lines name each host that
+failed.
 """
 
 EPILOG = """\
@@ -47,24 +47,24 @@ examples:
   remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
   remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
 
-The output of a single host into a pipe or file is the command's own, byte for byte. Write USER@put for a host that is
-named put or get.
+The output of a single host to a pipe or file is the command's, byte for byte. For a host named put or get, write
+USER@put or USER@get.
 
-exit status: the command's own; with several hosts the highest. Otherwise:
+exit status: the command's; with several hosts, the highest. Otherwise:
   128 + N  the command was killed by signal N
   124      there was no output for --timeout seconds
   126      the command could not be started
-  255      there was no connection to a host, or it was lost
+  255      a host could not be connected to, or the connection was lost
   130      Ctrl-C, which ends the commands as well
   143      SIGTERM, likewise
-  141      the reader of the output has closed it
+  141      the reader of the output closed it, as head does
   1        the output could not be written
   2        wrong usage
 """
 
 
 class Work:
-    """The command on all hosts."""
+    """Runs the command on all hosts."""
 
     def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
         self._options = options
@@ -73,7 +73,7 @@ class Work:
         self._connections: list[BaseConnection] = []
 
     def do(self) -> int:
-        """Return the exit status."""
+        """Run the command; return the exit status."""
         outcomes = on_all_hosts(self._run_on, self._options, self._output, self._connections)
         return summarise(self._options.hosts, outcomes, self._output)
 
@@ -114,7 +114,7 @@ class Work:
 
     def _not_started(self, error: CommandError) -> str:
         command = self._options.command
-        # the library's own advice speaks of shell=True
+        # the library's advice names shell=True
         if len(command) == 1 and shell_advice(command[0], {}, error.reason):
             return f"{error.reason}; a line for the shell needs --shell"
         return error.reason
@@ -150,11 +150,11 @@ def parser() -> Parser:
         "--timeout",
         type=seconds,
         metavar="SECONDS",
-        help="give up after so many seconds without output; the command runs on",
+        help="give up after SECONDS without output; the command keeps running",
     )
     add("--kill-on-timeout", action="store_true", help="end the command on a timeout, and when the connection ends")
     add = add_program(parser)
-    add("--no-prefix", action="store_true", help="do not begin lines with their host")
+    add("--no-prefix", action="store_true", help="do not begin each line with its host")
     add("--raw", action="store_true", help="do not escape control characters in the output, so that colours show")
     add_hosts(parser)
     return parser

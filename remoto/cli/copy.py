@@ -17,23 +17,25 @@ from .output import Lines, Output, Show, progress
 
 DESCRIPTIONS = {
     "put": """\
-Copy a file or a directory from here to one or several hosts.
+Copy a local file or directory to one or more hosts.
 
-If DESTINATION is a directory, the copy goes into it; a SOURCE that ends with / stands for a directory's contents. Each file
-is written beside its place and renamed; what is the same there already is not sent.
+If DESTINATION is a directory, the copy goes into it. A SOURCE that ends with / means the contents of that directory. Each
+file is written under a temporary name and renamed when complete. Files that have not changed are not sent.
 """,
     "get": """\
-Copy a file or a directory from a host to here. A DESTINATION that ends with / is made where it is missing. From several
-hosts each copy goes to DESTINATION/HOST: a directory's contents there, again and again.
+Copy a file or directory from one or more hosts to this machine.
+
+A DESTINATION that ends with / is a directory, created if missing. With several hosts, each copy is named
+DESTINATION/HOST; copying a directory again updates that copy.
 """,
 }
 EPILOG = """\
-exit status: 0; with several hosts the highest. Otherwise:
+exit status: 0; with several hosts, the highest. Otherwise:
   1        something could not be copied
-  255      there was no connection to a host, or it was lost
+  255      a host could not be connected to, or the connection was lost
   130      Ctrl-C
   143      SIGTERM
-  141      the reader of the output has closed it
+  141      the reader of the output closed it, as head does
   2        wrong usage
 """
 FAILED = 1
@@ -42,8 +44,8 @@ FAILED = 1
 def main(action: str, words: Sequence[str]) -> int:
     """Run ``remoto put`` or ``remoto get``.
 
-    :param action: which of the two.
-    :param words: the arguments after it.
+    :param action: ``put`` or ``get``.
+    :param words: the arguments that follow it.
     :returns: the exit status.
     """
     own, _, paths = split(list(words))
@@ -59,7 +61,7 @@ def main(action: str, words: Sequence[str]) -> int:
 
 
 def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
-    """Exit with one error, and without a connection, if a local source is missing."""
+    """Exit before any connection, with a single error, if the local source is missing."""
     try:
         os.stat(source)
     except OSError as error:
@@ -67,7 +69,7 @@ def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
 
 
 class _Copies:
-    """The copies to or from all hosts."""
+    """Copies to or from all hosts."""
 
     def __init__(self, action: str, source: str, destination: str, options: argparse.Namespace) -> None:
         self._action = action
@@ -78,7 +80,7 @@ class _Copies:
         self._connections: list[Any] = []
 
     def do(self) -> int:
-        """Return the exit status."""
+        """Copy; return the exit status."""
         with progress(f"{self._action} {self._source}", self._output) as shown:
             copy = functools.partial(self._copy, shown)
             outcomes = on_all_hosts(copy, self._options, self._output, self._connections)
@@ -126,7 +128,7 @@ def _parser(action: str) -> Parser:
         epilog=EPILOG,
     )
     add_connection(parser)
-    help = "give up after so many seconds without an answer"
+    help = "give up after SECONDS without an answer"
     parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help=help)
     add_program(parser)
     add_hosts(parser)

@@ -20,26 +20,26 @@ INTERRUPTED = 130
 TERMINATED = 143
 #: 128 + SIGPIPE, as a shell has it
 BROKEN_PIPE = 141
-# seconds for a thread to end after its connection
+# seconds to wait for a thread to end once its connection is closed
 STUCK = 1.0
 # keyword arguments that the library's advice names
 _KEYWORD = re.compile(r"\b(connect_timeout|interpreter|ssh_options)\b=?")
 
 
 class Outcome(NamedTuple):
-    """How one host ended."""
+    """The result of one host."""
 
     status: int
-    #: why it failed; empty if the exit status is all there is to say
+    #: why it failed; empty if only the exit status is known
     reason: str = ""
 
 
 def on_all_hosts(
     serve: Callable[[str], Outcome], options: argparse.Namespace, output: Output, connections: list[BaseConnection]
 ) -> list[Outcome]:
-    """Serve all hosts, and return their outcomes. An exception in one of their threads, or in this one, stops them all.
+    """Call ``serve`` for each host, each in a thread; return the outcomes. An exception in any thread ends all of them.
 
-    :param connections: those that ``serve`` has opened so far.
+    :param connections: the connections that ``serve`` has opened so far.
     """
     pool = ThreadPoolExecutor(options.parallel)
     outcomes = [pool.submit(serve, host) for host in options.hosts]
@@ -54,20 +54,20 @@ def on_all_hosts(
         for conn in list(connections):
             end_command(conn)
             conn.exit()
-        # a thread that writes waits for ever for a reader that does not read
+        # a thread that writes output may wait forever for its reader
         error.is_stuck = bool(wait(outcomes, timeout=STUCK).not_done)  # type: ignore[attr-defined]
         raise
 
 
 def message(error: Exception) -> str:
-    """Return the text of an error, with options in the place of keyword arguments in its advice."""
+    """Return the text of an error, whose advice names options instead of keyword arguments."""
     if isinstance(error, ConnectError):
         error.advice = _KEYWORD.sub(lambda found: "--" + found[1].replace("_", "-"), error.advice)
     return str(error)
 
 
 def reason(error: Exception) -> str:
-    """Return the cause of an error in a few words, without stderr and advice."""
+    """Return the reason of an error, without stderr and advice."""
     if isinstance(error, ConnectionLost):
         return error.what
     if isinstance(error, FileTransferError):
@@ -76,7 +76,7 @@ def reason(error: Exception) -> str:
 
 
 def summarise(hosts: list[str], outcomes: list[Outcome], output: Output) -> int:
-    """Return the highest exit status; of several hosts, name first those that failed."""
+    """Report the hosts that failed, if there are several hosts; return the highest exit status."""
     failed = [(host, outcome) for host, outcome in zip(hosts, outcomes) if outcome.status]
     if failed and len(hosts) > 1:
         for host, outcome in failed:
@@ -86,7 +86,7 @@ def summarise(hosts: list[str], outcomes: list[Outcome], output: Output) -> int:
 
 
 def end_command(conn: BaseConnection) -> None:
-    """End the command that a connection runs, since nobody reads its output any more."""
+    """End the command that a connection runs."""
     try:
         conn.channel.send("kill")
     except (AttributeError, OSError):

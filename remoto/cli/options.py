@@ -1,4 +1,4 @@
-"""The options that commands and copies share, and the connection that they describe."""
+"""Define the options that commands and copies share; make a connection from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENGINES = ("docker", "podman")
 CLUSTERS = ("kubernetes", "openshift")
 BY_SSH = ("ssh", *ENGINES)
 ALL = ("ssh", "local", *ENGINES, *CLUSTERS)
-#: the options of the connection, and the backends that have a use for them
+#: the options of the connection, and the backends that use each
 USED_BY = {
     "--ssh-options": BY_SSH,
     "--use-ssh": BY_SSH,
@@ -32,7 +32,7 @@ USED_BY = {
     "--context": CLUSTERS,
     "--container": CLUSTERS,
 }
-#: the parameter of the connection's class that a HOST is
+#: the parameter of the connection's class that HOST is passed as
 HOST_PARAMETER = {
     **dict.fromkeys(ALL, "hostname"),
     **dict.fromkeys(ENGINES, "container_name"),
@@ -41,7 +41,7 @@ HOST_PARAMETER = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help keeps its lines, and whose errors hold no control characters."""
+    """A parser that keeps the line breaks of its help, and escapes control characters in errors."""
 
     def __init__(self, **kw: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
@@ -59,7 +59,7 @@ def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
 
 
 def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
-    """Parse arguments; exit with a usage message if the backend has no use for one of them."""
+    """Parse arguments; exit with a usage message if the backend does not use one of them."""
     options = parser.parse_args(words)
     for flag in USED_BY:
         if _keyword(flag) in options and options.backend not in USED_BY[flag]:
@@ -128,7 +128,7 @@ def add_hosts(parser: Parser) -> None:
 
 def add_program(parser: Parser) -> Callable[..., Any]:
     add = parser.add_argument_group("program").add_argument
-    add("--parallel", type=_number, default=32, metavar="N", help="serve N hosts at a time (default: %(default)s)")
+    add("--parallel", type=_number, default=32, metavar="N", help="use N hosts at a time (default: %(default)s)")
     add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")
     return add
 
@@ -136,13 +136,15 @@ def add_program(parser: Parser) -> Callable[..., Any]:
 def start_logging(options: argparse.Namespace) -> None:
     level = logging.DEBUG if options.verbose else logging.CRITICAL
     handler = logging.StreamHandler()
-    handler.setLevel(level)  # a connection's logger has a level of its own, which the root logger's does not limit
+    handler.setLevel(
+        level
+    )  # the root logger's level does not apply to records of a connection's logger, which has its own
     handler.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
 
 
 def _backend(name: str) -> str:
-    """Return a backend's first name."""
+    """Return the main name of a backend."""
     found = connection._BACKENDS.get(name.lower())
     if found is None:
         raise argparse.ArgumentTypeError(f"no such backend: {name}; choose from {', '.join(ALL)}")

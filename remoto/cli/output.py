@@ -1,4 +1,4 @@
-"""Write the output of hosts, errors and progress."""
+"""Write the output of commands, errors and progress."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ Write = Callable[[bytes], None]
 
 
 class Output:
-    """The output of all hosts, a block or some whole lines at a time."""
+    """Writes the output of all hosts, in blocks or in whole lines."""
 
     def __init__(self, prefix: bool = False, raw: bool = False) -> None:
         """
         :param prefix: begin each line with its host.
-        :param raw: do not escape control characters of the commands' output.
+        :param raw: do not escape control characters in the commands' output.
         """
         self._prefix = prefix
         self._raw = raw
         self._lock = threading.Lock()
         self.closed = False
         for stream in (sys.stdout, sys.stderr):
-            # a character that its encoding lacks is escaped
+            # escape characters that the stream's encoding can't represent
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
 
     def close(self) -> None:
-        """Drop everything from here on."""
+        """Drop all further output."""
         self.closed = True
 
     @contextlib.contextmanager
     def streams(self, host: str, broken: Callable[[], None]) -> Iterator[tuple[Write, Write]]:
-        """Give functions that write blocks of a command's stdout and stderr.
+        """Return functions that write blocks of a command's stdout and stderr, as a context manager.
 
-        :param broken: called when the output can't be written any more.
+        :param broken: called if the output can no longer be written.
         """
         pairs = [(stream, self._form(host, stream)) for stream in (sys.stdout, sys.stderr)]
 
@@ -95,10 +95,10 @@ class Form(Protocol):
     """The form in which a command's output is written."""
 
     def feed(self, block: bytes) -> str | bytes:
-        """Return what to write after a further block."""
+        """Return the output to write after another block."""
 
     def end(self) -> str | bytes:
-        """Return what is left at the end."""
+        """Return the rest of the output, at its end."""
 
 
 class _Unchanged:
@@ -110,11 +110,11 @@ class _Unchanged:
 
 
 class _Escaped:
-    """Text for a terminal, as it comes, with its control characters escaped."""
+    """Text for a terminal, written as it arrives, with its control characters escaped."""
 
     def __init__(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        # keeps a CR at the end of a block until it is known whether a LF follows
+        # holds back a CR at the end of a block until the next one shows whether a LF follows
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=False)
 
     def feed(self, block: bytes) -> str:
@@ -152,7 +152,7 @@ def in_one_line(host: str, text: str) -> str:
 
 
 def summary(copied: CopyResult) -> str:
-    """Return what was copied, in a few words.
+    """Return a short summary of a copy.
 
     >>> from remoto.file_sync import CopyResult
     >>> summary(CopyResult(copied=2, unchanged=3, size=1234))
@@ -169,7 +169,7 @@ def summary(copied: CopyResult) -> str:
 
 
 class Lines:
-    """A line for each host when it is done."""
+    """Writes a line for each host when its copy is complete."""
 
     def __init__(self, what: str, output: Output) -> None:
         self._what = what
@@ -186,7 +186,7 @@ class Lines:
 
 
 class Bars(Lines):
-    """A bar for each host, by rich."""
+    """Shows a progress bar for each host, with rich."""
 
     def __init__(self, what: str, output: Output, bars: Any) -> None:
         super().__init__(what, output)
@@ -204,7 +204,7 @@ class Bars(Lines):
 
         if host in self._tasks:
             line = escape(escape_controls(f"{host}: {self._what}: {summary(copied)}"))
-            # where nothing had to be sent there was no total either
+            # if nothing was sent, the bar has no total yet
             self._bars.update(self._tasks[host], description=line, completed=1, total=1)
 
     def problem(self, host: str, text: str) -> None:
