@@ -1,4 +1,4 @@
-"""For the unit tests of programs that use remoto: connections that answer from a script, without any other side."""
+"""For unit tests of programs that use remoto: connections that answer from a script, without a remote side."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from .files import Files, Transfer, as_bytes, traceback_of
 __all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
 _Word = Union[str, bytes, "os.PathLike[Any]"]
-#: matches commands: a command's string or list, or a function that is called with it
+#: matches commands: a string or list that the command must equal, or a function that returns True for it
 Matcher = Union[str, Sequence[_Word], Callable[[Any], bool]]
 
 
 class Unexpected(AssertionError):
-    """The program has asked for something that the script has no answer for."""
+    """The program asked for something for which the script has no answer."""
 
 
 @dataclass
 class Ran:
     """A command that was run."""
 
-    #: a list of words or a string, as it was given; paths and bytes are text here
+    #: a list of arguments or a string, as given; paths and bytes as text
     command: Any
-    #: what it was given to read
+    #: its input
     stdin: bytes | None = None
-    #: the whole environment, where one was given
+    #: its whole environment, if one was given
     env: dict[str, str] | None = None
-    #: what was to be added to it
+    #: variables added to the environment
     extend_env: dict[str, str] = field(default_factory=dict)
-    #: what else was given for Popen: ``cwd``, ``shell``, ...
+    #: other keywords of Popen: ``cwd``, ``shell``, ...
     popen: dict[str, Any] = field(default_factory=dict)
-    #: whether the connection had sudo on
+    #: whether the connection used sudo
     sudo: bool = False
-    #: the call's, or the connection's ``global_timeout``
+    #: the call's timeout, or the connection's ``global_timeout``
     timeout: float | None = None
-    #: the call's, or the connection's own
+    #: the call's setting, or the connection's
     kill_on_timeout: bool = False
 
 
@@ -71,12 +71,12 @@ class Called(NamedTuple):
 
 
 class Script:
-    """What a host answers, and what it was asked. ``Hosts()['node1']`` is one, and so is a :class:`ScriptedConnection`.
+    """The answers of a host, and a record of its calls, as in ``Hosts()['node1']`` and in a :class:`ScriptedConnection`.
 
-    :ivar ran: a list of :class:`Ran`, of all commands in their order.
-    :ivar calls: a list of :class:`Called`, of all remote functions in their order.
-    :ivar files: the files there, a dictionary of path and bytes: what ``put`` and ``rsync`` write and ``get`` reads. An
-        exception in the place of the bytes is a file that can't be read or written.
+    :ivar ran: a list of :class:`Ran`: all commands, in order.
+    :ivar calls: a list of :class:`Called`: all calls of remote functions, in order.
+    :ivar files: the files of the host, a mapping of path to bytes, which ``put`` and ``rsync`` write and ``get`` reads. An
+        exception instead of the bytes makes reading or writing that file fail.
     """
 
     def __init__(self, hostname: str = "node1") -> None:
@@ -99,16 +99,16 @@ class Script:
         is_lost: bool = False,
         is_missing: bool = False,
     ) -> None:
-        """Give a command its answer. Answers for the same command are given in turn, the last one from then on.
+        """Set the answer to a command. Several answers to the same command are used in turn; the last one is repeated.
 
-        :param command: the list of words or the string that it must be, or a function that is called with it and tells.
-        :param stdout: what it writes.
-        :param stderr: likewise.
-        :param exit_code: how it ends.
-        :param times_out: it writes that and then never ends: the call's timeout comes at once, and it must have one.
-        :param is_lost: it writes that, and then the connection ends.
-        :param is_missing: there is no such program.
-        :raises TypeError: the output is neither str nor bytes, or the exit code no number.
+        :param command: the list of arguments or the string that it must equal, or a function that returns True for it.
+        :param stdout: its stdout.
+        :param stderr: its stderr.
+        :param exit_code: its exit status.
+        :param times_out: after its output, the command does not end. The call must have a timeout, which expires at once.
+        :param is_lost: after its output, the connection is lost.
+        :param is_missing: the program does not exist.
+        :raises TypeError: the output is neither str nor bytes, or the exit code is not an int.
         """
         if not isinstance(exit_code, int):
             raise TypeError(f"exit_code: expected int, not {type(exit_code).__name__}: {exit_code!r}")
@@ -122,10 +122,10 @@ class Script:
         self._commands.append((matcher, _Turns([answer])))
 
     def on_call(self, function: str, answer: Any) -> None:
-        """Give a remote function its answer. Answers for the same function are given in turn, the last one from then on.
+        """Set the answer of a remote function. Several answers of the same function are used in turn; the last one is repeated.
 
-        :param function: its name, ``exists`` or, of one module alone, ``posixpath.exists``.
-        :param answer: what it returns; an exception, which the far side raises; or a function that is called in its place.
+        :param function: its name, such as ``exists``, or ``posixpath.exists`` for one module only.
+        :param answer: its result; an exception, raised on the remote side; or a function to call instead.
 
         >>> import posixpath
         >>> conn = ScriptedConnection()
@@ -136,14 +136,14 @@ class Script:
         self._functions.setdefault(function, _Turns([])).answers.append(answer)
 
     def unreachable(self, error: BaseException | None = None) -> None:
-        """Let no further connection be opened.
+        """Refuse further connections.
 
-        :param error: what is raised; by default a :class:`remoto.exc.HostError` of the kind ``unreachable``.
+        :param error: the error to raise; by default a :class:`remoto.exc.HostError` of the kind ``unreachable``.
         """
         self._connect_error = error or HostError("no route to host", host=self._script_host, kind="unreachable")
 
     def unused(self) -> list[Any]:
-        """The commands, and the names of the functions, of the answers that nobody has asked for."""
+        """Return the commands, and the names of functions, whose answers were not used."""
         everything = [*self._commands, *self._functions.items()]
         return [asked for asked, turns in everything for _ in range(turns.given, len(turns.answers))]
 
@@ -163,7 +163,7 @@ class Script:
 
 
 class _Scripted(BaseConnection):
-    """A connection of any backend that follows a script: all that would leave this process is answered here."""
+    """A connection of any backend that answers from a script, without leaving this process."""
 
     def __init__(self, script: Script, *args: Any, **kw: Any) -> None:
         self._script = script
@@ -184,7 +184,7 @@ class _Scripted(BaseConnection):
         return self._live_gateway()
 
     def prepare_command(self, request: Request) -> Request:
-        """The command itself is answered, not the call of a container's client; what that refuses is refused."""
+        """Return the request unchanged: the script answers the command itself. Refuse what a container would refuse."""
         super().prepare_command(request)
         return request
 
@@ -226,10 +226,10 @@ class _Scripted(BaseConnection):
 
 
 class ScriptedConnection(Script, _Scripted):
-    """A connection to nowhere, and its script. All of remoto works with it as with a real one; nothing is ever opened.
+    """A connection that answers from its own script. All of remoto works with it, and nothing is opened.
 
-    :param hostname: what it is called; nothing is looked up.
-    :param kw: what ``remoto.Connection`` takes. ``detect_sudo`` finds that the user there is root.
+    :param hostname: a name, which is not resolved.
+    :param kw: the keywords of ``remoto.Connection``. ``detect_sudo`` finds that the remote user is root.
 
     >>> from remoto.process import check
     >>> conn = ScriptedConnection('node1')
@@ -246,10 +246,10 @@ class ScriptedConnection(Script, _Scripted):
 
 
 class Hosts:
-    """Put in the place of ``remoto.Connection``: each call gives a connection that follows its host's script.
+    """Replaces ``remoto.Connection``: each call returns a connection that answers from its host's script.
 
-    ``hosts['node1']`` is the :class:`Script` of that host, under the name that the program uses; of a container or pod, it
-    is that of its name or id. All connections to a host follow the same one.
+    ``hosts['node1']`` is the :class:`Script` of the host that the program calls so, or of the container or pod of that name
+    or id. All connections to a host share one script.
 
     >>> hosts = Hosts()
     >>> hosts['node1'].on(['uname'], stdout='Linux\\n')
@@ -268,27 +268,27 @@ class Hosts:
         self._scripts: dict[str, Script] = {}
 
     def __getitem__(self, host: str) -> Script:
-        """The script of a host; a new one for a new name."""
+        """Return the script of a host; create it for a new name."""
         return self._scripts.setdefault(host, Script(host))
 
     def __call__(self, hostname: str, *args: Any, **kw: Any) -> Any:
-        """What ``remoto.Connection`` takes."""
+        """Return a connection to a host; the arguments are those of ``remoto.Connection``."""
         return self._connect(BaseConnection, hostname, *args, **kw)
 
     def get(self, name: str | None, fallback: str | None = "ssh") -> Any:
-        """To be put in the place of :func:`remoto.connection.get`."""
+        """Return a backend, as :func:`remoto.connection.get` does, which this replaces."""
         backend: Any = connection.find(name, fallback, stacklevel=3)
         return backend and (lambda *args, **kw: self._connect(backend, *args, **kw))
 
     def _connect(self, backend: Any, *args: Any, **kw: Any) -> Any:
-        # one that is never opened knows what it would be called
+        # a connection that is never opened tells the name of the container or host
         unopened = backend(*args, **{**kw, "eager": False})
         script = self[getattr(unopened, "identifier", unopened.hostname)]
         return type(f"Scripted{backend.__name__}", (_Scripted, backend), {})(script, *args, **kw)
 
 
 class _Turns:
-    """The answers to one question, in turn."""
+    """Answers to the same command or function, used in turn."""
 
     def __init__(self, answers: list[Any]) -> None:
         self.answers = answers
@@ -312,13 +312,13 @@ class _Answer(NamedTuple):
 
 
 class _Command:
-    """The channel of a command: what the far side of :mod:`remoto.process` would send."""
+    """The channel of a command: receives what ``remote/command.py`` would send."""
 
     def __init__(self, answer: _Answer, ran: Ran, whole: bool) -> None:
         program = ran.command if isinstance(ran.command, str) else (ran.command or [""])[0]
         if answer.is_missing and ran.popen.get("shell"):
-            said = f"/bin/sh: 1: {program.split(' ')[0]}: not found\n"
-            answer = answer._replace(is_missing=False, stdout=b"", stderr=as_bytes("stderr", said), exit_code=127)
+            line = f"/bin/sh: 1: {program.split(' ')[0]}: not found\n"
+            answer = answer._replace(is_missing=False, stdout=b"", stderr=as_bytes("stderr", line), exit_code=127)
         ending: Any = (STATUS, answer.exit_code)
         items: list[Any] = [(STDOUT, answer.stdout), (STDERR, answer.stderr)]
         if whole:
@@ -342,10 +342,10 @@ class _Command:
         return item
 
     def send(self, item: Any) -> None:
-        """Nobody has to be told."""
+        """Do nothing: there is no receiver."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class _Functions(ModuleExecute):
@@ -372,7 +372,7 @@ class _Functions(ModuleExecute):
                 raise answer
             return answer(*args, **kwargs) if callable(answer) else answer
         except (RemotoError, AssertionError):
-            # of remoto's own, the program gets them like this; the other is the test's
+            # remoto's own errors reach the program unchanged; an AssertionError is for the test
             raise
         except Exception as error:
             raise self._raised(name, error) from error
@@ -389,7 +389,7 @@ class _Functions(ModuleExecute):
 
 
 class _Gateway:
-    """What is there in the place of execnet's."""
+    """Replaces execnet's gateway."""
 
     def __init__(self, conn: _Scripted) -> None:
         self.remoteaddress = conn.hostname

@@ -1,4 +1,4 @@
-"""The files of :mod:`remoto.testing`: put, get and rsync over a folder of this machine that stands for another machine."""
+"""Files for :mod:`remoto.testing`: put, get and rsync use a local directory as the remote machine."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from typing import Any, Callable
 import execnet
 
 from ..exc import RemotoError
-from ..remote import files as far_files
+from ..remote import files as remote_files
 
 
 class Files(MutableMapping[str, Any]):
-    """Files in a folder of this machine that stands for the ``/`` of another one."""
+    """Files in a local directory, which stands for the remote machine's ``/``."""
 
     def __init__(self) -> None:
         self.errors: dict[str, BaseException] = {}
-        self._folder = ""
+        self._directory = ""
 
     @property
-    def folder(self) -> str:
-        if not self._folder:
-            self._folder = os.path.realpath(tempfile.mkdtemp(prefix="remoto-testing-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
+    def directory(self) -> str:
+        if not self._directory:
+            self._directory = os.path.realpath(tempfile.mkdtemp(prefix="remoto-testing-"))
+            weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+        return self._directory
 
     def place(self, path: Any) -> str:
-        """Where it is here. No ``..`` leads out."""
+        """Return the local path of a remote path; no ``..`` leads out of the directory."""
         text = os.fsdecode(path)
-        return self.folder + _absolute(text) + ("/" if text.endswith("/") else "")
+        return self.directory + _absolute(text) + ("/" if text.endswith("/") else "")
 
     def __getitem__(self, path: Any) -> Any:
         if _absolute(path) in self.errors:
@@ -63,8 +63,8 @@ class Files(MutableMapping[str, Any]):
             os.unlink(self.place(path))
 
     def __iter__(self) -> Iterator[str]:
-        found = [os.path.join(top, name) for top, _, names in os.walk(self.folder) for name in names]
-        return iter(sorted({*self.errors, *(path[len(self.folder) :] for path in found)}))
+        found = [os.path.join(top, name) for top, _, names in os.walk(self.directory) for name in names]
+        return iter(sorted({*self.errors, *(path[len(self.directory) :] for path in found)}))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -74,7 +74,7 @@ class Files(MutableMapping[str, Any]):
 
 
 class Transfer:
-    """The channel of a transfer. The other end of it is the real one, in a thread, over the folder of ``files``."""
+    """The channel of a transfer. A thread runs the real code of the remote side, in the directory of ``files``."""
 
     def __init__(self, gateway: Any, files: Files, function: str, request: Mapping[str, Any]) -> None:
         self._gateway = gateway
@@ -82,19 +82,19 @@ class Transfer:
         self._outbox: queue.Queue[Any] = queue.Queue()
         name = "destination" if function == "put" else "source"
         path = request[name]
-        self._root = os.fsencode(files.folder)
+        self._root = os.fsencode(files.directory)
         here = os.fsencode(files.place(path))
         if function == "put":
-            # a machine has its folders
+            # directories exist wherever the program writes
             os.makedirs(os.path.dirname(here), exist_ok=True)
         error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
-        work = _Fails(path, error).run if error else getattr(far_files, function)
+        work = _Fails(path, error).run if error else getattr(remote_files, function)
         self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
         self._thread.start()
 
     def _serve(self, work: Callable[..., Any], request: Mapping[str, Any]) -> None:
         try:
-            work(_FarEnd(self._outbox, self._inbox, self._root), **request)
+            work(_RemoteEnd(self._outbox, self._inbox, self._root), **request)
         except ConnectionError:
             self._gateway.exit()
         except Exception as error:
@@ -115,8 +115,8 @@ class Transfer:
         self._thread.join()
 
 
-class _FarEnd:
-    """The far end of a transfer's channel."""
+class _RemoteEnd:
+    """The remote end of a transfer's channel."""
 
     def __init__(self, inbox: queue.Queue[Any], outbox: queue.Queue[Any], root: bytes) -> None:
         self._inbox = inbox
@@ -127,17 +127,17 @@ class _FarEnd:
         return _taken(self._inbox, timeout)
 
     def send(self, message: bytes) -> None:
-        kind, length = far_files.HEAD.unpack_from(message)
-        if kind == far_files.FAILED:
-            # where this machine keeps it is not the program's business
-            failure = far_files.Failure.unpack(message[far_files.HEAD.size :][:length])
+        kind, length = remote_files.HEAD.unpack_from(message)
+        if kind == remote_files.FAILED:
+            # report the remote path, not the local one
+            failure = remote_files.Failure.unpack(message[remote_files.HEAD.size :][:length])
             failure.path = failure.path.replace(self._root, b"", 1)
-            message = far_files.HEAD.pack(kind, len(failure.pack())) + failure.pack()
+            message = remote_files.HEAD.pack(kind, len(failure.pack())) + failure.pack()
         self._outbox.put(message)
 
 
 class _Fails:
-    """The far end of a transfer that the script lets fail."""
+    """Replaces the remote side of a transfer that the script makes fail."""
 
     def __init__(self, path: bytes, error: BaseException) -> None:
         self._path = path
@@ -148,9 +148,9 @@ class _Fails:
         error = self._error
         if not isinstance(error, OSError) or isinstance(error, (ConnectionError, RemotoError)):
             raise error
-        failure = far_files.Failure.of(self._path, error)
-        records = far_files.Records(channel)
-        records.write(far_files.FAILED, failure.pack())
+        failure = remote_files.Failure.of(self._path, error)
+        records = remote_files.Records(channel)
+        records.write(remote_files.FAILED, failure.pack())
         records.flush()
 
 
@@ -171,7 +171,7 @@ def _absolute(path: Any) -> str:
 
 
 def _touch(one: str, other: str) -> bool:
-    """Whether one of two paths is the other or below it."""
+    """Return True if one of two paths is the other, or is below it."""
     return posixpath.commonpath([one, other]) in (one, other)
 
 
@@ -182,8 +182,9 @@ def traceback_of(error: BaseException) -> str:
 
 
 def as_bytes(name: str, text: object) -> bytes:
-    """
-    :param name: what the text is, for the error.
+    """Return text as bytes.
+
+    :param name: the name of the argument, for the error.
     :raises TypeError: it is neither str nor bytes.
     """
     if isinstance(text, str):
