@@ -1,8 +1,8 @@
-"""Source that is sent to the remote side: it imports nothing of remoto, and it is read as text.
+"""Source that is sent to the remote side, read as text. It imports nothing of remoto.
 
-Nothing here imports it, save ``files``, whose two ends are the same on both sides, and what ``module`` packs.
+This side imports only ``files``, since a transfer has the same code on both sides, and ``module``, for ``pack`` and ``unpack``.
 
-It runs on Python 2.7 and 3.5 to 3.14 with the standard library alone.
+It runs on Python 2.7 and 3.5 to 3.14, with only the standard library.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _DOCSTRING = re.compile(r'(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$', re.
 
 
 def source(name: str) -> str:
-    """Return the code of the file ``NAME.py`` of this directory, also out of a zip."""
+    """Return the code of ``NAME.py`` in this directory, also from a zip file."""
     return without_comments(text(name + ".py"))
 
 
 def without_comments(code: str) -> str:
-    """Return Python code without its docstrings and comments of a line, which need not travel. Each line keeps its number.
+    """Return Python code without docstrings and whole-line comments, so that less is sent. Lines keep their numbers.
 
     >>> without_comments('# why\\nx = 1\\n')
     '\\nx = 1\\n'
@@ -30,8 +30,8 @@ def without_comments(code: str) -> str:
 
 
 def text(filename: str) -> str:
-    """Return the text of a file of this directory."""
+    """Return the text of a file in this directory."""
     assert __spec__ is not None
-    # the loader may be zipimport's; pkgutil does the same and takes as long to import as all of remoto
+    # as pkgutil.get_data() does, also from a zip file; importing pkgutil takes as long as importing remoto
     data: bytes = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), filename))  # type: ignore[union-attr]
     return data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, first of all: serves a gateway by execnet, and keeps the source of the other modules."""
+"""RUNS ON THE REMOTE SIDE, first of all: serves an execnet gateway, and keeps the source of the other modules."""
 
 import errno
 import gc
@@ -14,7 +14,7 @@ def unpack(text):
     import zlib
 
     data = zlib.decompress(binascii.a2b_base64(text))
-    # Python 2 takes a coding line in bytes only
+    # Python 2 accepts a coding line only in bytes
     return data if sys.version_info[0] == 2 else data.decode("utf-8")
 
 
@@ -23,7 +23,7 @@ def set_environment(variables):
         if sys.version_info[0] == 2:
             os.environ[name.encode("utf-8")] = value.encode("utf-8")
         else:
-            # the text was decoded with surrogateescape: this gives back its bytes, whatever the locale is here
+            # the controller decoded it with surrogateescape: restore its bytes, whatever the locale on this side
             os.environb[name.encode("utf-8", "surrogateescape")] = value.encode("utf-8", "surrogateescape")
 
 
@@ -40,7 +40,7 @@ class Sources(object):
             self.changed.notify_all()
 
     def get(self, module):
-        """Return a source. Calls run at the same time: one that came later may be here before the source has been added."""
+        """Return the source of a module; wait for it, since calls run in parallel and may overtake the one that adds it."""
         with self.changed:
             deadline = time.time() + 60
             while module not in self.texts and time.time() < deadline:
@@ -49,32 +49,32 @@ class Sources(object):
 
 
 SOURCES = Sources()
-# execnet.gateway_base, which the controller adds
+# the source of execnet.gateway_base, set by the controller
 EXECNET = ""
 
 
 def call(channel, module, function, request):
-    """Run ``function`` of one of the other modules; each is compiled when it is first used."""
-    # not in a variable here: a gateway of execnet's own runs this text anew for each call
+    """Run ``function`` of another module, which is compiled on first use."""
+    # kept in sys.modules: a gateway that execnet itself opened runs this text anew for each call
     loaded = sys.modules.get("remoto_far_" + module)
     if loaded is None:
         loaded = type(sys)(str("remoto_far_" + module))
         loaded.MAIN_THREAD = MAIN_THREAD
         code = compile(SOURCES.get(module), "remoto/remote/" + module + ".py", "exec")
         exec(code, loaded.__dict__)
-        # another thread may have been as quick: then its module counts
+        # another thread may have loaded it meanwhile: use that one
         loaded = sys.modules.setdefault("remoto_far_" + module, loaded)
     getattr(loaded, function)(channel, **request)
 
 
-# None in a gateway that execnet has opened: there the main thread is execnet's
+# None in a gateway that execnet itself opened: execnet uses the main thread there
 MAIN_THREAD = None
 
 
 class MainThread(object):
     """Runs one task at a time in the main thread, the only one in which Python sets and runs signal handlers.
 
-    It waits for one at a pipe: Python 2 runs no handler while the main thread waits for a lock.
+    It waits for tasks by reading a pipe: Python 2 runs no handlers while the main thread waits for a lock.
     """
 
     def __init__(self):
@@ -85,7 +85,7 @@ class MainThread(object):
         self.reader, self.writer = os.pipe()
 
     def offer(self, task):
-        """Return False if another task is running; else have ``task.run()`` called, then ``task.fail(error)`` if that raises."""
+        """Have ``task.run()`` called, and ``task.fail(error)`` if it raises. Return False, and do neither, if another task runs."""
         with self.lock:
             if self.task is not None or self.ended:
                 return False
@@ -95,7 +95,7 @@ class MainThread(object):
         return True
 
     def release(self, task):
-        """Take the next task from now on. A task that has done its work calls this before it reports the result."""
+        """Accept the next task. A task calls this when its work is done, before it sends the result."""
         if self.task is task:
             self.task = None
 
@@ -112,7 +112,7 @@ class MainThread(object):
                 elif self.ended:
                     return
                 else:
-                    # a byte only wakes: a handler that raises may have lost one
+                    # bytes only wake the thread: if a handler raised, one may have been lost
                     os.read(self.reader, 1024)
             except Exception:
                 self.report(sys.exc_info()[1])
@@ -123,22 +123,22 @@ class MainThread(object):
             self.is_new = False
             task.run()
         except Exception:
-            # a handler of the task's own has come too late for it
+            # raised by a handler that the task had set, after the task had ended
             task.fail(sys.exc_info()[1])
         finally:
             self.release(task)
 
     def report(self, error):
-        """What a handler has raised between two tasks ends none of them."""
-        os.fstat(self.reader)  # closed by a function that closes all: an error
+        """Print what a handler raised between two tasks; it ends neither."""
+        os.fstat(self.reader)  # fails if a function has closed all descriptors
         if getattr(error, "errno", None) != errno.EINTR:
             sys.excepthook(*sys.exc_info())
 
 
 def serve_gateway(io, worker, execnet):
-    """As execnet's own ``serve``, but for the main thread, which execnet gives to whatever comes first.
+    """Serve a gateway as execnet's ``serve`` does, except that execnet runs whatever comes first in the main thread.
 
-    :param execnet: the names of its gateway_base.
+    :param execnet: the namespace of its gateway_base.
     """
     global MAIN_THREAD
     MAIN_THREAD = MainThread()
@@ -157,15 +157,15 @@ def serve_gateway(io, worker, execnet):
 
 
 def end_commands_first():
-    """Let SIGTERM and SIGHUP end the commands that are to end with this process, as the end of the connection does.
+    """Make SIGTERM and SIGHUP end the commands that are to end with this process, as the end of the connection does.
 
-    A plain handler: the main thread waits at a pipe, where Python 2 runs it, too. ``signal.set_wakeup_fd`` would be quicker
-    in the middle of a function, but a child of fork() writes to the same descriptor.
+    A plain handler is enough: the main thread reads a pipe, where Python 2 runs handlers, too. ``signal.set_wakeup_fd`` would
+    be faster while a function runs, but a child of fork() writes to the same descriptor.
     """
     process = os.getpid()
 
     def end(number, frame):
-        # a second one ends it at once
+        # a second signal ends the process at once
         signal.signal(number, signal.SIG_DFL)
         commands = sys.modules.get("remoto_far_command")
         if commands is not None and os.getpid() == process:
@@ -178,12 +178,12 @@ def end_commands_first():
 
 
 def boot(execnet_version, variables, marker, worker):
-    # as a daemon may have left it: then a command's exit status would be lost
+    # a daemon may have ignored it, and then the exit status of a command would be lost (wait(2))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Ctrl-C at the controller's terminal is not for this process. A handler, since what is ignored is so in commands, too
+    # Ctrl-C at the controller's terminal is not for this process. Not SIG_IGN, which commands would inherit (execve(2))
     signal.signal(signal.SIGINT, lambda *_: None)
     end_commands_first()
-    # compiling makes no garbage worth looking for: a fifth of the time
+    # compiling leaves little garbage; collecting it takes a fifth of the time
     gc.disable()
     set_environment(variables)
     main = sys.modules["__main__"].__dict__

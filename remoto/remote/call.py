@@ -1,6 +1,6 @@
-"""RUNS ON THE REMOTE SIDE, in a Python of its own: one call of one function, answered on stdout. Comes behind loading.py.
+"""RUNS ON THE REMOTE SIDE, in a Python of its own, after loading.py: calls one function, and writes the answer to stdout.
 
-A call costs what starting that Python costs: whatever a plain answer does not need is imported or compiled on first use.
+Starting Python takes most of the time of a call: import or compile only on first use what a simple answer does not need.
 """
 
 import os
@@ -11,7 +11,7 @@ TEXT = unicode if PY2 else str  # noqa: F821
 
 
 class Elaborate(Exception):
-    """The value needs the json module, which takes as long to import as Python takes to start."""
+    """The value needs the json module; importing it takes as long as starting Python."""
 
 
 def plain(value, depth=0):
@@ -25,7 +25,7 @@ def plain(value, depth=0):
             return text
     if kind is TEXT and len(value) < 1000:
         text = repr(value).lstrip("u")
-        # then JSON has the same characters between its quotes
+        # ASCII without escapes: in JSON the same text stands between double quotes
         if len(text) == len(value) + 2 and '"' not in value and value.isprintable() and max(value or " ") < "\x7f":
             return '"' + value + '"'
     if kind in (list, tuple) and len(value) < 100 and depth < 10:
@@ -57,7 +57,7 @@ def encode(value, function):
 
 
 def answers_go_to():
-    """Return a descriptor of stdout that stays as it is, whatever the function does to stdout."""
+    """Return a duplicate of stdout's descriptor, for the answer: the function may close or redirect stdout."""
     fd = os.dup(1)
     if PY2:  # noqa: F821
         import fcntl
@@ -67,8 +67,8 @@ def answers_go_to():
 
 
 def failure():
-    """Return the JSON that answers instead of a result. ``problem.py`` has been run."""
-    # the class from here, since an exception's own __class__ may be anything
+    """Return the answer, in JSON, for an exception or exit. ``problem.py`` must have run before."""
+    # not error.__class__, which may be anything
     kind, error = sys.exc_info()[:2]
     description = None
     if not issubclass(kind, SystemExit):
@@ -83,7 +83,7 @@ def failure():
 
 
 def run(text, name):
-    """Run another of these files, which is compiled only where it is needed."""
+    """Compile and run another file of this directory."""
     exec(compile(text, "remoto/remote/" + name + ".py", "exec"), globals())
 
 
@@ -99,7 +99,7 @@ def call(mark, function, args, kwargs, module, included, parents, including, pro
         if including:
             run(including, "including")
             include(included, parents, module[0])  # noqa: F821
-        # remoto 1.x ran the module as __main__, where this is the module; elsewhere it is the module's dictionary
+        # remoto 1.x ran the module as __main__, where __builtins__ is the module, not its dictionary
         builtins = sys.modules["__builtin__" if PY2 else "builtins"]  # noqa: F821
         result = getattr(load(*module, builtins=builtins), function)(*args, **kwargs)  # noqa: F821
         if os.getpid() != pid:
@@ -118,7 +118,7 @@ def call(mark, function, args, kwargs, module, included, parents, including, pro
     try:
         os.fstat(answers)
     except OSError:
-        answers = 1  # the function has closed all that it did not know
+        answers = 1  # the function has closed all descriptors that it did not open
     data = (mark + " " + answer + "\n").encode("ascii")
     while data:
         data = data[os.write(answers, data) :]

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: imports the modules that were sent along, under their own names. Comes behind loading.py."""
+"""RUNS ON THE REMOTE SIDE, after loading.py: makes the modules that were sent along importable under their names."""
 
 import sys
 
@@ -51,13 +51,13 @@ class Finder(object):
 
 
 INCLUDED = Finder()  # comes before installed modules
-PARENTS = Finder()  # comes after them: empty packages, as parents of modules that were sent without theirs
+PARENTS = Finder()  # comes after them: empty packages, for modules that were sent without their parents
 
 
 def include(modules, parents, module):
-    """Let imports find these modules from now on.
+    """Make these modules importable.
 
-    :param module: the name of the module that is about to be loaded anew; if it is a package, its parts are, too.
+    :param module: the name of the module that is about to be reloaded; the parts of a package are reloaded with it.
     """
     if INCLUDED not in sys.meta_path:
         sys.meta_path.insert(0, INCLUDED)
@@ -73,10 +73,10 @@ def include(modules, parents, module):
 
 
 def forget(name):
-    """Let the next import of a module load it anew."""
+    """Make the next import of a module reload it."""
     module = sys.modules.pop(name, None)
     package, _, last = name.rpartition(".")
     parent = sys.modules.get(package)
-    # `from package import module` asks the package first
+    # `from package import module` looks at the package's attributes first
     if module is not None and getattr(parent, last, None) is module:
         delattr(parent, last)

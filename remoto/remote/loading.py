@@ -1,25 +1,25 @@
-"""RUNS ON THE REMOTE SIDE: makes a module of source that was sent."""
+"""RUNS ON THE REMOTE SIDE: makes a module from source that was sent."""
 
 import sys
 
 SHIPPED = {}  # filename: source, for tracebacks
-LOADED = {}  # name: the module that was made last under it
+LOADED = {}  # name: the last module that was made with it
 PY2 = sys.version_info[0] == 2
 
 
 def load(name, package, filename, source, is_package, builtins=None):
-    """Return a new module. It is not '__main__' and not '__channelexec__': blocks that ask for those do not run.
+    """Return a new module. Its name is neither '__main__' nor '__channelexec__', so that blocks for those do not run.
 
-    :param builtins: its ``__builtins__``; by default Python's own choice.
+    :param builtins: its ``__builtins__``; by default those that exec() sets.
     """
     module = type(sys)(str(name))
     if builtins is not None:
         module.__builtins__ = builtins
     module.__file__ = native(filename)
-    module.__package__ = str(package)  # Python 2 wants it in bytes
+    module.__package__ = str(package)  # Python 2 requires bytes
     if is_package:
-        module.__path__ = []  # its parts are found by including.py
-    # for code that looks up its own module, such as pickle; but an installed module of that name has other users
+        module.__path__ = []  # including.py finds its parts
+    # for code that looks up its module, such as pickle; but do not replace an installed module of that name
     if sys.modules.get(name) is LOADED.get(name):
         sys.modules[str(name)] = module
     if PY2 and package:
@@ -35,9 +35,9 @@ def fill(module, filename, source):
     SHIPPED[filename] = source
     LOADED[module.__name__] = module
     if PY2:
-        # Python 2 takes a coding line in bytes only, and these bytes for UTF-8 only with a mark
+        # Python 2 accepts a coding line only in bytes, and takes those for UTF-8 only after a byte order mark
         source = b"\xef\xbb\xbf" + source
-    # without this module's own __future__
+    # do not inherit this file's __future__ imports
     exec(compile(source, filename, "exec", 0, 1), module.__dict__)
 
 

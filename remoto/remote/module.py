@@ -1,12 +1,13 @@
-"""RUNS ON THE REMOTE SIDE, in a gateway's Python: holds the modules that were shipped and serves their calls.
+"""RUNS ON THE REMOTE SIDE, in a gateway's Python: keeps the modules that were sent, and serves calls of their functions.
 
-Comes behind loading.py, including.py and problem.py; boot.py has set MAIN_THREAD. A channel carries one call at a time:
-(function, args, kwargs). The answer is pairs: ('debug' or 'warning', a line that was printed), then ('return', value),
-('raise', description), or ('generator', None) and ('item', value) ... ('end', None), for which the controller asks with
-numbers: 0 to begin, then of the items that it has taken. What execnet can't carry goes packed: one more item, True, tells.
+Runs after loading.py, including.py and problem.py; boot.py has set MAIN_THREAD. A channel carries one call at a time:
+(function, args, kwargs). The answer is a series of pairs: ('debug' or 'warning', a printed line), then ('return', value) or
+('raise', description). Or, from a generator, ('generator', None), then ('item', value) ... ('end', None): the controller
+requests items by sending numbers, first 0, then how many items it has received. Values that execnet can't carry are packed,
+which a third item, True, marks.
 
-A call runs in the main thread where that is free, so that functions may set signal handlers; else in the thread that serves
-its channel. A generator always runs in the latter: it is ahead of the controller, which calls other functions meanwhile.
+A call runs in the main thread if that is free, so that functions may set signal handlers; otherwise in the thread that serves
+its channel. A generator always runs in the latter: it works ahead, while the controller may call other functions.
 """
 
 import os
@@ -19,7 +20,7 @@ except ImportError:
     import Queue as queue  # Python 2
 
 LOCK = threading.Lock()
-# items of a generator that the controller has not asked for yet
+# items of a generator to send before the controller requests more
 WINDOW = 32
 PYTHON_2 = sys.version_info[0] == 2
 INTS = (int, long) if PYTHON_2 else (int,)  # noqa: F821
@@ -27,19 +28,19 @@ TEXTS = unicode if PYTHON_2 else str  # noqa: F821
 
 
 class Held(object):
-    """A module, or why there is none. Its first call loads it, and may come before its text."""
+    """A module, or the reason why it could not be loaded. Its first call loads it, and may arrive before its source."""
 
     def __init__(self):
         self.has_text = threading.Event()
         self.is_loaded = threading.Event()
         self.load = None
-        self.holders = []  # an event for each hold() that waits for the loading
+        self.holders = []  # an event for each hold() that waits until it is loaded
         self.loading = False
         self.module = None
         self.problem = None
 
     def claim(self):
-        """Return True for the first call: it is to load the module."""
+        """Return True to the first call, which must load the module."""
         with LOCK:
             claimed, self.loading = self.loading, True
         return not claimed
@@ -54,12 +55,12 @@ def held(number):
 
 
 class Printed(object):
-    """Sends what a call prints to the controller, line by line."""
+    """Sends the lines that a call prints to the controller."""
 
     def __init__(self, channel):
         self.channel = channel
         self.thread = threading.current_thread()
-        # a signal handler may print in the middle of add()
+        # reentrant: a signal handler may print during add()
         self.lock = threading.RLock()
         self.rest = {"debug": [], "warning": []}
 
@@ -80,21 +81,21 @@ class Printed(object):
                 self.add(level, "\n")
 
 
-# an item for each call that is running
+# one item for each running call
 PRINTED = []
 PROCESS = os.getpid()
 
 
 def printed_now():
-    """Return this thread's call; in a thread that a function has started, the call that started last. None outside calls."""
+    """Return the call that runs in this thread. In a thread started by a function: the latest call. Outside calls: None."""
     calls = list(PRINTED)
     own = [call for call in calls if call.thread is threading.current_thread()]
-    # a forked child has the connection as well, and must not write to it
+    # a forked child shares the connection, and must not write to it
     return (own or calls)[-1] if calls and os.getpid() == PROCESS else None
 
 
 class Output(object):
-    """Replaces sys.stdout or sys.stderr: output of a call goes to the controller, other output where it went before."""
+    """Replaces sys.stdout or sys.stderr: sends the output of calls to the controller, and other output on to the old stream."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -130,9 +131,9 @@ class Output(object):
         self.stream.flush()
 
     def close(self):
-        pass  # other calls use it, too
+        pass  # shared with other calls
 
-    # for io.TextIOWrapper, which may wrap it
+    # needed by io.TextIOWrapper, which may wrap it
 
     def readable(self):
         return False
@@ -145,7 +146,7 @@ class Output(object):
 
 
 def send(channel, kind, *value):
-    """Send an answer, or a part of one. Return False if the controller has closed the channel."""
+    """Send an answer, or part of one. Return False if the controller has closed the channel."""
     try:
         channel.send((kind,) + value)
         return True
@@ -157,11 +158,11 @@ CAPTURED = []
 
 
 def capture():
-    """Capture what is printed, once, before the first module is loaded."""
+    """Capture printed output. Called before the first module is loaded; later calls do nothing."""
     with LOCK:
         if not CAPTURED:
             CAPTURED.append(True)
-            # execnet has put /dev/null there, where the output of a function's own children would be lost
+            # execnet redirects descriptor 1 to /dev/null: without this, the output of a function's children would be lost
             os.dup2(2, 1)
             sys.stdout = Output(sys.stdout, "debug")
             sys.stderr = Output(sys.stderr, "warning")
@@ -194,12 +195,12 @@ def guarded(printed, function, left=None):
         printed.end()
 
 
-# what a channel's callback gets at the channel's end
+# passed to a channel's callback when the channel ends
 CLOSED = object()
 
 
 def hold(channel, number, module, included, parents, dropped=()):
-    """Keep a module's text for its first call, and report what it prints when that loads it.
+    """Keep the source of a module for its first call, which loads it; send what the module prints then.
 
     :param dropped: numbers of modules that will not be called again.
     """
@@ -243,7 +244,7 @@ def serve(channel, number):
 class Calls(object):
     """The calls of a channel.
 
-    :ivar jobs: for its own thread: functions to call; numbers, which ask for more items of a generator; CLOSED.
+    :ivar jobs: for the thread of serve(): functions to call; numbers, which request more items of a generator; CLOSED.
     """
 
     def __init__(self, channel, module):
@@ -253,7 +254,7 @@ class Calls(object):
         self.last = None
 
     def receive(self, item):
-        """Start a call; execnet's receiver does this, which must not be kept waiting."""
+        """Start a call. Runs in execnet's receiver thread, and so must not block."""
         if not isinstance(item, tuple):
             self.jobs.put(item)
             return
@@ -265,12 +266,12 @@ class Calls(object):
         job = None
         while job is not CLOSED:
             job = self.jobs.get()
-            # a number is left over where a generator had ended before it was asked for more
+            # a number may be left over from a generator that ended before
             if callable(job):
                 job()
         if self.last is not None:
             self.last.ended.wait()
-        # a call that has ended just now may have left a generator to be closed
+        # a call that has just ended may have left a generator, which must be closed
         while not self.jobs.empty():
             job = self.jobs.get()
             if callable(job):
@@ -281,7 +282,7 @@ class Call(object):
     def __init__(self, calls, item):
         self.calls = calls
         self.item = item
-        # in the order in which calls come, not in that in which threads get to run
+        # claimed here, in the order in which calls arrive, not in the order in which threads run
         self.is_first = calls.module.claim()
         self.ended = threading.Event()
 
@@ -292,7 +293,7 @@ class Call(object):
             self.ended.set()
 
     def fail(self, error):
-        """Let the channel's own thread end by the error: then execnet reports it."""
+        """Raise the error in the thread of the channel: execnet sends it to the controller."""
 
         def job():
             raise error
@@ -308,7 +309,7 @@ class Call(object):
         module.is_loaded.wait()
         if module.module is None:
             self.release()
-            # without a problem the module has left by sys.exit(0)
+            # without a problem, the module called sys.exit(0)
             send(channel, "raise" if module.problem else "return", module.problem)
             return
         function, args, kwargs = unpack(self.item[0]) if len(self.item) > 3 else self.item
@@ -323,17 +324,17 @@ class Call(object):
             deliver(channel, "return", function, result)
 
     def release(self):
-        """The next call may come as soon as this one's answer is on its way."""
+        """Free the main thread: the next call may arrive as soon as this one is answered."""
         if MAIN_THREAD is not None:  # noqa: F821
             MAIN_THREAD.release(self)  # noqa: F821
 
 
 def deliver(channel, kind, function, value):
-    """Send a value, or the error that it can't be sent. Return True if the value was sent."""
+    """Send a value, or an error if it can't be sent. Return True if the value was sent."""
     for form in (plainly, pack):
         try:
             return send(channel, kind, form(value), *([True] if form is pack else []))
-        except Exception as error:  # execnet's own, struct's, of recursion, ...
+        except Exception as error:  # execnet's DumpError, struct.error, RecursionError, ...
             reason = text(str(error))  # noqa: F821
     message = "%s() returned %s, which execnet can't carry: %s" % (function, type(value).__name__, reason)
     line = "TypeError: " + message
@@ -342,7 +343,7 @@ def deliver(channel, kind, function, value):
 
 
 def serve_generator(channel, jobs, function, generator):
-    """Send the generator's items as they come; close it as soon as the controller has closed the channel."""
+    """Send the items of a generator as it yields them; close it when the controller closes the channel."""
     printed = Printed(channel)
     unasked = 0
     done = object()
@@ -369,7 +370,7 @@ def serve_generator(channel, jobs, function, generator):
 
 
 def asked(jobs):
-    """Wait until the controller asks for more items of a generator; return for how many.
+    """Wait until the controller requests more items of a generator; return how many it has received.
 
     :raises EOFError: the controller has closed the channel.
     """
@@ -380,12 +381,12 @@ def asked(jobs):
     return job
 
 
-# for values that execnet can't carry; the controller uses these, too
+# Prepare values that execnet can't carry. The controller uses these functions, too.
 
 
 def plainly(value):
-    """Return the value. Raise ValueError if execnet would send it and the other side's execnet could not load it."""
-    # this Python has no limit on an int's digits; the other side may have one
+    """Return the value unchanged. Raise ValueError if execnet could send it, but the peer's could not load it."""
+    # this Python does not limit the digits of an int; the peer may
     if not getattr(sys, "get_int_max_str_digits", int)() and unreadable(value):
         raise ValueError("it goes packed")
     return value
@@ -408,7 +409,7 @@ def has_surrogates(text):
 
 
 def pack(value):
-    """Return the value made of types that execnet carries: others become a tuple whose first item names the type."""
+    """Return a value converted to types that execnet carries. Others become a tuple whose first item names the type."""
     if isinstance(value, bool):
         return value
     if isinstance(value, INTS):

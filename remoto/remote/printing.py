@@ -1,11 +1,11 @@
-"""RUNS ON THE REMOTE SIDE, behind call.py: Pythons before 3.7 print any text, whatever the locale."""
+"""RUNS ON THE REMOTE SIDE, after call.py: lets Pythons before 3.7 print any text, whatever the locale."""
 
 import io
 import sys
 
 
 class Utf8(object):
-    """Python 2's stdout or stderr, which takes no text but ASCII."""
+    """Replaces Python 2's stdout or stderr, which accept only ASCII text."""
 
     encoding = "utf-8"
 

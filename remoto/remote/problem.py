@@ -1,11 +1,11 @@
-"""RUNS ON THE REMOTE SIDE: describes exceptions. Comes behind loading.py."""
+"""RUNS ON THE REMOTE SIDE, after loading.py: describes exceptions."""
 
 import os
 import sys
 
 
 def describe():
-    """Describe the exception that is being handled, for the controller's error. Raise nothing."""
+    """Return a description of the exception that is being handled, for the controller's error. Never raise."""
     try:
         return described(*sys.exc_info())
     except:  # noqa: E722  an exception's attributes may run any code
@@ -27,7 +27,7 @@ def described(kind, error, trace):
     message, is_bytes = "(its text can't be had)", True
     try:
         message = text(str(error))
-    except UnicodeError:  # Python 2 has made bytes of it
+    except UnicodeError:  # Python 2's str() encodes it as ASCII
         message, is_bytes = text(unicode(error)), False  # noqa: F821
     except Exception:
         pass
@@ -50,18 +50,18 @@ def text(value):
 
 
 def printable(value):
-    r"""Text that can be encoded: a lone surrogate, which is half a character or no text at all, becomes \udcff."""
+    r"""Return text that can be encoded: lone surrogates are escaped, for instance as \udcff."""
     if sys.version_info[0] == 3:
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     import re
 
-    # where Python 2 has such pairs, they are whole characters
+    # in Python 2, a pair of surrogates may be one character
     lone = u"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
     return re.sub(lone, lambda found: "\\u%04x" % ord(found.group()), value)
 
 
 def exit_status(error):
-    """The status of a SystemExit. Words go to stderr, as they do when Python ends by it."""
+    """Return the exit status of a SystemExit; print a message to stderr, as Python does."""
     code = error.code
     if code is None or isinstance(code, int):
         return int(code or 0)
@@ -70,9 +70,9 @@ def exit_status(error):
 
 
 def end_child(error):
-    """End a process that a function has forked, as Python would: the answer is for the first process to give.
+    """End a child that a function forked, as Python would: only the first process sends the answer.
 
-    :param error: what the function raised there, or None.
+    :param error: the exception that the function raised in the child, or None.
     """
     status = 0
     try:
