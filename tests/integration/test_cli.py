@@ -97,7 +97,7 @@ def test_options_for_ssh(sshd):
 
 
 @pytest.mark.parametrize("backend", ["docker", "podman", "kubernetes"])
-def test_containers(request, monkeypatch, backend):
+def test_command_runs_in_a_container(request, monkeypatch, backend):
     name = request.getfixturevalue({"kubernetes": "kube_shell"}.get(backend, f"{backend}_shell"))
     if backend == "kubernetes":
         monkeypatch.setenv("KUBECONFIG", str(request.getfixturevalue("kube_cluster").kubeconfig))
@@ -106,36 +106,38 @@ def test_containers(request, monkeypatch, backend):
         assert outcome("--backend", backend, "--user", "nobody", name, "--", "id", "-u")[1] != "0\n"
 
 
-def test_input():
+def test_stdin_is_sent_only_with_the_option():
     assert outcome("--stdin", "localhost", "--", "tr", "a-z", "A-Z", stdin="some words\n")[:2] == (0, "SOME WORDS\n")
     assert outcome("localhost", "--", "cat", stdin="not for it") == (0, "", "")
 
 
-def test_shell_folder_and_environment():
+def test_shell_and_cwd_apply_to_the_command():
     assert outcome("--shell", "localhost", "--", "echo a | tr a b; pwd", "--", "x")[0] == 0
     assert outcome("--shell", "--cwd", "/etc", "localhost", "--", "pwd | tr a-z A-Z")[1] == "/ETC\n"
 
 
-def test_a_timeout():
+def test_timeout_exits_with_124():
     status, _, stderr = outcome("--timeout", "0.3", "--kill-on-timeout", "localhost", "--", "sleep", "20")
     assert status == 124 and stderr == "remoto: localhost: no output for 0.3 seconds\n"
 
 
-def test_a_program_that_is_not_there():
+def test_missing_program_exits_with_126():
     status, _, stderr = outcome("localhost", "--", "no-such-program")
     assert status == 126 and stderr.startswith("remoto: localhost: ") and "No such file" in stderr
     assert len(stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("command", "is_told"), [(["df -h | sort"], True), (["$HOME/x"], True), (["no-such"], False)])
-def test_line_for_a_shell_that_is_run_without_one_is_told_of_shell(command, is_told):
+@pytest.mark.parametrize(
+    ("command", "has_advice"), [(["df -h | sort"], True), (["$HOME/x"], True), (["no-such"], False)]
+)
+def test_error_for_a_shell_line_names_the_shell_option(command, has_advice):
     status, _, stderr = outcome("localhost", "--", *command)
-    assert status == 126 and ("--shell" in stderr) is is_told
+    assert status == 126 and ("--shell" in stderr) is has_advice
     assert outcome("--cwd", "/no-such-directory", "localhost", "--", *command)[2].endswith("'/no-such-directory'\n")
     assert outcome("--shell", "localhost", "--", "echo a | tr a b") == (0, "b\n", "")
 
 
-def test_the_reader_that_leaves_early():
+def test_reader_that_closes_the_pipe_exits_with_141():
     done = subprocess.run(
         ["bash", "-c", f'{sys.executable} -m remoto localhost -- seq 1000000 | head -n 1; echo "${{PIPESTATUS[0]}}"'],
         capture_output=True,
@@ -146,14 +148,14 @@ def test_the_reader_that_leaves_early():
 
 
 @pytest.mark.parametrize("data", [bytes(range(256)) * 5000, b"10%\r20%\r\nno newline"], ids=["binary", "text"])
-def test_of_a_single_host_every_byte_passes(data, tmp_path):
+def test_output_of_a_single_host_is_unchanged(data, tmp_path):
     (tmp_path / "data").write_bytes(data)
     done = subprocess.run([*REMOTO, "localhost", "--", "cat", tmp_path / "data"], capture_output=True, timeout=50)
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout == data
 
 
 @pytest.mark.parametrize("hosts", [["localhost"], ["localhost", "localhost"]], ids=["one", "two"])
-def test_output_that_can_not_be_written(hosts):
+def test_output_that_cannot_be_written_exits_with_1(hosts):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*REMOTO, *hosts, "--", "echo", "x"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=50
@@ -163,19 +165,19 @@ def test_output_that_can_not_be_written(hosts):
 
 
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-"])
-def test_streams_that_are_closed(closed):
+def test_closed_standard_streams_are_accepted(closed):
     line = f'exec "$@" {closed}'
     words = [*REMOTO, "--stdin", "localhost", "--", "sh", "-c", "echo out; echo err >&2"]
     done = subprocess.run(["sh", "-c", line, "sh", *words], capture_output=True, text=True, timeout=50)
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
-def test_input_that_is_not_awaited():
+def test_sigterm_ends_the_wait_for_stdin():
     program = subprocess.Popen(
         [*REMOTO, "--stdin", "localhost", "--", "cat"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )
     with program:
-        # from the beginning of main() on
+        # main() installs its handler first
         wait_until(lambda: "SigCgt" in status_of(program.pid) and catches(program.pid, signal.SIGTERM))
         program.send_signal(signal.SIGTERM)
         assert program.wait(20) == 143 and program.stderr.read() == b""
@@ -207,7 +209,7 @@ def catches(pid, number):
     ],
     ids=" ".join,
 )
-def test_wrong_calls(arguments):
+def test_wrong_usage_prints_the_usage(arguments):
     status, _, stderr = outcome(*arguments)
     assert status == 2 and stderr.startswith("usage: remoto [options] HOST... -- COMMAND...")
 
@@ -242,7 +244,7 @@ def test_options_that_the_backend_does_not_use_are_refused_for_files_and_by_its_
     assert status == 2 and "--user: not used by backend kubernetes, only by docker, podman" in stderr
 
 
-def test_other_hosts_than_this_machine_are_refused_with_the_local_backend():
+def test_local_backend_refuses_other_hosts():
     assert outcome("--backend", "local", "localhost", "--", "echo", "x") == (0, "x\n", "")
     status, stdout, stderr = outcome("--backend", "local", "localhost", "node1", "--", "echo", "x")
     assert (status, stdout) == (2, "") and "node1: not this machine" in stderr and stderr.startswith("usage: ")
@@ -255,13 +257,13 @@ def test_put_and_get_are_never_hosts(words):
     assert (stdout + stderr).startswith("usage: remoto put" if "put" in words else "usage: remoto get")
 
 
-def test_a_backend_that_does_not_exist():
+def test_unknown_backend_is_wrong_usage():
     status, _, stderr = outcome("--backend", "telnet", "node1", "--", "true")
     assert status == 2 and "no such backend: telnet" in stderr
     assert stderr.startswith("usage: ")
 
 
-def test_a_host_that_is_an_option():
+def test_host_that_is_an_option_is_refused():
     status, _, stderr = outcome("--", "-oProxyCommand=touch /tmp/owned", "--", "true")
     assert status == 2
     status, _, stderr = outcome("x y", "--", "true")
@@ -275,7 +277,7 @@ def test_an_empty_command_is_wrong_usage(options):
 
 
 def test_a_variable_that_a_shell_cannot_set_is_wrong_usage():
-    """Refused before the container is looked for."""
+    """It is refused before the client is run."""
     status, _, stderr = outcome("--backend", "docker", "--env", "a.b=1", "no-such", "--", "true")
     assert (status, stderr) == (2, "remoto: no-such: a.b: a shell can't set a variable of that name\n")
 
@@ -287,14 +289,14 @@ def test_advice_names_options(sshd):
     assert status == 255 and "--connect-timeout" in stderr and "connect_timeout" not in stderr
 
 
-def test_help_teaches():
+def test_help_has_examples_and_exit_statuses():
     status, stdout, _ = outcome("--help")
     assert status == 0 and "examples:" in stdout and "exit status:" in stdout
     assert outcome("--version")[1].startswith("remoto 2.")
 
 
-def test_the_command_ends_where_nobody_reads_or_waits(tmp_path):
-    """Of two hosts, one that is silent: neither it nor the other's flood outlives the reader, or the program."""
+def test_commands_end_with_the_reader_or_the_program(tmp_path):
+    """One of two hosts is silent, the other floods: both commands end when the reader or the program ends."""
     script = f"echo $$ >> {tmp_path}/pids; [ $(wc -l < {tmp_path}/pids) = 2 ] || exec sleep 100; exec yes"
     words = [*REMOTO, "--no-prefix", "localhost", "localhost", "--", "sh", "-c", script]
     for stop, status in ((None, 141), (signal.SIGINT, 130)):
@@ -311,36 +313,36 @@ def test_the_command_ends_where_nobody_reads_or_waits(tmp_path):
         (tmp_path / "pids").unlink()
 
 
-def test_what_the_terminal_can_not_show():
+def test_characters_outside_the_encoding_are_escaped():
     words = ("localhost", "localhost", "--", "printf", "ä\\n")
     assert outcome(*words, PYTHONIOENCODING="ascii") == (0, "localhost: \\xe4\n" * 2, "")
 
 
-#: what printf makes a title, a carriage return, C1's CSI, DEL and a right-to-left override of
+#: for printf: a window title, a carriage return, C1's CSI, DEL and a right-to-left override
 HOSTILE = r"\033]0;title\007\r\302\2332J\177\342\200\256"
 ESCAPED = r"\x1b]0;title\x07\r\x9b2J\x7f\u202e"
 
 
 def hostile():
-    """The same as text."""
+    """Return the output of printf as text."""
     return HOSTILE.encode("ascii").decode("unicode_escape").encode("latin-1").decode("utf-8")
 
 
 @pytest.mark.parametrize("redirection", ["", ">&2"], ids=["stdout", "stderr"])
-def test_control_characters_are_escaped_behind_a_prefix(redirection):
+def test_control_characters_are_escaped_after_a_prefix(redirection):
     words = ("localhost", "localhost", "--", "sh", "-c", f"printf 'a\\tb{HOSTILE}' {redirection}")
     lines = f"localhost: a\tb{ESCAPED}\n" * 2
     assert outcome(*words) == ((0, "", lines) if redirection else (0, lines, ""))
 
 
-def test_raw_keeps_control_characters_behind_a_prefix():
+def test_raw_keeps_control_characters_after_a_prefix():
     done = subprocess.run(
         [*REMOTO, "--raw", "localhost", "localhost", "--", "printf", HOSTILE], capture_output=True, timeout=50
     )
     assert done.stdout == f"localhost: {hostile()}\n".encode() * 2
 
 
-def test_words_of_ssh_are_escaped_in_errors(sshd, tmp_path):
+def test_stderr_of_ssh_is_escaped_in_errors(sshd, tmp_path):
     """A proxy writes to its stderr."""
     (tmp_path / "proxy").write_text(f"printf '{HOSTILE}\\n' >&2\n")
     status, _, stderr = outcome("--ssh-options", f"-o 'ProxyCommand=sh {tmp_path}/proxy'", "node1", "--", "true")
@@ -359,7 +361,7 @@ def test_words_of_ssh_are_escaped_in_errors(sshd, tmp_path):
         ("put", "localhost", "--", f"/{hostile()}\n", "/tmp"),
         ("put", f"--no-{hostile()}", "localhost", "--", "/", "/tmp"),
     ],
-    ids=["program", "folder", "host", "backend", "path", "usage"],
+    ids=["program", "directory", "host", "backend", "path", "usage"],
 )
 def test_control_characters_are_escaped_in_errors(words):
     status, stdout, stderr = outcome(*words)

@@ -20,91 +20,91 @@ def sh(script):
     return ["sh", "-c", script]
 
 
-# what goes in
+# input
 
 
-def test_each_word_arrives_as_one_argument(conn):
+def test_each_argument_arrives_unchanged(conn):
     words = ["a b", "", "$HOME", "`id`", ";ls", "*", "?", "'", '"', "\\", "new\nline", "ä€😀", "-n"]
     script = 'for word in "$@"; do printf "<%s>" "$word"; done'
     assert check(conn, ["sh", "-c", script, "sh", *words]).stdout == "".join(f"<{word}>" for word in words).split("\n")
 
 
-def test_a_string_goes_to_a_shell(conn):
+def test_string_runs_in_a_shell(conn):
     assert check(conn, "echo one; echo two | tr a-z A-Z; exit 3", shell=True) == (["one", "TWO"], [], 3)
 
 
-def test_bytes_and_paths_are_words_too(conn, tmp_path):
+def test_bytes_and_paths_can_be_arguments(conn, tmp_path):
     from pathlib import Path
 
     assert check(conn, [b"echo", Path("/some/where")]).stdout == ["/some/where"]
 
 
-def test_words_of_other_kinds_are_refused_before_anything_starts(conn):
+def test_arguments_of_other_types_are_refused_before_anything_starts(conn):
     with pytest.raises(TypeError, match=r"command.*int"):
         check(conn, ["echo", 3])
 
 
 @pytest.mark.parametrize("text", ["text ä\n", b"bytes \xff\x00\n"])
-def test_stdin(conn, text):
+def test_stdin_arrives_unchanged(conn, text):
     data = text if isinstance(text, bytes) else text.encode()
     octets = check(conn, ["od", "-An", "-v", "-tx1"], stdin=text).stdout
     assert bytes.fromhex("".join(octets)) == data
 
 
-def test_ten_megabytes_of_stdin(conn):
+def test_ten_megabytes_of_stdin_arrive(conn):
     assert check(conn, ["wc", "-c"], stdin=b"0123456789" * 1_000_000).stdout[0].split() == ["10000000"]
 
 
-def test_stdin_that_nobody_reads(conn):
+def test_command_may_ignore_its_stdin(conn):
     assert check(conn, ["true"], stdin=b"x" * 1_000_000).returncode == 0
 
 
-def test_without_stdin_there_is_nothing_to_read(conn):
+def test_stdin_is_empty_by_default(conn):
     assert check(conn, ["cat"], timeout=20) == ([], [], 0)
 
 
-def test_cwd(conn):
+def test_cwd_sets_the_working_directory(conn):
     assert check(conn, ["pwd"], cwd="/etc").stdout == ["/etc"]
 
 
-def test_a_folder_that_is_not_there(conn):
+def test_missing_cwd_raises_command_error(conn):
     with pytest.raises(CommandError) as caught:
-        check(conn, ["pwd"], cwd="/no/such/folder")
+        check(conn, ["pwd"], cwd="/no/such/directory")
     assert "No such" in caught.value.traceback
 
 
-def test_extend_env_adds(conn):
+def test_extend_env_adds_variables(conn):
     lines = check(conn, sh('echo "$ADDED"; echo "$PATH"'), extend_env={"ADDED": "a 'b' $c\nd"}).stdout
     assert lines[:2] == ["a 'b' $c", "d"]
     assert "/usr/bin" in lines[2].split(":")
 
 
-def test_path_keeps_all_it_has(connect):
+def test_path_keeps_its_directories(connect):
     path = check(connect(env={"PATH": "/first:/usr/bin:/last"}), ["/bin/sh", "-c", "echo $PATH"]).stdout[0].split(":")
     assert path[:3] == ["/first", "/usr/bin", "/last"]
     if not connect.in_container:
         assert path[3:] == ["/usr/local/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
 
 
-def test_env_replaces(connect):
+def test_env_replaces_the_environment(connect):
     conn = connect(env={"OF_CONNECTION": "1"})
     lines = check(conn, ["env"], env={"ONLY": "this", "PATH": "/usr/bin:/bin"}).stdout
     names = {line.split("=")[0] for line in lines}
     assert {"ONLY", "PATH"} <= names
-    # a shell in between may set these itself
+    # a shell may set some of these itself
     assert names <= {"ONLY", "PATH", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
-def test_env_of_the_connection(connect):
+def test_commands_get_the_environment_of_the_connection(connect):
     conn = connect(env={"FLAVOUR": "sweet & sour"})
     assert check(conn, sh("echo $FLAVOUR")).stdout == ["sweet & sour"]
     assert check(conn, sh("echo $FLAVOUR"), extend_env={"FLAVOUR": "plain"}).stdout == ["plain"]
 
 
-# what comes out
+# output
 
 
-def test_two_streams_of_50000_lines_at_once(conn, logged):
+def test_50000_lines_on_both_streams_arrive(conn, logged):
     script = "i=0; while [ $i -lt 50000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done"
     out, err, code = check(conn, sh(script))
     assert (out, err, code) == ([f"out {i}" for i in range(50000)], [f"err {i}" for i in range(50000)], 0)
@@ -113,14 +113,14 @@ def test_two_streams_of_50000_lines_at_once(conn, logged):
     assert logged.texts("WARNING") == err
 
 
-def test_a_line_of_five_megabytes(conn, logged):
+def test_line_of_five_megabytes_arrives(conn, logged):
     script = "dd if=/dev/zero bs=1000 count=5000 2>/dev/null | tr '\\0' x; echo; echo end"
     assert check(conn, sh(script)).stdout == ["x" * 5_000_000, "end"]
     run(conn, sh(script))
     assert logged.texts("DEBUG") == ["x" * 5_000_000, "end"]
 
 
-def test_a_last_line_without_its_end_and_empty_lines(conn, logged):
+def test_empty_lines_and_an_unterminated_last_line_are_kept(conn, logged):
     script = r"printf 'one\n\n\ntwo\r\nlast'; printf 'err' >&2"
     assert check(conn, sh(script)) == (["one", "", "", "two", "last"], ["err"], 0)
     run(conn, sh(script))
@@ -128,7 +128,7 @@ def test_a_last_line_without_its_end_and_empty_lines(conn, logged):
     assert logged.texts("WARNING") == ["err"]
 
 
-def test_output_written_right_before_the_end(connect):
+def test_output_written_just_before_the_exit_arrives(connect):
     conn = connect()
     for number in range(100 if not connect.in_container else 10):
         lines = []
@@ -136,12 +136,12 @@ def test_output_written_right_before_the_end(connect):
         assert sorted(lines) == [f"err {number}", f"out {number}"]
 
 
-def test_output_of_a_process_that_outlives_its_shell_for_a_moment(connect):
+def test_output_of_a_process_that_briefly_outlives_its_shell_arrives(connect):
     if not connect.in_container:
         assert check(connect(), ["bash", "-c", "echo hi > >(sleep 0.02; cat)"]).stdout == ["hi"]
 
 
-def test_output_that_is_not_utf8(conn, logged):
+def test_output_that_is_not_utf_8_is_kept(conn, logged):
     script = r"printf 'a\377b\n'"
     line = check(conn, sh(script)).stdout[0]
     assert line.encode("utf-8", "surrogateescape") == b"a\xffb"
@@ -149,7 +149,7 @@ def test_output_that_is_not_utf8(conn, logged):
     assert logged.texts("DEBUG") == [r"a\xffb"]
 
 
-def test_output_as_bytes(conn):
+def test_check_returns_bytes_with_text_false(conn):
     script = r"printf 'a\r\n\377\n\0b'; printf e >&2; exit 3"
     assert check(conn, sh(script), text=False) == (b"a\r\n\xff\n\0b", b"e", 3)
     assert check(conn, ["true"], text=False).stdout == b""
@@ -163,7 +163,7 @@ def test_output_as_bytes(conn):
     assert len(blocks) > 1 and b"".join(blocks) == long
 
 
-def test_run_with_blocks_of_bytes(conn, logged):
+def test_run_passes_blocks_of_bytes_with_text_false(conn, logged):
     out, err = [], []
     script = sh(r"printf 'a\r\n\377\n\0b'; printf e >&2; exit 3")
     assert run(conn, script, text=False, on_stdout=out.append, on_stderr=err.append, stop_on_nonzero=False) == 3
@@ -171,7 +171,7 @@ def test_run_with_blocks_of_bytes(conn, logged):
     assert logged.texts("DEBUG") == [] and len(logged.texts("WARNING")) == 1
 
 
-def test_lines_come_as_they_are_written(conn):
+def test_lines_reach_on_stdout(conn):
     seen = threading.Event()
     result = []
 
@@ -187,7 +187,7 @@ def test_lines_come_as_they_are_written(conn):
     assert seen.is_set() and result == ["first", "end"]
 
 
-def test_a_line_is_there_before_the_command_ends(conn):
+def test_line_reaches_on_stdout_before_the_command_ends(conn):
     class Enough(Exception):
         pass
 
@@ -199,7 +199,7 @@ def test_a_line_is_there_before_the_command_ends(conn):
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_check_with_callables_returns_all_the_same(conn):
+def test_check_with_callbacks_returns_the_output(conn):
     out, err = [], []
     result = check(conn, sh("echo a; echo b >&2; exit 4"), on_stdout=out.append, on_stderr=err.append)
     assert result == (["a"], ["b"], 4) and (out, err) == (["a"], ["b"])
@@ -207,7 +207,7 @@ def test_check_with_callables_returns_all_the_same(conn):
     assert check(conn, progress, on_stdout=out.append).stdout == check(conn, progress).stdout == ["10%", "20%", "end"]
 
 
-def test_the_log_word_for_word(conn, logged):
+def test_run_logs_word_for_word(conn, logged):
     with pytest.raises(RuntimeError, match="^Failed to execute command: "):
         run(conn, sh("echo out; echo err >&2; exit 3"))
     levels = [level for level, _ in logged]
@@ -217,18 +217,18 @@ def test_the_log_word_for_word(conn, logged):
     assert logged.texts("ERROR") == ["RuntimeError: command returned non-zero exit status: 3"]
 
 
-def test_stop_on_nonzero(conn, logged):
+def test_stop_on_nonzero_false_logs_a_warning(conn, logged):
     assert run(conn, sh("exit 3"), stop_on_nonzero=False) == 3
     assert logged.texts("WARNING") == ["command returned non-zero exit status: 3"]
     assert logged.texts("ERROR") == []
 
 
-def test_stop_on_error(conn, logged):
+def test_stop_on_error_false_logs_an_error(conn, logged):
     assert run(conn, sh("exit 3"), stop_on_error=False) == 3
     assert logged.texts("ERROR") == ["RuntimeError: command returned non-zero exit status: 3"]
 
 
-def test_a_program_that_is_not_there(conn, logged):
+def test_missing_program_raises_command_error(conn, logged):
     for function in (run, check):
         logged.clear()
         with pytest.raises(RuntimeError, match=r"^Failed to execute command: .*no-such-program") as caught:
@@ -263,7 +263,7 @@ def test_failed_command_has_the_last_lines_of_stderr(conn):
     assert error.exit_code == 3 and error.stderr.splitlines() == [f"line {number}" for number in range(40, 50)]
 
 
-def test_string_without_a_shell_is_told_of_it(connect):
+def test_string_without_a_shell_raises_an_error_with_advice(connect):
     conn = connect()
     if connect.in_container:
         assert check(conn, "echo a b").stdout == ["a b"]
@@ -273,22 +273,22 @@ def test_string_without_a_shell_is_told_of_it(connect):
     assert caught.value.reason == "No such file or directory: 'echo a b'" and "shell=True" in caught.value.advice
 
 
-def test_the_end_by_a_signal(connect):
+def test_command_killed_by_a_signal_has_its_exit_status(connect):
     conn = connect()
     expected = 128 + signal.SIGKILL if connect.in_container else -signal.SIGKILL
     assert check(conn, sh("echo last words; kill -9 $$")) == (["last words"], [], expected)
 
 
-def test_a_hundred_exit_codes(conn):
+def test_exit_statuses_are_returned(conn):
     assert [check(conn, sh(f"exit {code}")).returncode for code in (0, 1, 2, 125, 126, 127, 128, 255)] == [
         *(0, 1, 2, 125, 126, 127, 128, 255)
     ]
 
 
-# time
+# timeouts
 
 
-def test_a_timeout_of_check(conn, logged):
+def test_check_returns_after_its_timeout(conn, logged):
     started = time.monotonic()
     assert check(conn, sh("echo not seen; sleep 30"), timeout=1) == ([], [], -1)
     assert time.monotonic() - started < 10
@@ -297,19 +297,19 @@ def test_a_timeout_of_check(conn, logged):
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_a_timeout_of_check_is_for_the_result(conn, text):
-    """Output that keeps coming does not put it off."""
+def test_timeout_of_check_limits_the_whole_call(conn, text):
+    """Continuous output does not extend it."""
     assert check(conn, ["yes"], timeout=1, kill_on_timeout=True, text=text).returncode == -1
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_a_timeout_of_run_is_for_silence(conn, logged):
+def test_timeout_of_run_limits_each_silence(conn, logged):
     assert run(conn, sh("echo a; sleep 1; echo b; sleep 1; echo c; printf rest; sleep 30"), timeout=2) == -1
     assert logged.texts("DEBUG") == ["a", "b", "c", "rest"]
     assert logged.texts("WARNING") == ["No data was received after 2 seconds, disconnecting..."]
 
 
-def test_the_global_timeout(conn):
+def test_global_timeout_applies_to_commands(conn):
     conn.global_timeout = 0.5
     assert check(conn, ["sleep", "30"]).returncode == -1
 
@@ -320,14 +320,14 @@ def exists(conn, path):
 
 @pytest.fixture
 def marker(connect):
-    """The path of a file where the commands run, that is not there."""
+    """The path of a remote file that does not exist."""
     path = f"/tmp/remoto-test-{os.urandom(6).hex()}"
     yield path
     run(connect(), ["rm", "-f", path], stop_on_nonzero=False)
 
 
 @pytest.mark.parametrize("close", [False, True], ids=["open", "closed"])
-def test_after_a_timeout_the_command_runs_on_and_may_print(connect, marker, close):
+def test_command_keeps_running_after_a_timeout(connect, marker, close):
     conn = connect()
     script = f"i=0; while [ $i -lt 10 ]; do echo $i; echo $i >&2; sleep 0.1; i=$((i+1)); done; touch {marker}"
     assert check(conn, sh(script), timeout=0.3).returncode == -1
@@ -337,7 +337,7 @@ def test_after_a_timeout_the_command_runs_on_and_may_print(connect, marker, clos
     wait_until(lambda: exists(conn, marker))
 
 
-def test_what_was_being_fed_after_a_timeout_is_fed_on(connect, marker):
+def test_stdin_is_still_written_after_a_timeout(connect, marker):
     conn = connect()
     assert check(conn, sh(f"sleep 1; wc -c > {marker}"), stdin=b"x" * 3_000_000, timeout=0.3).returncode == -1
     wait_until(lambda: check(conn, ["cat", marker]).stdout[:1] == ["3000000"])
@@ -349,18 +349,18 @@ def test_what_was_being_fed_after_a_timeout_is_fed_on(connect, marker):
     ids=str,
 )
 @pytest.mark.parametrize("function", [run, check])
-def test_a_wrong_call_starts_nothing(conn, logged, marker, function, wrong):
+def test_invalid_argument_starts_nothing(conn, logged, marker, function, wrong):
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         function(conn, ["touch", marker], **wrong)
     assert list(logged) == [] and not exists(conn, marker)
 
 
-def test_no_bound_at_all(conn):
+def test_infinite_timeout_overrides_the_global_timeout(conn):
     conn.global_timeout = 0.5
     assert check(conn, sh("sleep 1; echo x"), timeout=float("inf")).stdout == ["x"]
 
 
-def test_a_signal_for_the_commands_own_group(conn):
+def test_signal_to_its_process_group_ends_only_the_command(conn):
     for name, number in (("HUP", 1), ("INT", 2), ("TERM", 15)):
         assert check(conn, sh(f"kill -{name} 0; sleep 5")).returncode in (-number, 128 + number)
 
@@ -389,7 +389,7 @@ FAMILY = "sleep {n} & (sleep {n} & sleep {n}) & {trap} sleep {n}; sleep {n}"
 
 
 @pytest.mark.parametrize(("function", "trap"), [(run, ""), (check, "trap '' TERM;")], ids=["TERM", "KILL"])
-def test_kill_on_timeout_ends_the_whole_family(conn, function, trap):
+def test_kill_on_timeout_ends_the_process_group(conn, function, trap):
     number = 100_000 + int.from_bytes(os.urandom(2), "big")
     script = FAMILY.format(n=number, trap=trap)
     result = function(conn, sh(script), timeout=0.5, kill_on_timeout=True)
@@ -397,8 +397,8 @@ def test_kill_on_timeout_ends_the_whole_family(conn, function, trap):
     assert not processes(number)
 
 
-def test_kill_on_timeout_where_the_first_ends_at_once(conn):
-    """Those who ignore TERM and hold its pipes are left, of whom an engine may take its time to tell."""
+def test_kill_on_timeout_kills_processes_that_ignore_sigterm(conn):
+    """The first process ends on SIGTERM; others ignore it and hold the pipes, which an engine may report late."""
     number = 400_000 + int.from_bytes(os.urandom(2), "big")
     script = f"(trap '' TERM; sleep {number}; sleep {number}) & sleep {number}"
     assert check(conn, sh(script), timeout=1, kill_on_timeout=True).returncode == -1
@@ -406,21 +406,21 @@ def test_kill_on_timeout_where_the_first_ends_at_once(conn):
 
 
 def processes(number):
-    """The sleeps of a test, wherever they run on this machine."""
-    # a zombie that nobody waits for has ended
+    """Return the ``sleep`` processes of a test, on this machine or in its containers."""
+    # a zombie has ended
     listing = subprocess.run(["ps", "axo", "stat=,args="], capture_output=True, text=True).stdout
     return [line for line in listing.splitlines() if f"sleep {number}" in line and not line.startswith("Z")]
 
 
-def test_without_kill_on_timeout_it_is_left(conn):
+def test_command_is_left_running_without_kill_on_timeout(conn):
     number = 200_000 + int.from_bytes(os.urandom(2), "big")
     check(conn, sh(f"sleep {number}"), timeout=0.5)
-    # a client may take longer than that to start it
+    # a client may take longer than the timeout to start it
     wait_until(lambda: processes(number))
     subprocess.run(["pkill", "-f", f"sleep {number}"])
 
 
-def test_kill_when_the_connection_ends(connect):
+def test_kill_on_timeout_ends_commands_with_the_connection(connect):
     conn = connect(kill_on_timeout=True)
     number = 300_000 + int.from_bytes(os.urandom(2), "big")
     failure = []
@@ -441,10 +441,10 @@ def test_kill_when_the_connection_ends(connect):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_kill_when_the_remote_python_is_told_to_end(connect, name):
+def test_signal_to_the_remote_python_ends_commands(connect, name):
     number = getattr(signal, name)
     if signal.getsignal(number) == signal.SIG_IGN:
-        pytest.skip("it is ignored here, and so by the remote Python of this machine")
+        pytest.skip("ignored in this process, and so in the Python that it starts")
     conn = connect(kill_on_timeout=True)
     python = conn.execute("import os; channel.send(os.getpid())").receive()
     seconds = 600_000 + int.from_bytes(os.urandom(2), "big")
@@ -465,9 +465,9 @@ def test_kill_when_the_remote_python_is_told_to_end(connect, name):
     wait_until(lambda: not processes(seconds))
 
 
-def test_a_daemon_that_keeps_the_pipes_open(connect, marker):
+def test_command_ends_though_a_daemon_keeps_its_pipes_open(connect, marker):
     conn = connect()
-    # podman closes the streams of a command that has ended
+    # podman closes the streams of a command when it ends
     trap = "trap '' PIPE;" if connect.backend.startswith("podman") else ""
     script = f"({trap} sleep 1; echo late; echo later >&2; touch {marker}; sleep 20) & echo started"
     started = time.monotonic()
@@ -480,7 +480,7 @@ def test_a_daemon_that_keeps_the_pipes_open(connect, marker):
 # the connection
 
 
-def test_exit_true_closes_on_every_path(connect):
+def test_exit_true_closes_the_connection_on_every_path(connect):
     for arguments, options in (
         ((["true"],), {}),
         ((sh("exit 3"),), {}),
@@ -511,8 +511,8 @@ def test_threads_share_a_connection(conn):
     assert results == {number: [([str(number)], [], number % 7)] * 5 for number in range(12)}
 
 
-def test_a_slow_logger_does_not_fill_the_memory(connect):
-    """60 MB of output, a logger that stops in the middle: no more than the window is on its way."""
+def test_slow_logger_does_not_fill_memory(connect):
+    """60 MB of output, and a logger that blocks after some lines: at most a window of output is in transit."""
     import resource
 
     go_on = threading.Event()
@@ -531,7 +531,7 @@ def test_a_slow_logger_does_not_fill_the_memory(connect):
     )
     thread.start()
     wait_until(lambda: len(lines) >= 1000)
-    time.sleep(1)  # for what must not happen there is no event: the far side goes on sending
+    time.sleep(1)  # no event can show that the remote side does not keep sending
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     go_on.set()
     thread.join(50)
@@ -539,17 +539,17 @@ def test_a_slow_logger_does_not_fill_the_memory(connect):
     assert grown < 40_000  # kilobytes
 
 
-def test_exit_right_after_a_first_command_was_sent_is_quick(connect):
+def test_exit_just_after_the_first_command_is_quick(connect):
     for _ in range(3):
         conn = connect()
         conn.execute("pass")
         begun = time.monotonic()
         conn.exit()
-        # what does not end by itself is killed after five seconds
+        # a process that does not end by itself is killed after five seconds
         assert time.monotonic() - begun < 4
 
 
-def test_a_closed_connection_says_so(conn):
+def test_closed_connection_raises_connection_lost(conn):
     check(conn, ["true"])
     conn.exit()
     conn.exit()

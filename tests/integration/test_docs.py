@@ -195,12 +195,12 @@ def commands(code):
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     """``python`` and ``remoto`` are these ones."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    directory = tmp_path / "bin"
+    directory.mkdir()
     for name, words in (("python", ""), ("remoto", "-m remoto")):
-        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+        (directory / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (directory / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

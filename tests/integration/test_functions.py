@@ -64,7 +64,7 @@ def idle(remote):
 
 @pytest.fixture
 def parts(monkeypatch):
-    """A package of which a part must not be run on this side."""
+    """A package with a part that must not run on this side."""
     monkeypatch.syspath_prepend(str(SHIPPED / "top"))
     yield importlib.import_module("shipped_parts")
     for name in [name for name in sys.modules if name.partition(".")[0] == "shipped_parts"]:
@@ -80,7 +80,7 @@ def helpers(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_the_executor_is_what_the_connection_says(conn, remote, system):
+def test_import_module_returns_the_class_of_the_import_system(conn, remote, system):
     assert type(remote) is {"legacy": LegacyModuleExecute, "json": JsonModuleExecute}[system]
     assert conn.remote_module is remote
 
@@ -101,13 +101,13 @@ def test_tuples_arrive_as_tuples(remote):
     assert remote.describe((1, ("a,", [("b]",)]), ())) == "tuple(1, tuple('a,', list(tuple('b]'))), tuple())"
 
 
-def test_bytes_are_arguments(conn):
+def test_bytes_can_be_arguments(conn):
     remote = conn.import_module(trouble)
     assert remote.hexed(b"\xff\0'\"\n") == "bytes ff0027220a"
     assert remote.hexed([1, (b"a", {b"k": {"v": b""}})]) == [1, ["bytes 61", [["bytes 6b", [["v", "bytes "]]]]]]
 
 
-def test_bytes_are_results_of_legacy_calls_alone(remote, system):
+def test_bytes_can_be_results_of_legacy_calls_only(remote, system):
     if system == "legacy":
         assert remote.same(b"\xff\0") == b"\xff\0"
     else:
@@ -121,7 +121,7 @@ def test_builtins_are_a_module_in_json_calls(json):
     assert json.import_module(functions).name() == functions.__name__
 
 
-def test_what_can_not_be_sent_is_named_before_anything_is(remote):
+def test_argument_that_cannot_be_sent_is_named_in_the_error(remote):
     with pytest.raises(TypeError, match=r"argument 2 of echo\(\): object can't be sent"):
         remote.echo(1, object())
     with pytest.raises(TypeError, match=r"argument 'key' of echo\(\): list can't be sent"):
@@ -129,18 +129,18 @@ def test_what_can_not_be_sent_is_named_before_anything_is(remote):
     assert remote.same(1) == 1
 
 
-def test_a_result_that_can_not_be_sent(remote):
+def test_result_that_cannot_be_sent_raises_function_error(remote):
     with pytest.raises(FunctionError, match=r"unwieldy\(\).*(set|object)") as caught:
         remote.unwieldy()
     assert caught.value.exception_name == "TypeError"
     assert remote.same(1) == 1
 
 
-def test_a_result_of_five_megabytes(remote):
+def test_result_of_five_megabytes_is_returned(remote):
     assert remote.large(5_000_000) == "x" * 5_000_000
 
 
-def test_an_exception(remote, system):
+def test_exception_raises_function_error_with_its_traceback(remote, system):
     with pytest.raises(RuntimeError) as caught:
         remote.fail_deeper()
     error = caught.value
@@ -155,18 +155,18 @@ def test_an_exception(remote, system):
     assert remote.same(1) == 1
 
 
-def test_globals_live_on_in_legacy_alone(remote, system):
+def test_globals_persist_in_legacy_calls_only(remote, system):
     assert remote.count() == 1
     with pytest.raises(FunctionError):
         remote.fail("in between")
     assert remote.count() == (2 if system == "legacy" else 1)
 
 
-def test_its_name_is_its_own(remote):
+def test_module_keeps_its_name(remote):
     assert remote.name() == functions.__name__
 
 
-def test_what_is_printed_is_logged(remote, logged):
+def test_printed_lines_are_logged(remote, logged):
     assert remote.talk() == "answer"
     assert [text for text in logged.texts("DEBUG") if text in ("loaded", "to stdout", "no newline")] == [
         *("loaded", "to stdout", "no newline")
@@ -174,7 +174,7 @@ def test_what_is_printed_is_logged(remote, logged):
     assert logged.texts("WARNING") == ["to stderr"]
 
 
-def test_what_a_child_prints_is_logged(remote, logged, system):
+def test_lines_printed_by_a_child_process_are_logged(remote, logged, system):
     assert remote.child() == 1
     level = "WARNING" if system == "legacy" else "DEBUG"
     deadline = time.monotonic() + 5
@@ -189,7 +189,7 @@ def test_the_first_line_of_a_docstring_is_logged(remote, logged):
     assert "More than one line." not in logged.texts("DEBUG")
 
 
-def test_the_end_by_sys_exit(remote, logged):
+def test_sys_exit_returns_none_or_raises_by_its_status(remote, logged):
     assert remote.leave(0) is None
     for code in (3, "some words"):
         with pytest.raises(FunctionError, match="^Unexpected remote exception"):
@@ -222,31 +222,31 @@ def test_completion_lists_the_functions_of_the_module(conn):
     assert found == sorted(f"remote.{name}" for name in vars(trouble) if name.startswith("print_"))
 
 
-def test_a_wrong_call(remote):
+def test_call_with_wrong_arguments_raises_function_error(remote):
     with pytest.raises(FunctionError, match="TypeError"):
         remote.same()
 
 
-def test_modules_that_are_included(conn, helpers):
+def test_included_modules_can_be_imported(conn, helpers):
     helper, pack, _ = helpers
     remote = conn.import_module(uses_helper, include=[helper, pack])
     assert remote.total([1, 2, 3]) == 12
 
 
-def test_a_module_of_a_package_alone(conn, helpers):
+def test_module_of_a_package_can_be_included_alone(conn, helpers):
     helper, _, deep = helpers
     remote = conn.import_module(uses_helper, include=[helper, deep])
     assert remote.total([1, 2, 3]) == 12
 
 
-def test_a_module_that_is_missing(conn):
+def test_missing_module_raises_import_error_that_names_include(conn):
     remote = conn.import_module(uses_helper)
     with pytest.raises(ImportError, match=r"shipped_helper.*include=") as caught:
         remote.alone()
     assert isinstance(caught.value, ModuleMissing) and isinstance(caught.value, RuntimeError)
 
 
-def test_a_module_that_can_not_be_loaded(conn, logged):
+def test_module_that_fails_to_load_raises_on_each_call(conn, logged):
     remote = conn.import_module(broken)
     for _ in range(2):
         with pytest.raises(FunctionError) as caught:
@@ -256,13 +256,13 @@ def test_a_module_that_can_not_be_loaded(conn, logged):
     assert "before it breaks" in logged.texts("DEBUG")
 
 
-def test_the_environment_of_the_connection(connect, system):
+def test_functions_get_the_environment_of_the_connection(connect, system):
     conn = connect(env={"FLAVOUR": "sweet & sour"})
     conn.remote_import_system = system
     assert conn.import_module(functions).environment("FLAVOUR") == "sweet & sour"
 
 
-def test_it_runs_where_commands_run(conn, remote, connect):
+def test_functions_run_where_commands_run(conn, remote, connect):
     marker = f"/tmp/remoto-where-{time.monotonic_ns()}"
     remote.touch(marker)
     assert check(conn, ["rm", marker]).returncode == 0
@@ -282,7 +282,7 @@ def test_threads_share_a_module(remote):
     assert results == {number: [[number, call] for call in range(3)] for number in range(8)}
 
 
-def test_a_function_that_recurses_for_ever(remote):
+def test_endless_recursion_raises_function_error(remote):
     with pytest.raises(FunctionError) as caught:
         remote.recurse()
     assert caught.value.exception_name in ("RecursionError", "RuntimeError")
@@ -290,7 +290,7 @@ def test_a_function_that_recurses_for_ever(remote):
 
 
 @pytest.mark.parametrize("end", [lambda remote: remote.die(3), lambda remote: remote.kill()], ids=["exit", "signal"])
-def test_a_far_python_that_dies(conn, remote, end, system, logged):
+def test_remote_python_that_ends_raises_an_error(conn, remote, end, system, logged):
     if system == "json":
         with pytest.raises(FunctionError, match="^Unexpected remote exception: error calling"):
             end(remote)
@@ -302,13 +302,13 @@ def test_a_far_python_that_dies(conn, remote, end, system, logged):
             remote.same(1)
 
 
-def test_a_far_python_that_ends_well_without_an_answer(connect):
+def test_exit_status_zero_without_an_answer_returns_none(connect):
     conn = connect()
     conn.remote_import_system = "json"
     assert conn.import_module(functions).die(0) is None
 
 
-def test_generators(connect, tmp_path):
+def test_generator_yields_raises_and_ends_when_left(connect, tmp_path):
     conn = connect()
     conn.remote_import_system = "legacy"
     remote = conn.import_module(functions)
@@ -332,14 +332,14 @@ def test_generators(connect, tmp_path):
     assert list(items) == ["second"]
 
 
-def test_a_generator_is_nothing_that_json_carries(connect):
+def test_generator_is_refused_by_json_calls(connect):
     conn = connect()
     conn.remote_import_system = "json"
     with pytest.raises(FunctionError, match=r"numbers\(\) returned generator, .* 'legacy' streams generators"):
         conn.import_module(functions).numbers(3)
 
 
-def test_a_wrong_interpreter(connect):
+def test_python_executable_that_does_not_exist_raises_command_error(connect):
     conn = connect()
     remote = JsonModuleExecute(conn, functions)
     remote.python_executable = "no-such-python"
@@ -350,7 +350,7 @@ def test_a_wrong_interpreter(connect):
     assert remote.same(1) == 1
 
 
-def test_the_interpreter_is_looked_for_once_and_a_call_is_one_command(connect, monkeypatch):
+def test_interpreter_is_searched_once_and_a_call_is_one_command(connect, monkeypatch):
     conn = connect()
     conn.remote_import_system = "json"
     commands = []
@@ -363,7 +363,7 @@ def test_the_interpreter_is_looked_for_once_and_a_call_is_one_command(connect, m
     assert [command[0] for command in commands] == ["/bin/sh", get_python_executable(conn), get_python_executable(conn)]
 
 
-def test_a_lost_connection(sshd):
+def test_lost_connection_ends_running_calls(sshd):
     conn = remoto.Connection("node0")
     remote = conn.import_module(functions)
     json = JsonModuleExecute(conn, functions, python_executable="python3")
@@ -379,7 +379,7 @@ def test_a_lost_connection(sshd):
     threads = [threading.Thread(target=call, args=(executor,)) for executor in (remote, json)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)  # a call has no event that tells of its start
+    time.sleep(0.5)  # no event shows that a call has started
     sshd.drop_sessions()
     for thread in threads:
         thread.join(20)
@@ -392,7 +392,7 @@ def test_a_lost_connection(sshd):
 
 
 @pytest.mark.parametrize("shell", ["docker_shell", "podman_shell", "kube_shell"])
-def test_a_container_without_python(request, shell):
+def test_container_without_python_raises_connect_error(request, shell):
     name = request.getfixturevalue(shell)
     conn = SHELLS[f"{shell.partition('_')[0].replace('kube', 'kubernetes')}-shell"](request)()
     for system in ("json", "legacy"):
@@ -400,13 +400,13 @@ def test_a_container_without_python(request, shell):
         with pytest.raises(ConnectError, match=re.escape(name)) as caught:
             conn.import_module(functions).same(1)
         assert caught.value.kind == "interpreter"
-        # commands run there
+        # commands work there
         assert "cannot connect" not in str(caught.value)
     conn.exit()
 
 
-def test_every_far_python(pythons):
-    """JSON calls on all of them; legacy on those that the execnet here can start."""
+def test_functions_run_on_every_remote_python(pythons):
+    """JSON calls run on all of them, legacy calls on those that this execnet can start."""
     with remoto.Connection("localhost") as conn:
         for version, path in sorted(pythons.items()):
             remote = conn.import_module(functions, python_executable=path)
@@ -439,7 +439,7 @@ def test_every_far_python(pythons):
             assert remote.threads() == MAIN and remote.alarm() == "alarmed"
 
 
-def test_include_on_the_oldest_python(pythons, helpers):
+def test_include_works_on_the_oldest_python(pythons, helpers):
     _, path = min(pythons.items())
     helper, pack, _ = helpers
     with remoto.Connection("localhost") as conn:
@@ -470,7 +470,7 @@ WRONG_ANSWERS = [
 
 @pytest.fixture
 def answered(monkeypatch):
-    """Let the next answer on a channel be this one."""
+    """A function that replaces the next answers of a channel."""
 
     def answered(channel, *answers):
         left = list(answers)
@@ -516,7 +516,7 @@ def test_a_wrong_answer_to_loading_is_an_error_that_names_the_host(answered, ans
             remote.same(1)
 
 
-def test_a_far_side_that_breaks_down(legacy, monkeypatch):
+def test_error_outside_the_function_raises_function_error(legacy, monkeypatch):
     remote = legacy.import_module(functions)
     assert remote.same(1) == 1
 
@@ -530,7 +530,7 @@ def test_a_far_side_that_breaks_down(legacy, monkeypatch):
     assert remote.same(2) == 2
 
 
-def test_a_channel_that_has_ended(legacy):
+def test_closed_channel_is_replaced(legacy):
     remote = legacy.import_module(functions)
     assert remote.count() == 1
     idle(remote)[0].close()
@@ -548,7 +548,7 @@ def test_a_channel_serves_one_call_after_the_other(legacy):
     assert idle(remote) == [channel]
 
 
-def test_modules_that_nobody_can_call_any_more_are_forgotten_there(legacy):
+def test_unused_modules_are_dropped_on_the_remote_side(legacy):
     import posixpath
 
     def held():
@@ -572,8 +572,8 @@ def temporary(name):
     return f"/tmp/remoto-{name}-{time.monotonic_ns()}"
 
 
-def wait_there(conn, path):
-    """Wait until a file is there, by commands alone."""
+def wait_for_remote_file(conn, path):
+    """Wait until a remote file exists, with commands only."""
     script = f"for i in $(seq 600); do test -e {path} && exit; sleep 0.05; done; exit 1"
     assert check(conn, ["sh", "-c", script]).returncode == 0
 
@@ -614,7 +614,7 @@ def test_calls_at_the_same_time_run_in_several_threads(legacy):
     for thread in threads:
         thread.join(50)
     assert len(names) == 3
-    # and from then on the main thread is free again
+    # afterwards the main thread is free again
     assert remote.threads() == MAIN
 
 
@@ -627,7 +627,7 @@ def test_an_open_generator_leaves_the_main_thread_to_calls(legacy):
     names.close()
 
 
-def test_signal_alarm_ends_a_wait_in_a_call(legacy):
+def test_signal_handler_ends_a_wait_in_a_call(legacy):
     remote = legacy.import_module(trouble)
     for _ in range(3):
         assert remote.alarm() == "alarmed"
@@ -636,16 +636,16 @@ def test_signal_alarm_ends_a_wait_in_a_call(legacy):
 def test_a_signal_handler_runs_between_two_calls(legacy):
     remote, path = legacy.import_module(trouble), temporary("alarmed")
     remote.alarm_later(path, False)
-    wait_there(legacy, path)
+    wait_for_remote_file(legacy, path)
     assert remote.same(1) == 1
 
 
-def test_a_signal_handler_that_raises_between_two_calls_ends_nothing(legacy, logged):
+def test_signal_handler_that_raises_between_two_calls_is_logged(legacy, logged):
     remote = legacy.import_module(trouble)
     for _ in range(3):
         path = temporary("alarmed")
         remote.alarm_later(path, True)
-        wait_there(legacy, path)
+        wait_for_remote_file(legacy, path)
         assert remote.threads() == MAIN
     deadline = time.monotonic() + 20
     while "ValueError: from a handler" not in logged.texts("WARNING"):
@@ -653,7 +653,7 @@ def test_a_signal_handler_that_raises_between_two_calls_ends_nothing(legacy, log
         time.sleep(0.02)
 
 
-def test_calls_over_a_gateway_that_execnet_opened():
+def test_legacy_calls_work_over_a_gateway_opened_by_execnet():
     gateway = execnet.makegateway(f"popen//python={sys.executable}")
     try:
         remote = LegacyModuleExecute(gateway, functions)
@@ -679,23 +679,23 @@ Pair = collections.namedtuple("Pair", "left right")
 
 
 @pytest.mark.parametrize("number", [-(2**31), -(2**31) - 1, -(2**31) * 2, -(2**70), 2**31, 2**70])
-def test_integers_of_any_size(remote, number):
+def test_integers_of_any_size_are_returned_unchanged(remote, number):
     assert remote.same(number) == number
     assert remote.same([{"deep": (number,)}]) in ([{"deep": (number,)}], [{"deep": [number]}])
 
 
-def test_integers_made_there(conn):
+def test_integers_made_on_the_remote_side_are_received(conn):
     assert conn.import_module(trouble).smallest() == [-(2**31), -(2**31) - 1, -(2**70), 2**70]
 
 
-def test_an_integer_that_is_too_long_for_text(legacy):
+def test_integers_beyond_the_digit_limit_pass_legacy_calls(legacy):
     remote = legacy.import_module(trouble)
     assert remote.big(5000) == -(10**5000)
     assert remote.same([10**5000, ("int", "ff"), {"text": b"\xff"}]) == [10**5000, ("int", "ff"), {"text": b"\xff"}]
 
 
 @pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python knows no such limit")
-def test_an_integer_that_json_can_not_carry(json):
+def test_integers_beyond_the_digit_limit_are_refused_by_json_calls(json):
     remote = json.import_module(functions)
     with pytest.raises(TypeError, match=r"argument 'value' of same\(\): int can't be sent.*4300"):
         remote.same(value=10**5000)
@@ -703,7 +703,7 @@ def test_an_integer_that_json_can_not_carry(json):
         json.import_module(trouble).big(5000)
 
 
-def test_subclasses_arrive_as_what_they_are_made_of(conn):
+def test_subclasses_arrive_as_their_builtin_base_types(conn):
     remote = conn.import_module(trouble)
     for value, kind in [
         (collections.OrderedDict(a=1), "dict"),
@@ -721,13 +721,13 @@ def test_subclasses_arrive_as_what_they_are_made_of(conn):
     assert [tuple(point) if i == 0 else point for i, point in enumerate(remote.named())] == [(1, 2), {"a": 1}, {"b": 2}]
 
 
-def test_text_that_was_not_utf_8(conn):
+def test_lone_surrogates_are_returned_unchanged(conn):
     remote = conn.import_module(trouble)
     assert remote.same(["a\udcff", {"\udcfe": "ä"}]) == ["a\udcff", {"\udcfe": "ä"}]
     assert remote.odd_text() == "a\udcff"
 
 
-def test_special_numbers(conn):
+def test_nan_and_infinities_are_returned_unchanged(conn):
     remote = conn.import_module(trouble)
     for nan, *infinite in (remote.special_numbers(), remote.same([math.nan, math.inf, -math.inf])):
         assert math.isnan(nan) and infinite == [math.inf, -math.inf]
@@ -740,7 +740,7 @@ def nested(depth):
     return value
 
 
-def test_how_deep_values_may_be(conn, system):
+def test_values_nested_45_deep_are_returned_unchanged(conn, system):
     remote = conn.import_module(trouble)
     assert remote.same(nested(45)) == nested(45)
     if system == "json":
@@ -748,7 +748,7 @@ def test_how_deep_values_may_be(conn, system):
             remote.same(value=nested(46))
 
 
-def test_a_value_that_holds_itself(conn):
+def test_value_that_contains_itself_is_refused(conn):
     value = []
     value.append(value)
     remote = conn.import_module(trouble)
@@ -759,7 +759,7 @@ def test_a_value_that_holds_itself(conn):
     assert remote.same(1) == 1
 
 
-def test_nothing_is_sent_before_the_arguments_are_found_good(conn, monkeypatch, system):
+def test_nothing_is_sent_if_an_argument_is_invalid(conn, monkeypatch, system):
     remote = conn.import_module(functions)
     sent = []
     if system == "legacy":
@@ -783,17 +783,17 @@ def test_keys_become_text_in_json(json):
         assert "remoto" not in caught.value.traceback and "json/" not in caught.value.traceback
 
 
-# what a function does to its Python
+# functions that change their Python
 
 
 @pytest.mark.parametrize(("end", "status"), [("return", 0), ("raise", 1), ("exit", 3)])
-def test_a_function_that_forks(conn, end, status):
+def test_calls_work_after_a_function_has_forked(conn, end, status):
     remote = conn.import_module(trouble)
     assert remote.fork(end) == status
     assert [remote.same(number) for number in range(3)] == [0, 1, 2]
 
 
-def test_a_child_gives_no_answer_in_json(json, monkeypatch):
+def test_forked_child_sends_no_answer_in_json_calls(json, monkeypatch):
     answers = []
     check = remoto.backends.check
 
@@ -808,20 +808,20 @@ def test_a_child_gives_no_answer_in_json(json, monkeypatch):
     assert len(answers) == 3
 
 
-def test_a_generator_that_forks(legacy):
+def test_generator_that_forks_yields_all_items(legacy):
     remote = legacy.import_module(trouble)
     assert list(remote.fork_generator()) == ["parent", 1]
     assert remote.same(1) == 1
 
 
-def test_a_function_that_does_away_with_its_stdout(json):
+def test_answer_arrives_after_a_function_closes_or_redirects_stdout(json):
     remote = json.import_module(trouble)
     assert remote.close_stdout() == "closed"
     assert remote.redirect_stdout() == "redirected"
     assert remote.close_all() == "closed"
 
 
-def test_text_that_can_not_be_encoded_is_printed(conn, logged):
+def test_printed_lone_surrogates_are_escaped(conn, logged):
     remote = conn.import_module(trouble)
     remote.print_odd()
     assert [text for text in logged.texts("DEBUG") if "udcff" in text] == ["loaded \\udcff", "ä€\\udcff"]
@@ -838,28 +838,28 @@ def test_text_that_can_not_be_encoded_is_printed(conn, logged):
     assert remote.same(1) == 1
 
 
-def test_bytes_that_are_not_utf_8_are_printed(conn, logged, system):
+def test_printed_bytes_that_are_not_utf_8_are_logged(conn, logged, system):
     conn.import_module(trouble).print_bytes()
     assert {"legacy": "\ufffd", "json": "\\xff"}[system] in logged.texts("DEBUG")
 
 
-def test_last_words_that_are_not_utf_8(json):
+def test_last_stderr_lines_that_are_not_utf_8_are_in_the_error(json):
     with pytest.raises(FunctionError) as caught:
         json.import_module(trouble).odd_last_words()
     assert "last \\xff words" in str(caught.value).splitlines() and "last" in caught.value.traceback
 
 
-def test_a_long_line_in_small_pieces(conn, logged):
+def test_long_line_printed_in_pieces_is_logged_as_one(conn, logged):
     conn.import_module(trouble).print_without_an_end(100_000)
     assert "x" * 100_000 in logged.texts("DEBUG")
 
 
-def test_what_a_thread_of_a_function_prints(conn, logged):
+def test_lines_printed_by_a_thread_of_a_function_are_logged(conn, logged):
     conn.import_module(trouble).print_in_a_thread()
     assert "from a thread" in logged.texts("DEBUG")
 
 
-def test_a_stdout_that_is_wrapped(connect, logged, system):
+def test_function_may_wrap_its_stdout(connect, logged, system):
     conn = connect()
     conn.remote_import_system = system
     remote = conn.import_module(trouble)
@@ -869,18 +869,18 @@ def test_a_stdout_that_is_wrapped(connect, logged, system):
 
 
 @pytest.mark.parametrize("status", [126, 127])
-def test_a_status_that_a_shell_gives_as_well(json, status):
+def test_exit_status_that_shells_use_as_well_is_reported(json, status):
     with pytest.raises(FunctionError, match=f"Unexpected remote exception.*exit status is {status}"):
         json.import_module(trouble).exit_now(status)
 
 
-def test_a_function_that_a_hangup_ends(json):
+def test_function_killed_by_sighup_is_no_timeout(json):
     json.global_timeout = 50
     with pytest.raises(FunctionError, match="exit status is (-1|129)"):
         json.import_module(trouble).hang_up()
 
 
-def test_a_function_that_takes_too_long(connect):
+def test_global_timeout_ends_a_json_call(connect):
     conn = connect()
     remote = JsonModuleExecute(conn, functions, python_executable=get_python_executable(conn))
     conn.global_timeout = 0.5
@@ -888,7 +888,7 @@ def test_a_function_that_takes_too_long(connect):
         remote.nap(20, 1)
 
 
-def test_the_ways_to_leave(conn):
+def test_exit_without_a_status_returns_none(conn):
     remote = conn.import_module(trouble)
     assert remote.leave(False) is None
     with pytest.raises(FunctionError, match="exit status 1$"):
@@ -896,12 +896,12 @@ def test_the_ways_to_leave(conn):
     assert conn.import_module(leaves).function() is None
 
 
-def test_leaving_a_generator_ends_it(legacy):
+def test_generator_that_calls_sys_exit_ends(legacy):
     assert list(legacy.import_module(trouble).leaving_generator()) == [1]
 
 
 def test_a_generator_runs_no_further_than_its_window(legacy):
-    """It begins with the first item that is asked for, and then is 32 items ahead."""
+    """It starts with the first request, and is then 32 items ahead."""
     path = f"/tmp/remoto-window-{time.monotonic_ns()}"
     remote = legacy.import_module(trouble)
     items = remote.touching_generator(path)
@@ -917,7 +917,7 @@ def test_a_generator_runs_no_further_than_its_window(legacy):
     assert remote.read(path) == "47"
 
 
-def test_a_generator_that_has_ended_is_asked_for_more(legacy, monkeypatch):
+def test_late_request_for_items_is_ignored(legacy, monkeypatch):
     remote = legacy.import_module(functions)
     items = remote.numbers(16)
     assert next(items) == 0
@@ -925,14 +925,14 @@ def test_a_generator_that_has_ended_is_asked_for_more(legacy, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(channel, "close", lambda: None)
         assert list(items) == list(range(1, 16))
-    # the thread there has got the number that came late
+    # the remote thread has received the late number
     idle(remote)[:] = [channel]
     assert remote.same(1) == 1
     assert idle(remote) == [channel]
 
 
-def test_generators_are_closed_when_they_are_left(legacy):
-    """Not only when they are collected."""
+def test_closing_a_generator_closes_its_channel(legacy):
+    """It does not wait for garbage collection."""
     items = legacy.import_module(functions).numbers(10**9)
     next(items)
     channel = items.gi_frame.f_locals["channel"]
@@ -940,7 +940,7 @@ def test_generators_are_closed_when_they_are_left(legacy):
     assert channel.isclosed()
 
 
-def test_leaving_a_generator_closes_it_there(legacy):
+def test_leaving_a_generator_closes_it_on_the_remote_side(legacy):
     path = f"/tmp/remoto-closed-{time.monotonic_ns()}"
     remote = legacy.import_module(trouble)
     for number in remote.kept_generator(path):
@@ -964,11 +964,11 @@ def test_a_package_imports_its_own_parts(conn, parts, monkeypatch):
     assert conn.import_module(parts, include=parts).total([1, 2]) == 6
 
 
-def test_a_package_that_leads_to_itself(tmp_path, monkeypatch):
+def test_package_with_links_to_itself_is_sent_once(tmp_path, monkeypatch):
     package = tmp_path / "shipped_circle"
     (package / "sub").mkdir(parents=True)
-    for folder in (package, package / "sub"):
-        (folder / "__init__.py").write_text("")
+    for directory in (package, package / "sub"):
+        (directory / "__init__.py").write_text("")
     (package / "sub" / "again").symlink_to(package)
     (package / "again").symlink_to(package / "sub")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -978,7 +978,7 @@ def test_a_package_that_leads_to_itself(tmp_path, monkeypatch):
     del sys.modules["shipped_circle"]
 
 
-def test_include_takes_modules_alone(conn, helpers):
+def test_include_accepts_only_modules(conn, helpers):
     assert conn.import_module(uses_helper, include=helpers[0]).alone() == "shipped_helper"
     for wrong in (["shipped_helper"], [helpers[0], 1]):
         with pytest.raises(TypeError, match="include: expected modules"):
@@ -987,13 +987,13 @@ def test_include_takes_modules_alone(conn, helpers):
         conn.import_module("functions")
 
 
-def test_only_a_module_that_is_missing_can_be_included(conn):
+def test_import_error_of_a_name_does_not_suggest_include(conn):
     with pytest.raises(ImportError, match="no_such_name") as caught:
         conn.import_module(trouble).cannot_import()
     assert "include=" not in str(caught.value)
 
 
-def test_a_helper_that_has_changed(legacy, tmp_path, monkeypatch):
+def test_changed_module_is_reloaded(legacy, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     package = tmp_path / "shipped_changing"
     package.mkdir()
@@ -1014,16 +1014,16 @@ def test_a_helper_that_has_changed(legacy, tmp_path, monkeypatch):
             sys.modules.pop(name, None)
 
 
-def test_a_module_is_imported_twice(legacy, parts):
+def test_module_can_be_imported_twice(legacy, parts):
     for _ in range(2):
         assert legacy.import_module(trouble).pickled() is True
         remote = legacy.import_module(parts)
         assert remote.total([1]) == 2 and remote.pickled() is True
-        # it is there as a part of another one's shipment, too
+        # it can also be sent along with another module
         assert legacy.import_module(uses_helper, include=[parts]).encoded() == "ä"
 
 
-def test_a_module_has_its_own_future_and_encoding(conn, pythons, parts):
+def test_module_keeps_its_future_imports_and_encoding(conn, pythons, parts):
     assert conn.import_module(latin).text() == "ä"
     with remoto.Connection("localhost") as local:
         path = pythons[min(pythons)]
@@ -1035,7 +1035,7 @@ def test_a_module_has_its_own_future_and_encoding(conn, pythons, parts):
         assert remote.encoded() == "ä"
 
 
-def test_a_program_itself_as_module(conn, tmp_path):
+def test_main_module_does_not_run_its_main_block(conn, tmp_path):
     import types
 
     path = tmp_path / "program.py"
@@ -1046,7 +1046,7 @@ def test_a_program_itself_as_module(conn, tmp_path):
     assert conn.import_module(main).name() == "remoto_main"
 
 
-def test_names_of_a_module_that_are_no_functions(conn):
+def test_attribute_that_is_not_a_function_raises_attribute_error(conn):
     remote = conn.import_module(trouble)
     with pytest.raises(AttributeError, match=rf"^{trouble.__name__}\.CONSTANT is not a function \(its type is int\)"):
         remote.CONSTANT  # noqa: B018
@@ -1055,7 +1055,7 @@ def test_names_of_a_module_that_are_no_functions(conn):
     assert remote._log("x") == "my own: x"
 
 
-def test_a_file_of_any_name(conn, tmp_path):
+def test_file_name_that_is_not_utf_8_is_escaped(conn, tmp_path):
     import types
 
     path = tmp_path / "mödul\udcff.py"
@@ -1071,7 +1071,7 @@ def test_a_file_of_any_name(conn, tmp_path):
 # interpreters
 
 
-def test_threads_look_for_the_interpreter_once(json, monkeypatch):
+def test_threads_share_one_search_for_the_interpreter(json, monkeypatch):
     commands = []
     check = remoto.backends.check
     monkeypatch.setattr(remoto.backends, "check", lambda *args, **kw: commands.append(args[1][0]) or check(*args, **kw))
@@ -1086,30 +1086,30 @@ def test_threads_look_for_the_interpreter_once(json, monkeypatch):
 
 @pytest.mark.parametrize("setting", ["global_timeout", "connect_timeout"])
 @pytest.mark.parametrize("backend", ["ssh", "docker"])
-def test_search_for_a_python_that_hangs_ends_with_its_limit(request, tmp_path, backend, setting):
-    """The first python3 on PATH never answers, as one on a dead network file system."""
-    folder = f"/tmp/{tmp_path.name}-{uuid.uuid4().hex}"
-    env = {"PATH": f"{folder}:/bin:/usr/bin"}
+def test_search_for_a_python_that_hangs_ends_at_its_timeout(request, tmp_path, backend, setting):
+    """The first python3 on PATH never answers, like one on a dead network file system."""
+    directory = f"/tmp/{tmp_path.name}-{uuid.uuid4().hex}"
+    env = {"PATH": f"{directory}:/bin:/usr/bin"}
     if backend == "docker":
         conn = remoto.connection.get("docker")(container_name=request.getfixturevalue("docker_shell"), env=env)
     else:
         request.getfixturevalue("sshd")
         conn = remoto.Connection("node0", interpreter=sys.executable, env=env)
     with conn:
-        script = f"mkdir {folder} && printf '#!/bin/sh\necho $$ > {folder}/pid\nsleep 1000; exit\n' > {folder}/python3"
-        assert check(conn, f"{script} && chmod +x {folder}/python3", shell=True).returncode == 0
+        script = f"mkdir {directory} && printf '#!/bin/sh\necho $$ > {directory}/pid\nsleep 1000; exit\n' > {directory}/python3"
+        assert check(conn, f"{script} && chmod +x {directory}/python3", shell=True).returncode == 0
         setattr(conn, setting, 1.0)
         with pytest.raises(ConnectError, match=rf"no answer within 1 seconds \({setting}\)") as caught:
             get_python_executable(conn)
         assert caught.value.kind == "timeout" and "cannot connect" not in str(caught.value)
         setattr(conn, setting, 60)
-        # nothing may be left of it but a zombie, which a container's main process does not reap
-        left = f'cat "/proc/$(cat {folder}/pid)/cmdline"; rm -r {folder}'
+        # at most a zombie may be left, which a container's main process does not reap
+        left = f'cat "/proc/$(cat {directory}/pid)/cmdline"; rm -r {directory}'
         assert check(conn, left, shell=True).stdout == []
 
 
-def test_a_locale_without_any_letters(pythons, caplog):
-    """Python 2 and 3.6 print ASCII alone there."""
+def test_text_is_printed_in_an_ascii_locale(pythons, caplog):
+    """Python 2 and 3.6 print only ASCII in it."""
     caplog.set_level(logging.DEBUG, logger="remoto-test")
     logger = logging.getLogger("remoto-test")
     with remoto.Connection("localhost", logger=logger, env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}) as conn:
@@ -1120,7 +1120,7 @@ def test_a_locale_without_any_letters(pythons, caplog):
             assert caplog.messages[-1].startswith("ä€") and any(text.startswith("ö") for text in caplog.messages)
 
 
-def test_python_2(pythons, tmp_path, caplog):
+def test_python_2_runs_functions(pythons, tmp_path, caplog):
     import types
 
     if (2, 7) not in pythons:

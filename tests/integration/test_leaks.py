@@ -1,4 +1,4 @@
-"""Nothing is left behind, here or there, and nothing grows."""
+"""No process, thread or descriptor is left behind on either side, and memory does not grow."""
 
 import atexit
 import os
@@ -24,13 +24,13 @@ def held():
 
 
 def nothing_more_than(before):
-    """What an earlier test's server still held may have ended meanwhile."""
+    """Return True if nothing has grown. It may have shrunk: a server of an earlier test may have ended."""
     return all(now <= then for now, then in zip(held().values(), before.values()))
 
 
 @pytest.fixture
 def mark(monkeypatch):
-    """In the environment of every process that is started here."""
+    """A word in the environment of every process that the test starts."""
     word = os.urandom(6).hex()
     monkeypatch.setenv(VARIABLE, word)
     return word
@@ -63,8 +63,8 @@ def use_lazily(host):
 
 @pytest.mark.parametrize("cycle", [use, use_without_with, use_lazily, fail], ids=lambda cycle: cycle.__name__)
 @pytest.mark.parametrize(("host", "times"), [("localhost", 40), ("node0", 5)])
-def test_many_cycles(sshd, mark, cycle, host, times):
-    cycle(host)  # what is made once for all of a program is made here
+def test_repeated_connections_leak_nothing(sshd, mark, cycle, host, times):
+    cycle(host)  # create what a program creates only once
     before = held()
     for _ in range(times):
         cycle(host)
@@ -72,7 +72,7 @@ def test_many_cycles(sshd, mark, cycle, host, times):
     wait_until(lambda: not started_with(mark))
 
 
-def test_many_at_once(sshd):
+def test_many_connections_at_once_leak_nothing(sshd):
     before = held()
     conns = [remoto.Connection("localhost") for _ in range(20)]
     assert all(conn.has_connection() for conn in conns)
@@ -81,7 +81,7 @@ def test_many_at_once(sshd):
     assert nothing_more_than(before), (held(), before)
 
 
-def test_no_python_is_idle_there(sshd):
+def test_remote_python_ends_with_the_connection(sshd):
     with remoto.Connection("node0") as conn:
         python = conn.execute("import os; channel.send(os.getpid())").receive()
         check(conn, ["sleep", "0.5"], timeout=0.1)
@@ -115,7 +115,7 @@ def go_on_in_a_daemon_thread():
 
 
 def carriers(mark):
-    """ssh and Python, of what was started with the mark."""
+    """Return the processes with the mark that carry a connection: ssh and Python."""
     return [line for line in started_with(mark) if not line.startswith(("sleep", "cat"))]
 
 
@@ -135,11 +135,11 @@ def program(text):
         ("os._exit(4)", 4, ""),
     ],
 )
-def test_a_program_that_never_calls_exit(sshd, mark, end, status, words):
+def test_program_that_never_calls_exit_leaves_no_process(sshd, mark, end, status, words):
     done = program(PROGRAM + end)
     assert done.returncode == status
     assert done.stderr.splitlines()[-1:] == ([words] if words else [])
-    # the command that was left running is nobody's any more
+    # a program that was killed does not wait for its ssh
     if end.startswith("os."):
         wait_until(lambda: not carriers(mark))
     assert carriers(mark) == []
@@ -159,14 +159,14 @@ print(check(conn, ["echo", "usable"]).stdout)
 """
 
 
-def test_a_forked_child_ends_nothing_of_its_parent():
+def test_forked_child_leaves_the_connection_of_its_parent_open():
     done = program(QUIET + FORKING)
     assert (done.stdout, done.stderr) == ("['usable']\n", "")
 
 
 LONG = """
 def peak():
-    # getrusage() would tell of the process that started this one, too
+    # not getrusage(), whose maximum includes the process that forked this one
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
 
 size = 64 * 1024 * 1024
@@ -178,7 +178,7 @@ with remoto.Connection("localhost") as conn:
 """
 
 
-def test_64_megabytes_in_four_times_as_much_memory():
+def test_output_takes_at_most_four_times_its_size_in_memory():
     done = program(QUIET + LONG)
     assert done.stderr == ""
     assert 0.5 < float(done.stdout) <= 4

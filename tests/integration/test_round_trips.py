@@ -11,14 +11,14 @@ from remoto import connection
 from remoto.backends import JsonModuleExecute
 from remoto.gateways.process_io import ProcessIO
 from remoto.process import check, run
-from tests.integration.shipped import functions as far
+from tests.integration.shipped import functions
 
 HEADER = struct.calcsize("!bii")
 
 
 @pytest.fixture
 def traffic(monkeypatch):
-    """What goes out and what comes in, in its order: ("out", code of the message, bytes), ("in", code, bytes)."""
+    """The messages sent and received, in order: ("out", message code, bytes) or ("in", message code, bytes)."""
     seen, read, write = [], ProcessIO.read, ProcessIO.write
 
     def spying_read(self, size):
@@ -38,7 +38,7 @@ def traffic(monkeypatch):
 
 
 def asked_for(traffic):
-    """What went out to have something done; the rest closes channels that have served."""
+    """Return the messages that request something; other messages sent only close channels."""
     closing = (Message.CHANNEL_CLOSE, Message.CHANNEL_LAST_MESSAGE)
     return [item for item in traffic if item[0] == "out" and item[1] not in closing]
 
@@ -51,7 +51,7 @@ def test_a_command_is_one_message_out(sshd, traffic, host, function):
             traffic.clear()
             function(conn, command, extend_env={"A": "b"}, stdin="x")
             assert [code for _, code, _ in asked_for(traffic)] == [Message.CHANNEL_EXEC]
-            # so what follows the first answer has not been waited for
+            # no further request after the first answer: a single round trip
             answered = [way for way, _, _ in traffic].index("in")
             assert all(item[1] != Message.CHANNEL_EXEC for item in traffic[answered:])
 
@@ -71,22 +71,22 @@ def test_the_answer_is_one_message(traffic):
 
 
 @pytest.mark.root
-def test_a_connection_asks_for_nothing_first(traffic):
+def test_detect_sudo_of_root_sends_no_message(traffic):
     with remoto.Connection("localhost", detect_sudo=True):
         assert asked_for(traffic) == []
 
 
-def test_what_ssh_sends_for_a_command_is_small(sshd):
+def test_command_over_ssh_takes_few_bytes(sshd):
     with remoto.Connection("slow") as conn:
         check(conn, ["true"])
-        # what closes a channel may still be on its way
+        # messages that close a channel may still be in transit
         before, commands = sshd.slow_link.bytes, 10
         for _ in range(commands):
             check(conn, ["true"])
         assert sshd.slow_link.bytes - before < 500 * commands
 
 
-#: reports what the process that runs it has started since the last time
+#: reports the processes that its own process has started since the last report
 COUNT_STARTS = """
 import sys
 
@@ -106,7 +106,7 @@ for _ in channel:
 
 @pytest.fixture
 def started():
-    """A function of a connection: what the far side has started for it since the last time."""
+    """A function that returns the processes that the remote Python has started since its last call."""
     counters = {}
 
     def ask(conn):
@@ -119,52 +119,52 @@ def started():
 
 
 @pytest.fixture
-def started_here():
+def started_locally():
     starts, counting = [], [True]
 
     def note(event, arguments):
         if counting and event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
             starts.append(arguments[:2])
 
-    # there is no way to take a hook away again
+    # audit hooks cannot be removed (sys.addaudithook)
     sys.addaudithook(note)
     yield starts
     counting.clear()
 
 
 @pytest.mark.parametrize("function", [check, run])
-def test_a_command_is_one_process_there_and_none_here(sshd, started, started_here, function):
+def test_command_starts_one_remote_and_no_local_process(sshd, started, started_locally, function):
     with remoto.Connection("node0") as conn:
         started(conn)
-        started_here.clear()
+        started_locally.clear()
         function(conn, ["true"])
         assert len(started(conn)) == 1
-        assert started_here == []
+        assert started_locally == []
 
 
-def test_a_legacy_call_is_no_process(sshd, started, started_here):
+def test_legacy_call_starts_no_process(sshd, started, started_locally):
     with remoto.Connection("node0") as conn:
-        remote = conn.import_module(far)
+        remote = conn.import_module(functions)
         remote.same(1)
         started(conn)
-        started_here.clear()
+        started_locally.clear()
         remote.same(1)
         assert started(conn) == []
-        assert started_here == []
+        assert started_locally == []
 
 
-def test_a_json_call_is_one_process_once_the_interpreter_is_known(sshd, started):
+def test_json_call_starts_one_process_once_the_interpreter_is_known(sshd, started):
     with remoto.Connection("node0") as conn:
-        JsonModuleExecute(conn, far).same(1)
+        JsonModuleExecute(conn, functions).same(1)
         started(conn)
-        JsonModuleExecute(conn, far).same(1)
+        JsonModuleExecute(conn, functions).same(1)
         assert len(started(conn)) == 1
 
 
-def test_in_a_container_a_command_and_a_call_are_one_client_each(docker, started):
+def test_command_and_json_call_in_a_container_start_one_client_each(docker, started):
     name = docker.run("python")
     with connection.get("docker")(container_name=name) as conn:
-        remote = conn.import_module(far)
+        remote = conn.import_module(functions)
         remote.same(1)
         started(conn)
         check(conn, ["true"])
@@ -172,7 +172,7 @@ def test_in_a_container_a_command_and_a_call_are_one_client_each(docker, started
         remote.same(1)
         assert len(started(conn)) == 1
         conn.remote_import_system = "legacy"
-        remote = conn.import_module(far)
+        remote = conn.import_module(functions)
         remote.same(1)
         started(conn)
         remote.same(1)

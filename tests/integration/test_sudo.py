@@ -27,8 +27,8 @@ def login(sshd, users, logged):
         conn.exit()
 
 
-def far_user(conn):
-    """Of a command, and of the far Python itself."""
+def remote_user(conn):
+    """Return the user id of a command and of the remote Python, which must agree."""
     (command,) = check(conn, ["id", "-u"]).stdout
     python = conn.execute("import os; channel.send(os.getuid())").receive()
     assert python == int(command)
@@ -36,16 +36,16 @@ def far_user(conn):
 
 
 @pytest.mark.parametrize("host", ["unprivileged", "nosudo"])
-def test_without_sudo(login, host, logged):
+def test_commands_and_functions_run_as_the_user_without_sudo(login, host, logged):
     conn = login(host)
-    assert far_user(conn) != 0 and conn.sudo is False
+    assert remote_user(conn) != 0 and conn.sudo is False
     assert logged.texts("INFO") == ["Running command: id -u"]
 
 
 @pytest.mark.parametrize("host", ["unprivileged", "node0", "localhost"])
-def test_with_sudo(login, host, logged):
+def test_commands_and_functions_run_as_root_with_sudo(login, host, logged):
     conn = login(host, sudo=True)
-    assert far_user(conn) == 0
+    assert remote_user(conn) == 0
     assert logged.texts("INFO") == ["Running command: sudo id -u"]
     assert login.count() == (0 if host == "localhost" else 1)
 
@@ -54,7 +54,7 @@ def test_with_sudo(login, host, logged):
 def test_sudo_is_detected_where_it_is_needed(login, logged, eager):
     conn = login("unprivileged", detect_sudo=True, eager=eager)
     assert login.count() == (2 if eager else 0)
-    assert far_user(conn) == 0 and conn.sudo is True
+    assert remote_user(conn) == 0 and conn.sudo is True
     assert login.count() == 2
     assert DETECTED in logged.texts("DEBUG")
 
@@ -62,12 +62,12 @@ def test_sudo_is_detected_where_it_is_needed(login, logged, eager):
 @pytest.mark.parametrize("sudo", [True, False])
 def test_root_needs_no_sudo_and_no_second_connection(login, logged, sudo):
     conn = login("node0", detect_sudo=True, sudo=sudo)
-    assert far_user(conn) == 0 and conn.sudo is False
+    assert remote_user(conn) == 0 and conn.sudo is False
     assert login.count() == 1
     assert DETECTED not in logged.texts("DEBUG")
 
 
-def test_what_goes_in_reaches_a_command_as_root(login):
+def test_stdin_environment_and_cwd_reach_a_command_with_sudo(login):
     conn = login("unprivileged", sudo=True, env={"FLAVOUR": "sür"})
     assert check(conn, 'echo "$FLAVOUR $MORE"; id -u; pwd', shell=True, cwd="/", extend_env={"MORE": "a b"}) == (
         *(["sür a b", "0", "/"], []),
@@ -78,7 +78,7 @@ def test_what_goes_in_reaches_a_command_as_root(login):
     assert run(conn, ["cat", "/etc/sudoers"], on_stdout=lines.append) == 0 and lines
 
 
-def test_kill_on_timeout_ends_what_runs_as_root(login):
+def test_kill_on_timeout_ends_a_command_that_runs_as_root(login):
     seconds = str(700_000 + int.from_bytes(os.urandom(2), "big"))
     conn = login("unprivileged")
     conn.sudo = True  # the remote Python runs as the user, who may send signals to sudo alone

@@ -36,28 +36,28 @@ def test_each_contestant_has_its_ratio():
     assert "ahead" not in line and "MISSED" not in line
 
 
-def test_a_peer_that_is_ahead_is_said_to_be():
+def test_peer_that_is_faster_is_marked():
     text = table(VERSIONS, [figure(2, 1, 1.5)])
     assert "1.5 s (0.75x, ahead)" in text
     assert "1 s (0.5x)" in text, "the limit is always ahead"
 
 
-def test_a_bound_that_is_missed_is_said_to_be():
+def test_missed_limit_is_marked():
     assert "1.5 s MISSED" in table(VERSIONS, [figure(2, 1, 3, at_most=1.5)])
 
 
-def test_what_is_not_there_has_its_reason():
+def test_missing_figure_has_its_reason():
     text = table(VERSIONS, [figure(2, 1, 3)] * 2)
     assert text.count("  remoto 1.2.1: it has no such thing (some work)") == 1
 
 
-def test_a_reason_names_all_that_it_is_for():
+def test_reason_names_all_its_figures():
     call, large = figure(2, 1, 3), {**figure(2, 1, 3), "full_name": "some work of 1 MB"}
     processor = {**figure(2, 1, 3), "full_name": "some work: processor time here"}
     assert "it has no such thing (some work; some work of 1 MB)" in table(VERSIONS, [call, processor, large])
 
 
-def test_remoto_that_failed_is_no_crash():
+def test_failure_of_remoto_is_shown():
     failing = figure(2, 1, 3, at_most=1)
     del failing["values"]["with_remoto"]
     failing["reasons"]["with_remoto"] = {"failed": "OSError: no"}
@@ -66,7 +66,7 @@ def test_remoto_that_failed_is_no_crash():
     assert "  remoto: failed: OSError: no (some work)" in text
 
 
-def test_what_failed_has_its_error():
+def test_failed_figure_has_its_error():
     failing = figure(2, 1, 3)
     failing["reasons"] = {"with_old_remoto": {"failed": "OSError: no"}}
     text = table(VERSIONS, [failing])
@@ -139,7 +139,7 @@ def test_a_result_has_its_rounds_and_their_ends(raced):
     assert [found[key] for key in ("rounds", "values", "least", "most")] == [3, {REMOTO: 2}, {REMOTO: 1}, {REMOTO: 3}]
 
 
-def test_one_that_fails_is_asked_no_more(raced):
+def test_failed_contestant_is_not_asked_again(raced):
     work = Work("command", ("connection", "node0"), [Figure("a command", at_most=lambda of: of[LIMIT])])
     answers = {REMOTO: lambda request: {"seconds": 1}, LIMIT: lambda request: {"failed": "OSError: no"}}
     ran, asked = raced(work, answers, 2)
@@ -148,14 +148,14 @@ def test_one_that_fails_is_asked_no_more(raced):
     assert found["reasons"] == {LIMIT: {"failed": "OSError: no"}} and found["at_most"] is None
 
 
-def test_a_bound_may_come_from_an_earlier_figure(raced):
+def test_limit_may_come_from_an_earlier_figure(raced):
     work = Work("call", ("connection", "node0"), [Figure("a call", at_most=lambda of: of["a slow call"] / 100)])
     ran, _ = raced(work, {REMOTO: lambda request: {"seconds": 1}}, 1)
     assert race.result(work.figures[0], "a call", ran, {"a slow call": 50})["at_most"] == 0.5
 
 
 @pytest.mark.parametrize(("contestant", "kind"), [(REMOTO, "failed"), (LIMIT, "failed"), ("with_fabric", "missing")])
-def test_what_takes_too_long(tmp_path, monkeypatch, contestant, kind):
+def test_worker_killed_by_its_alarm_is_reported(tmp_path, monkeypatch, contestant, kind):
     worker = tmp_path / "worker.py"
     worker.write_text(
         'import os, signal\ninput()\nprint(\'{"version": "1"}\', flush=True)\ninput()\nos.kill(os.getpid(), signal.SIGALRM)\n'

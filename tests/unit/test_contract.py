@@ -51,7 +51,7 @@ def connected(answer, sudo=False, **attributes):
 # names
 
 
-def test_what_import_remoto_gives():
+def test_import_remoto_has_the_public_names():
     for name in ("Connection", "rsync", "process", "connection", "backends"):
         assert hasattr(remoto, name)
     numbers = [int(part) for part in remoto.__version__.split(".")]
@@ -165,9 +165,9 @@ def test_get_of_an_unknown_name(caplog):
     caplog.set_level(logging.INFO)
     with pytest.warns(
         UserWarning, match="^no connection backend found for: \"baremetal\"; falling back to 'ssh'$"
-    ) as told:
+    ) as warned:
         assert connection.get("baremetal").__name__ == "BaseConnection"
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__
     assert caplog.record_tuples == [
         ("remoto", logging.WARNING, 'no connection backend found for: "baremetal"'),
         ("remoto", logging.INFO, 'falling back to "ssh"'),
@@ -178,7 +178,7 @@ def test_get_of_an_unknown_name(caplog):
         assert connection.get("baremetal", fallback="local") is local.LocalConnection
 
 
-def test_get_of_what_is_no_name():
+def test_get_refuses_a_name_that_is_no_string():
     with pytest.raises(TypeError, match=r"^name: expected a backend's name, not list: \['ssh'\]$"):
         connection.get(["ssh"])
 
@@ -186,7 +186,7 @@ def test_get_of_what_is_no_name():
 # rsync
 
 
-def test_a_class_in_the_place_of_rsyncs_own_gets_what_1_2_passed(monkeypatch):
+def test_replaced_rsync_class_gets_the_arguments_of_1_2(monkeypatch):
     calls = []
 
     class Fake:
@@ -310,7 +310,7 @@ def test_a_wrong_value_is_refused_before_anything_starts(arguments, error, text)
         conn("node1", **arguments)
 
 
-def test_whatever_has_the_methods_of_a_logger_is_a_logger():
+def test_object_with_the_methods_of_a_logger_is_accepted():
     for logger in (mock.Mock(), logging.LoggerAdapter(logging.getLogger("contract"), {}), logging):
         assert conn("node1", logger=logger).logger is logger
 
@@ -319,7 +319,7 @@ def test_a_timeout_longer_than_the_system_can_wait_is_no_limit():
     assert conn("node1", connect_timeout=1e7).connect_timeout is None
 
 
-def test_use_ssh_wins():
+def test_use_ssh_takes_precedence():
     string = conn("localhost", use_ssh=True)._make_connection_string
     for needs_ssh in (None, lambda hostname: False):
         assert string("localhost", _needs_ssh=needs_ssh) == "ssh=localhost//python=python3"
@@ -442,13 +442,13 @@ def test_the_engine_of_a_container_may_be_named_with_a_file_for_ssh(backend):
     assert string == "ssh=-F /path/to/ssh_config user@node1//python=python3"
 
 
-def test_docker_without_a_container():
+def test_docker_requires_a_container():
     with pytest.raises(TypeError, match="container_id or container_name"):
         docker.DockerConnection("node1")
 
 
 @pytest.mark.parametrize("name", ["-it", "a b", "", "a\nb"])
-def test_a_container_or_pod_whose_name_is_an_option(name):
+def test_container_or_pod_name_that_is_an_option_is_refused(name):
     with pytest.raises((ValueError, TypeError)):
         docker.DockerConnection(container_name=name, eager=False)
     with pytest.raises(ValueError):
@@ -480,7 +480,7 @@ def test_run_and_check_are_found_by_name(monkeypatch):
     assert process.check(None, []) == process.run(None, []) == "patched"
 
 
-def test_a_gateway_that_answers_with_rubbish():
+def test_extend_env_accepts_a_mock():
     one = mock.Mock()
     arguments = process.extend_env(one, {"extend_env": {"A": "1"}})
     assert arguments["env"]["A"] == "1" and "extend_env" not in arguments
@@ -488,20 +488,20 @@ def test_a_gateway_that_answers_with_rubbish():
 
 
 @pytest.mark.parametrize("answer", [{"PATH": "/opt/bin:", "B": "2"}, [[b"PATH", b"/opt/bin:"], [b"B", b"2"]]])
-def test_the_environment_of_the_far_side(answer):
+def test_extend_env_uses_the_environment_of_the_remote_side(answer):
     one = mock.Mock()
     one.gateway.remote_exec.return_value.receive.return_value = answer
     env = process.extend_env(one, {})["env"]
     assert env == {"PATH": "/opt/bin:/usr/local/bin:/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin", "B": "2"}
 
 
-def test_a_timeout_of_check_through_a_mock(caplog):
+def test_check_times_out_with_a_mock(caplog):
     one = connected(Answer(execnet.TimeoutError()))
     assert process.check(one, ["ls"], timeout=7) == ([], [], -1)
     assert "No data was received after 7 seconds, disconnecting..." in caplog.text
 
 
-def test_a_command_that_could_not_be_started(caplog):
+def test_command_that_could_not_be_started_logs_its_traceback(caplog):
     text = 'Traceback (most recent call last):\n  File "x"\nOSError: [Errno 2] No such file or directory'
     with pytest.raises(RuntimeError) as caught:
         process.check(connected(Answer(execnet.RemoteError(text))), ["ls", "-a"])
@@ -512,7 +512,7 @@ def test_a_command_that_could_not_be_started(caplog):
 
 
 @pytest.mark.parametrize("ending", [EOFError(), OSError("closed")])
-def test_no_exit_status_is_never_success(ending):
+def test_missing_exit_status_raises_connection_lost(ending):
     for function in (process.run, process.check):
         with pytest.raises(exc.ConnectionLost, match="node1.*ls"):
             function(connected(Answer(ending)), ["ls"])
@@ -525,13 +525,13 @@ def test_no_exit_status_is_never_success(ending):
         (["ls", b"\xc3\xa4\xff"], False, "ls ä\\xff"),
     ],
 )
-def test_what_is_logged_of_a_command(caplog, command, sudo, logged):
+def test_command_is_logged_as_it_runs(caplog, command, sudo, logged):
     caplog.set_level(logging.INFO)
     process.check(connected(Answer(([], [], 0)), sudo=sudo), command)
     assert caplog.messages == [f"Running command: {logged}"]
 
 
-def test_exit_on_every_path():
+def test_exit_true_closes_on_every_path():
     one = connected(Answer(([], [], 0)))
     process.check(one, ["ls"], exit=True)
     assert one.exit.called
@@ -604,12 +604,12 @@ def test_a_failed_call_on_a_replaced_channel():
 
 
 @pytest.mark.parametrize("ending", [EOFError(), OSError("closed")])
-def test_a_replaced_channel_that_ends(ending):
+def test_replaced_channel_that_ends_raises_connection_lost(ending):
     with pytest.raises(exc.ConnectionLost, match=r"function\(\)"):
         legacy(Answer(ending)).function()
 
 
-def test_a_replaced_channel_that_looks_like_nothing():
+def test_replaced_channel_may_be_falsy():
     class Empty(Answer):
         def __len__(self):
             return len(self.items)
@@ -628,7 +628,7 @@ def test_convert_args(args, text):
     assert legacy(None)._convert_args(args) == text
 
 
-def test_a_missing_function():
+def test_missing_function_raises_attribute_error():
     import posixpath
 
     one = backends.LegacyModuleExecute(mock.Mock(), posixpath)
@@ -638,7 +638,7 @@ def test_a_missing_function():
 
 
 @pytest.mark.parametrize("executor", [backends.LegacyModuleExecute, backends.JsonModuleExecute])
-def test_what_is_no_module(executor):
+def test_object_that_is_no_module_is_refused(executor):
     conn = mock.Mock(spec=Gateway) if executor is backends.LegacyModuleExecute else mock.Mock()
     with pytest.raises(TypeError, match="^expected a module, not str: 'facts'$"):
         executor(conn, "facts")
@@ -662,7 +662,7 @@ def test_the_python_of_json_calls_may_be_set_later(monkeypatch):
     assert commands[0][0] == "/opt/py"
 
 
-def test_a_far_python_without_an_answer(monkeypatch, caplog):
+def test_remote_python_without_an_answer_returns_none_or_raises(monkeypatch, caplog):
     assert json_executor(monkeypatch, ([], [], 0)).join("a") is None
     with pytest.raises(Exception, match="Unexpected remote exception"):
         json_executor(monkeypatch, ([], ["Segmentation fault"], 139)).join("a")
@@ -689,14 +689,14 @@ def searched(monkeypatch, result, **attributes):
     return mock.Mock(connect_error=exc.StartError, hostname="node1", logger=logging.getLogger("contract"), **attributes)
 
 
-def test_the_interpreter_is_the_first_that_is_found(monkeypatch, caplog):
+def test_interpreter_is_the_first_one_found(monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     assert backends.get_python_executable(searched(monkeypatch, (["/usr/bin/python"], [], 0))) == "/usr/bin/python"
     assert caplog.messages == ["trying to determine remote python executable with python3"]
 
 
 @pytest.mark.parametrize("result", [([], [], 1), ([], [], 0), ([""], [], 0), (["/usr/bin/python3"], [], 1)])
-def test_the_interpreter_is_the_connections_where_none_is_found(monkeypatch, result):
+def test_interpreter_is_that_of_the_connection_if_none_is_found(monkeypatch, result):
     one = searched(monkeypatch, result, interpreter="/opt/py/bin/python3")
     assert backends.get_python_executable(one) == "/opt/py/bin/python3"
 

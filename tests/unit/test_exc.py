@@ -18,13 +18,13 @@ def documented_tree():
     return tree
 
 
-def test_the_picture_is_the_tree():
+def test_documented_tree_matches_the_classes():
     own = {name: getattr(exc, name) for name in exc.__all__ if issubclass(getattr(exc, name), exc.RemotoError)}
     assert documented_tree() == {name: {base.__name__ for base in error.__bases__} for name, error in own.items()}
     assert len(own) > 5
 
 
-def test_a_connect_error_tells_all_it_knows():
+def test_connect_error_shows_command_stderr_and_advice():
     error = exc.HostError(
         "connection refused",
         host="node1",
@@ -57,12 +57,12 @@ def test_a_connect_error_tells_all_it_knows():
         (exc.ConnectionLost, {OSError, RuntimeError}),
     ],
 )
-def test_a_connection_error_is_of_one_kind(error, caught_by):
+def test_connection_errors_have_the_expected_bases(error, caught_by):
     asked = {exc.ConnectError, HostNotFound, OSError, RuntimeError, ValueError}
     assert {base for base in asked if issubclass(error, base)} == caught_by
 
 
-def test_a_connect_error_of_what_was_never_tried():
+def test_connect_error_without_a_command_shows_the_reason():
     assert str(exc.ConnectError("why", host="h")) == "cannot connect to h: why"
     assert "(ended by remoto)" in str(exc.ConnectError("why", host="h", command=["ssh"]))
 
@@ -73,7 +73,7 @@ def test_a_lost_connection_names_host_and_command():
     assert (error.host, error.command) == ("node1", "ls -a") and isinstance(error, RuntimeError)
 
 
-def test_a_failed_command():
+def test_command_error_has_host_command_and_exit_code():
     error = exc.CommandError("node1", "ls -a", 3)
     assert str(error) == "Failed to execute command: ls -a" and isinstance(error, RuntimeError)
     assert (error.host, error.command, error.exit_code, error.traceback) == ("node1", "ls -a", 3, "")
@@ -100,7 +100,7 @@ def notes(error):
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_errors_cross_from_one_process_to_another(error):
+def test_errors_can_be_pickled(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error) and str(copy) == str(error) and copy.args == error.args
     assert {name: str(value) for name, value in vars(copy).items()} == {
@@ -110,6 +110,6 @@ def test_errors_cross_from_one_process_to_another(error):
     assert notes(copy) == notes(error)
 
 
-def test_every_class_of_error_is_pickled_above():
+def test_every_error_class_is_tested_for_pickling():
     own = {error for name in exc.__all__ if issubclass(error := getattr(exc, name), exc.RemotoError)}
     assert {type(error) for error in ERRORS} == own - {exc.RemotoError}

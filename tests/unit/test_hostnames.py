@@ -50,7 +50,7 @@ def nothing_is_started(monkeypatch):
         "-F /etc/x -p 22 node1",
     ],
 )
-def test_refused(hostname):
+def test_ambiguous_hostname_is_refused(hostname):
     for eager in (True, False):
         with pytest.raises(InvalidHostname) as caught:
             remoto.Connection(hostname, eager=eager)
@@ -73,17 +73,17 @@ def test_refused(hostname):
         ("-F '/path with blank' node1", ["-F", "/path with blank", "node1"]),
     ],
 )
-def test_accepted(hostname, words):
+def test_hostname_is_accepted(hostname, words):
     assert split_hostname(hostname) == words
 
 
-def test_the_argv_of_ssh():
+def test_ssh_argv_starts_the_interpreter():
     argv = ssh_argv(["-p", "22", "node1"], "sudo python3", keepalive=None)
     assert argv[:5] == ["ssh", "-T", "-p", "22", "node1"]
     assert argv[5].startswith('sudo python3 -c "') and len(argv) == 6
 
 
-def test_options_with_an_open_quote():
+def test_options_with_an_open_quote_are_refused():
     with pytest.raises(HostError, match="ssh_options: No closing quotation"):
         remoto.Connection("node1", ssh_options="-o 'x", use_ssh=True)
 
@@ -93,7 +93,7 @@ def test_options_with_an_open_quote():
     [(None, []), ("-o 'ProxyCommand=nc a//b %h' -i '/a b'", ["-o", "ProxyCommand=nc a//b %h", "-i", "/a b"])],
 )
 @pytest.mark.parametrize("hostname", ["DOMAIN\\user@node1", "-F '/etc/l ab.conf' node1"])
-def test_what_ssh_is_started_with(hostname, options, expected, monkeypatch):
+def test_ssh_is_started_with_options_and_hostname(hostname, options, expected, monkeypatch):
     started = []
     monkeypatch.setattr(backends.gateways, "open_gateway", lambda argv, **kw: started.append(argv))
     remoto.Connection(hostname, ssh_options=options, keepalive=None)

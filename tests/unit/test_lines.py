@@ -9,21 +9,21 @@ DATA = "one\n\ntwo\r\nä€😀\nlast".encode() + b"\xff"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
-def test_blocks_of_any_size(size):
+def test_blocks_of_any_size_give_the_same_lines(size):
     lines = Lines("surrogateescape")
     found = [line for place in range(0, len(DATA), size) for line in lines.feed(DATA[place : place + size])]
     assert [*found, *lines.end()] == ["one", "", "two", "ä€😀", "last\udcff"] == split_lines(DATA)
     assert lines.end() == []
 
 
-def test_how_lines_end():
+def test_lines_end_at_lf_cr_lf_or_cr():
     assert split_lines(b"10%\r20%\r\nend\n") == ["10%", "20%", "end"]
     assert split_lines(b"") == [] and split_lines(b"\n") == [""] and split_lines(b"\n\n") == ["", ""]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("data", [b"10%\r20%\r\n\r\nend\n\r\r", b"\r", b"one\r", b"\r\n", b"\n\r\n\rlast"])
-def test_lone_crs_in_blocks_of_any_size(size, data):
+def test_lone_crs_end_lines_in_blocks_of_any_size(size, data):
     lines = Lines("surrogateescape", lone_cr=True)
     found = [line for place in range(0, len(data), size) for line in lines.feed(data[place : place + size])]
     assert [*found, *lines.end()] == data.decode().splitlines() == split_lines(data)

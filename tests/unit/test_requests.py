@@ -21,7 +21,7 @@ def conn():
 @pytest.mark.parametrize(
     "wrong", ["node1", None, 3, remoto.Connection, object()], ids=lambda wrong: type(wrong).__name__
 )
-def test_no_connection_is_refused(function, wrong):
+def test_object_that_is_no_connection_is_refused(function, wrong):
     with pytest.raises(TypeError, match="^conn: expected a connection, not "):
         function(wrong, ["true"], exit=True)
 
@@ -62,7 +62,7 @@ def test_null_byte_in_a_command_is_refused(conn, command):
 
 
 @pytest.mark.parametrize("command", [3, None, {"ls": 1}, ["ls", 3], [None]], ids=repr)
-def test_no_command_is_refused(conn, command):
+def test_object_that_is_no_command_is_refused(conn, command):
     with pytest.raises(TypeError, match="^command: expected "):
         check(conn, command)
     assert conn.ran == []
@@ -80,7 +80,7 @@ def test_wrong_global_timeout_is_refused(conn):
         check(conn, ["true"])
 
 
-def test_none_is_the_default_of_popens_keywords(conn):
+def test_none_means_the_default_of_a_popen_keyword(conn):
     check(conn, ["true"], cwd=None, user=None, executable=None)
     assert conn.ran[0].popen == {}
 

@@ -43,7 +43,7 @@ def hosts(monkeypatch):
 # commands
 
 
-def test_run_logs_as_ever(conn, caplog):
+def test_run_logs_as_with_a_real_connection(conn, caplog):
     caplog.set_level(logging.DEBUG)
     conn.on(["ls", "a b"], stdout="one\ntwo", stderr="careful\n", exit_code=2)
     with pytest.raises(CommandError, match="Failed to execute command: ls a b"):
@@ -57,7 +57,7 @@ def test_run_logs_as_ever(conn, caplog):
     ]
 
 
-def test_what_was_run(conn):
+def test_script_records_commands(conn):
     conn.on(lambda command: True)
     check(conn, "ls | wc", shell=True, cwd="/tmp", stdin="text", extend_env={"A": "1"})
     check(conn, ["env"], env={"B": "2"})
@@ -68,7 +68,7 @@ def test_what_was_run(conn):
 
 
 @pytest.mark.parametrize("function", [run, check])
-def test_how_it_was_run(conn, function):
+def test_script_records_timeout_kill_and_sudo(conn, function):
     conn.on(["service", "start"])
     function(conn, ["service", "start"], timeout=7)
     conn.sudo, conn.global_timeout, conn.kill_on_timeout = True, 0.25, True
@@ -76,7 +76,7 @@ def test_how_it_was_run(conn, function):
     assert [(ran.timeout, ran.kill_on_timeout, ran.sudo) for ran in conn.ran] == [(7, False, False), (0.25, True, True)]
 
 
-def test_words_that_are_paths_or_bytes(conn):
+def test_arguments_that_are_paths_or_bytes_match_text(conn):
     conn.on([Path("/bin/ls"), b"a\xff"], stdout="found\n")
     conn.on(("echo", "b"), stdout="b\n")
     assert check(conn, ["/bin/ls", b"a\xff"]).stdout == ["found"]
@@ -84,13 +84,13 @@ def test_words_that_are_paths_or_bytes(conn):
     assert conn.ran[0].command == ["/bin/ls", "a\udcff"]
 
 
-def test_answers_in_turn(conn):
+def test_answers_to_a_command_are_used_in_turn(conn):
     conn.on(["test", "-e", "/x"], exit_code=1)
     conn.on(["test", "-e", "/x"])
     assert [check(conn, ["test", "-e", "/x"]).returncode for _ in range(3)] == [1, 0, 0]
 
 
-def test_failures(conn):
+def test_script_makes_commands_time_out_or_lose_the_connection(conn):
     conn.on(["slow"], stdout="begun\n", times_out=True)
     conn.on(["fatal"], is_lost=True)
     assert run(conn, ["slow"], timeout=1) == -1
@@ -105,7 +105,7 @@ def test_failures(conn):
 
 
 @pytest.mark.parametrize("function", [run, check])
-def test_timeout_can_be_told_and_raised(conn, function):
+def test_timeout_is_reported_or_raised(conn, function):
     conn.on(["slow"], stdout="begun\n", stderr="so far", times_out=True)
     assert check(conn, ["slow"], timeout=1).timed_out
     with pytest.raises(CommandTimeout) as caught:
@@ -120,7 +120,7 @@ def test_timeout_can_be_told_and_raised(conn, function):
     assert [ran.timeout for ran in conn.ran] == [1, 1, 1]
 
 
-def test_a_program_that_is_not_there(conn):
+def test_missing_program_raises_command_error(conn):
     conn.on(["nope", "x"], is_missing=True)
     conn.on("nope x", is_missing=True)
     with pytest.raises(CommandError, match="Failed to execute command: nope x") as raised:
@@ -131,7 +131,7 @@ def test_a_program_that_is_not_there(conn):
     assert check(conn, "nope x", shell=True) == ([], ["/bin/sh: 1: nope: not found"], 127)
 
 
-def test_what_the_script_does_not_know(conn):
+def test_calls_without_an_answer_raise_unexpected(conn):
     with pytest.raises(Unexpected, match=r"node1: no answer in the script for the command \['rm', '-rf'\]"):
         run(conn, ["rm", "-rf"])
     with pytest.raises(Unexpected, match=r"exists\(\)"):
@@ -142,7 +142,7 @@ def test_what_the_script_does_not_know(conn):
         conn._open("ssh=node1//python=python3")
 
 
-def test_what_was_not_asked_for(conn):
+def test_unused_returns_answers_that_were_not_used(conn):
     conn.on(["one"])
     conn.on(["two"])
     conn.on(["two"])
@@ -158,7 +158,7 @@ def test_what_was_not_asked_for(conn):
 # functions
 
 
-def test_functions(conn):
+def test_script_answers_and_records_function_calls(conn):
     remote = conn.import_module(posixpath)
     conn.on_call("exists", lambda path: path == "/there")
     assert remote.exists("/there") and not remote.exists(path="/elsewhere")
@@ -174,7 +174,7 @@ def test_functions(conn):
         remote.exists("/there")
 
 
-def test_answers_of_functions_in_turn(conn):
+def test_answers_of_a_function_are_used_in_turn(conn):
     remote = conn.import_module(posixpath)
     conn.on_call("exists", False)
     conn.on_call("exists", True)
@@ -204,7 +204,7 @@ def raising(path):
         (raising, "KeyError", "'/x'"),
     ],
 )
-def test_functions_that_raise(conn, answer, name, message):
+def test_exception_as_answer_raises_function_error(conn, answer, name, message):
     conn.on_call("getsize", answer)
     with pytest.raises(FunctionError) as raised:
         conn.import_module(posixpath).getsize("/x")
@@ -213,7 +213,7 @@ def test_functions_that_raise(conn, answer, name, message):
     assert error.traceback.startswith("Traceback (most recent call last):\n") and name in str(error)
 
 
-def test_what_is_raised_as_it_is(conn):
+def test_errors_of_remoto_and_of_the_test_are_raised_unchanged(conn):
     remote = conn.import_module(posixpath)
     conn.on_call("exists", ConnectionLost("node1", "exists()", "gone"))
     conn.on_call("exists", mock.Mock(side_effect=AssertionError("the test's own")))
@@ -223,7 +223,7 @@ def test_what_is_raised_as_it_is(conn):
             remote.exists("/x")
 
 
-def test_arguments_that_cant_be_sent(conn):
+def test_arguments_that_cannot_be_sent_are_refused(conn):
     conn.on_call("exists", True)
     with pytest.raises(TypeError, match=r"argument 1 of exists\(\): object can't be sent"):
         conn.import_module(posixpath).exists(object())
@@ -236,7 +236,7 @@ def test_arguments_that_cant_be_sent(conn):
 # files
 
 
-def test_put_and_get(conn, tmp_path):
+def test_put_and_get_use_the_files_of_the_script(conn, tmp_path):
     put(conn, b"hello\n", "/etc/motd")
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("<h1>hello</h1>")
@@ -249,7 +249,7 @@ def test_put_and_get(conn, tmp_path):
     assert "/etc/motd" not in conn.files and len(conn.files) == 2
 
 
-def test_rsync_conn(conn, tmp_path, caplog):
+def test_rsync_conn_uses_the_files_of_the_script(conn, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "index.html").write_text("hello")
     rsync_conn(conn, tmp_path, "/srv/www")
@@ -260,7 +260,7 @@ def test_rsync_conn(conn, tmp_path, caplog):
     assert conn.files == {"/srv/www/other.html": b"hello"}
 
 
-def test_files_that_fail(conn, tmp_path):
+def test_exception_as_file_raises_file_transfer_error(conn, tmp_path):
     conn.files["/etc/motd"] = PermissionError(13, "Permission denied")
     for transfer in (lambda: put(conn, b"x", "/etc/motd"), lambda: get(conn, "/etc/motd", tmp_path)):
         with pytest.raises(FileTransferError, match="node1: .*/etc/motd: Permission denied") as raised:
@@ -275,7 +275,7 @@ def test_files_that_fail(conn, tmp_path):
     assert not conn.has_connection()
 
 
-def test_no_path_leads_out(conn):
+def test_paths_stay_in_the_directory(conn):
     conn.files["/../../etc/motd"] = b"x"
     assert list(conn.files) == ["/etc/motd"]
 
@@ -283,7 +283,7 @@ def test_no_path_leads_out(conn):
 # connections
 
 
-def test_what_programs_ask_of_a_connection(conn):
+def test_scripted_connection_has_a_gateway_and_an_environment(conn):
     assert conn.gateway.hasreceiver() and conn.has_connection()
     assert process.extend_env(conn, {})["env"]["PATH"].split(":")[0] == "/usr/local/bin"
     lazy = ScriptedConnection("node1", eager=False)
@@ -292,7 +292,7 @@ def test_what_programs_ask_of_a_connection(conn):
     assert check(lazy, ["true"]).returncode == 0 and lazy.has_connection()
 
 
-def test_hosts(hosts):
+def test_hosts_replaces_connection(hosts):
     hosts["node1"].on(["uname"], stdout="Linux\n")
     for _ in range(2):
         with remoto.Connection("node1", sudo=True) as conn:
@@ -305,7 +305,7 @@ def test_hosts(hosts):
         remoto.Connection("-oProxyCommand=x")
 
 
-def test_hosts_that_are_unreachable(hosts):
+def test_unreachable_host_raises_host_error(hosts):
     hosts["node1"].unreachable()
     hosts["node2"].unreachable(HostError("connection refused", host="node2", kind="refused"))
     with pytest.raises(HostError, match="cannot connect to node1: no route to host"):
