@@ -24,7 +24,9 @@ from ..functions import interpreter
 from ..gateways import bootstrap as gateways
 from ..gateways.diagnosis import FAR_LINE
 from ..util import checked_text
-from . import BaseConnection, get_python_executable, ssh
+from . import ssh
+from .base import BaseConnection
+from .patched import get_python_executable
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import BaseConnection
+from .base import BaseConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

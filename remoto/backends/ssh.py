@@ -13,7 +13,7 @@ from ..gateways.diagnosis import FAR_LINE
 from ..gateways.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from . import BaseConnection as SshConnection
+    from .base import BaseConnection as SshConnection
 
 __all__ = ["KEEPALIVE", "SshConnection", "split_hostname", "ssh_argv", "ssh_command_argv"]
 
@@ -24,7 +24,7 @@ KEEPALIVE = 20
 def __getattr__(name: str) -> Any:
     # on first use: the module of BaseConnection imports this one
     if name == "SshConnection":
-        from . import BaseConnection
+        from .base import BaseConnection
 
         return BaseConnection
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

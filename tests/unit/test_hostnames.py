@@ -5,9 +5,9 @@ import subprocess
 import pytest
 
 import remoto
-from remoto import backends
 from remoto.backends.ssh import split_hostname, ssh_argv
 from remoto.exc import HostError, InvalidHostname
+from remoto.gateways import bootstrap
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,6 @@ def test_options_with_an_open_quote_are_refused():
 @pytest.mark.parametrize("hostname", ["DOMAIN\\user@node1", "-F '/etc/l ab.conf' node1"])
 def test_ssh_is_started_with_options_and_hostname(hostname, options, expected, monkeypatch):
     started = []
-    monkeypatch.setattr(backends.gateways, "open_gateway", lambda argv, **kw: started.append(argv))
+    monkeypatch.setattr(bootstrap, "open_gateway", lambda argv, **kw: started.append(argv))
     remoto.Connection(hostname, ssh_options=options, keepalive=None)
     assert started[0][:-1] == ["ssh", "-T", *expected, *split_hostname(hostname)]

@@ -12,11 +12,11 @@ GET = """\
 from remoto import connection
 
 def backends(name: str) -> None:
-    reveal_type(connection.get("ssh"))  # type[remoto.backends.BaseConnection]
+    reveal_type(connection.get("ssh"))  # type[remoto.backends.base.BaseConnection]
     reveal_type(connection.get("docker"))  # type[remoto.backends.docker.DockerConnection]
     reveal_type(connection.get("k8s"))  # type[remoto.backends.kubernetes.KubernetesConnection]
-    reveal_type(connection.get(name, "ssh"))  # type[remoto.backends.BaseConnection]
-    reveal_type(connection.get(name, fallback=None))  # type[remoto.backends.BaseConnection] | None
+    reveal_type(connection.get(name, "ssh"))  # type[remoto.backends.base.BaseConnection]
+    reveal_type(connection.get(name, fallback=None))  # type[remoto.backends.base.BaseConnection] | None
     connection.get("dokcer")  # No overload variant of "get" matches argument type "str"
     connection.get(name)  # No overload variant of "get" matches argument type "str"
     connection.get("podman")(container_name="web", user="www").exit()
