@@ -15,21 +15,25 @@ from . import backends, connection, exc, process, util
 from .connection import Connection
 
 if typing.TYPE_CHECKING:
-    from . import file_sync
+    from . import file_sync, group
     from .file_sync import rsync
+    from .group import Group
 
-__all__ = ["Connection", "backends", "connection", "exc", "file_sync", "process", "rsync", "util"]
+__all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", "group", "process", "rsync", "util"]
 
 __version__ = "2.1.0"
 
 
+# imported on first use: most programs move no files, or work on one host
+_LAZY = {"file_sync": "file_sync", "rsync": "file_sync", "group": "group", "Group": "group"}
+
+
 def __getattr__(name: str) -> typing.Any:
-    # imported on first use: most programs never move files
-    if name in ("file_sync", "rsync"):
+    if name in _LAZY:
         import importlib
 
-        module = importlib.import_module(f"{__name__}.file_sync")
-        return module if name == "file_sync" else module.rsync
+        module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
+        return module if name == _LAZY[name] else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,6 +13,7 @@
             ModuleMissing         (also ImportError)
         FileTransferError         (also OSError)
         RsyncError                (also execnet.HostNotFound and OSError)
+        GroupError                (also RuntimeError)
 
 Programs also import four errors of execnet from here: ``HostNotFound``, ``RemoteError``, ``TimeoutError``
 and ``DataFormatError``.
@@ -24,9 +25,12 @@ import builtins
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
+
+if TYPE_CHECKING:
+    from .fleets.result import GroupResult
 
 __all__ = [
     "CommandError",
@@ -37,6 +41,7 @@ __all__ = [
     "DataFormatError",
     "FileTransferError",
     "FunctionError",
+    "GroupError",
     "HostError",
     "HostNotFound",
     "InvalidHostname",
@@ -313,3 +318,14 @@ class RsyncError(RemotoError, HostNotFound, OSError):
 
     def __str__(self) -> str:
         return self._text
+
+
+class GroupError(RemotoError, RuntimeError):
+    """Some hosts of a group did not succeed. :meth:`remoto.fleets.result.GroupResult.raise_for_errors` raises it.
+
+    :ivar result: the :class:`~remoto.fleets.result.GroupResult`, also with the values of the hosts that succeeded.
+    """
+
+    def __init__(self, text: str, result: GroupResult[Any]) -> None:
+        self.result = result
+        super().__init__(text)

@@ -131,6 +131,14 @@ class BaseConnection:
 
     # opening and closing
 
+    def connect(self) -> None:
+        """Open the connection if it is not open yet. With ``eager=True``, the default, the constructor has done that.
+
+        :raises ConnectError: it could not be opened. The next call tries again.
+        :raises ConnectionLost: it is closed, or was lost.
+        """
+        self._live_gateway()
+
     def _connect(self) -> None:
         try:
             if self.detect_sudo:

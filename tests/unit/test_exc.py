@@ -7,6 +7,7 @@ import pytest
 from execnet.gateway_bootstrap import HostNotFound
 
 from remoto import exc
+from remoto.fleets.result import GroupResult, Outcome
 
 
 def documented_tree():
@@ -91,6 +92,7 @@ ERRORS = [
     exc.ModuleMissing("h", "f", "ImportError", "message", "traceback", "text"),
     exc.FileTransferError("put a to b", "h", [("a", "No such file"), ("b", "none")], 2),
     exc.RsyncError({"h": OSError(1, "no")}, ["i"]),
+    exc.GroupError("1 of 1 hosts: h failed: exit status 3", GroupResult(["h"], {"h": Outcome("failed", 3)})),
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import remoto
 import remoto.testing
-from remoto import backends, connection, exc, file_sync, log, process, util
+from remoto import backends, connection, exc, file_sync, group, log, process, util
 
 # what remoto's own modules share, and no program needs
 SHARED = {
@@ -19,7 +19,7 @@ SHARED = {
 }
 MODULES = pytest.mark.parametrize(
     "module",
-    [remoto, backends, connection, exc, file_sync, log, process, remoto.testing, util],
+    [remoto, backends, connection, exc, file_sync, group, log, process, remoto.testing, util],
     ids=lambda module: module.__name__,
 )
 

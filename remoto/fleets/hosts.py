@@ -1,0 +1,135 @@
+"""Lists of hosts: patterns such as ``node[01-40]``, files, stdin.
+
+ClusterShell's NodeSet parses and folds patterns. It is an optional package under the LGPL, so it is imported when the first
+pattern comes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["LIMIT", "expand", "fold"]
+
+#: a pattern may name so many hosts: NodeSet needs 200 MB for a million
+LIMIT = 100_000
+# ranges in brackets, or NodeSet's operators: exclusion (!), intersection (&), symmetric difference (^)
+_PATTERN = re.compile(r"[\[\]!&^]")
+_RANGES = re.compile(r"\[([^\[\]]*)\]")
+_RANGE = re.compile(r"(\d+)-(\d+)(?:/(\d+))?")
+# an address such as fe80::1%eth0 or root@[::1]: brackets around digits and colons are no range
+_ADDRESS = re.compile(r"\[[0-9A-Fa-f:.%\w]*:[0-9A-Fa-f:.%\w]*\]")
+_INSTALL = "pip install 'remoto[fleet]'"
+
+
+def expand(hosts: str | Iterable[str], *, groups: bool = False, exclude: str | Iterable[str] = ()) -> list[str]:
+    """Return the names of hosts, in order, each once.
+
+    :param hosts: names; patterns, as ClusterShell has them; ``@FILE`` for the names and patterns in a file, one on each line;
+        ``-`` for stdin, likewise.
+    :param groups: accept ``@GROUP``, too, which ClusterShell looks up by its own configuration. That may run programs.
+    :param exclude: hosts to leave out, in the same forms.
+    :raises ValueError: a pattern is invalid, names too many hosts, or needs a package that is not installed.
+    :raises OSError: a file cannot be read.
+
+    >>> expand(['node1', 'web.example.org', 'fe80::1'])
+    ['node1', 'web.example.org', 'fe80::1']
+    """
+    left_out = set(_names(exclude, groups))
+    return [name for name in dict.fromkeys(_names(hosts, groups)) if name not in left_out]
+
+
+def fold(names: Sequence[str]) -> str:
+    """Return names as one text: as a pattern where ClusterShell is installed, else separated by commas.
+
+    >>> fold(['node1'])
+    'node1'
+    """
+    if len(names) > 1 and not any(re.search(r"[\s,@]", name) or is_pattern(name) or ":" in name for name in names):
+        try:
+            return str(_nodeset().NodeSet.fromlist(list(names), resolver=_nodeset().RESOLVER_NOGROUP))
+        except ImportError:
+            pass
+    return ",".join(names)
+
+
+def is_pattern(name: str) -> bool:
+    """Return True if a name is a pattern of several hosts.
+
+    >>> is_pattern('node[1-3]'), is_pattern('root@[::1]'), is_pattern('node1')
+    (True, False, False)
+    """
+    return bool(_PATTERN.search(_ADDRESS.sub("", name)))
+
+
+def _names(hosts: str | Iterable[str], groups: bool) -> Iterable[str]:
+    for text in [hosts] if isinstance(hosts, str) else hosts:
+        if not isinstance(text, str):
+            raise TypeError(f"hosts: expected names, not {type(text).__name__}: {text!r}")
+        if text == "-":
+            yield from _of_lines(sys.stdin, groups)
+        elif text.startswith("@"):
+            yield from _of_file_or_group(text, groups)
+        elif is_pattern(text):
+            yield from _expanded(text, groups)
+        else:
+            yield text
+
+
+def _of_file_or_group(text: str, groups: bool) -> Iterable[str]:
+    try:
+        with open(text[1:], encoding="utf-8") as lines:
+            yield from _of_lines(lines, groups)
+    except FileNotFoundError:
+        if not groups:
+            raise
+        yield from _expanded(text, groups)
+
+
+def _of_lines(lines: Iterable[str], groups: bool) -> Iterable[str]:
+    for line in lines:
+        name = line.split("#")[0].strip()
+        if name:
+            # a file does not name another one, nor stdin
+            yield from _expanded(name, groups) if is_pattern(name) or (groups and name.startswith("@")) else [name]
+
+
+def _expanded(pattern: str, groups: bool) -> list[str]:
+    count = _count(pattern)
+    if count > LIMIT:
+        raise ValueError(f"{pattern}: names {count:,} hosts, and {LIMIT:,} are the limit")
+    try:
+        nodeset = _nodeset()
+    except ImportError:
+        raise ValueError(f"{pattern}: patterns of hosts need ClusterShell: {_INSTALL}") from None
+    resolver = None if groups else nodeset.RESOLVER_NOGROUP
+    try:
+        return list(nodeset.NodeSet(pattern, resolver=resolver))
+    except nodeset.NodeSetException as error:
+        raise ValueError(f"{pattern}: {error}") from None
+
+
+def _count(pattern: str) -> int:
+    """Return an upper limit of the number of hosts that a pattern names, without expanding it."""
+    return sum(_product(part) for part in re.split(r"[,!&^](?![^\[]*\])", pattern))
+
+
+def _product(part: str) -> int:
+    product = 1
+    for ranges in _RANGES.findall(part):
+        product *= max(1, sum(_length(one) for one in ranges.split(",")))
+    return product
+
+
+def _length(one: str) -> int:
+    found = _RANGE.fullmatch(one.strip())
+    if not found:
+        return 1
+    return max(0, int(found[2]) - int(found[1])) // max(1, int(found[3] or 1)) + 1
+
+
+def _nodeset() -> Any:
+    return importlib.import_module("ClusterShell.NodeSet")

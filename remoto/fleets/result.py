@@ -1,0 +1,169 @@
+"""The results of a group: one outcome for each host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, Union
+
+from ..exc import CommandError, ConnectError, ConnectionLost, FileTransferError, GroupError
+from ..process import CheckResult
+from .hosts import fold
+
+__all__ = ["GroupResult", "Kind", "Outcome"]
+
+Value = TypeVar("Value")
+Kind = Literal["ok", "failed", "unreachable", "timed_out"]
+# groups of hosts that the text of a GroupError names
+_SHOWN = 10
+
+
+class Outcome(NamedTuple):
+    """The outcome of one host: its kind, and its value or error."""
+
+    kind: Kind
+    value: object
+
+
+class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
+    """The value or error of each host, in the group's order. Each host of the group is in exactly one of the five parts.
+
+    A host that was not started is not in the mapping itself.
+
+    :ivar dict ok: the values of hosts that succeeded: exit status 0; or the function returned, the files were copied.
+    :ivar dict failed: the value or error of hosts that failed: another exit status, also of ``check``; or an exception.
+    :ivar dict unreachable: the errors of hosts without a connection; nothing was started there.
+    :ivar dict timed_out: the value or error of hosts that timed out.
+    :ivar dict not_started: hosts that were not tried, because of ``stop_after`` or Ctrl-C; each value is None.
+
+    >>> result = GroupResult(['node1', 'node2'], {'node1': Outcome('ok', 0)})
+    >>> result['node1'], list(result.not_started)
+    (0, ['node2'])
+    """
+
+    ok: dict[str, Value]
+    failed: dict[str, Value | BaseException]
+    unreachable: dict[str, BaseException]
+    timed_out: dict[str, Value | BaseException]
+    not_started: dict[str, None]
+
+    def __init__(self, hosts: Sequence[str], outcomes: Mapping[str, Outcome]) -> None:
+        started = [host for host in hosts if host in outcomes]
+        self._outcomes = {host: outcomes[host] for host in started}
+        self.ok = self._part("ok")
+        self.failed = self._part("failed")
+        self.unreachable = self._part("unreachable")
+        self.timed_out = self._part("timed_out")
+        self.not_started = dict.fromkeys(host for host in hosts if host not in outcomes)
+
+    def _part(self, kind: Kind) -> dict[str, Any]:
+        return {host: outcome.value for host, outcome in self._outcomes.items() if outcome.kind == kind}
+
+    def __getitem__(self, host: str) -> Value | BaseException:
+        return self._outcomes[host].value  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outcomes)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __repr__(self) -> str:
+        parts = ("ok", "failed", "unreachable", "timed_out", "not_started")
+        counts = ", ".join(f"{len(getattr(self, part))} {part}" for part in parts if getattr(self, part))
+        return f"<GroupResult: {counts}>"
+
+    def __str__(self) -> str:
+        lines = []
+        for outcome, hosts in self._gathered():
+            lines.append(f"{_counted(hosts)}: {_headline(outcome)}")
+            lines += [f"    {line}" for line in _body(outcome)]
+        if self.not_started:
+            lines.append(f"{_counted(list(self.not_started))}: not started")
+        return "\n".join(lines)
+
+    def gather(self) -> list[tuple[Value | BaseException, list[str]]]:
+        """Return pairs of a value, or error, and the hosts that have it; the largest group of hosts first.
+
+        Errors count as the same if they differ only in the name of the host.
+
+        >>> result = GroupResult(['a', 'b', 'c'], {'a': Outcome('ok', 1), 'b': Outcome('ok', 2), 'c': Outcome('ok', 2)})
+        >>> result.gather()
+        [(2, ['b', 'c']), (1, ['a'])]
+        """
+        return [(outcome.value, hosts) for outcome, hosts in self._gathered()]  # type: ignore[misc]
+
+    def _gathered(self) -> list[tuple[Outcome, list[str]]]:
+        groups: dict[tuple[str, str], tuple[Outcome, list[str]]] = {}
+        for host, outcome in self._outcomes.items():
+            groups.setdefault(_key(host, outcome), (outcome, []))[1].append(host)
+        # sorted() keeps the group's order among groups of the same size
+        return sorted(groups.values(), key=lambda group: -len(group[1]))
+
+    def raise_for_errors(self) -> GroupResult[Value]:
+        """Raise an error that names all hosts that did not succeed. Return this result if there are none.
+
+        :raises GroupError: also a RuntimeError: a host is in another part than ``ok``. It has this result.
+        """
+        problems = [(outcome, hosts) for outcome, hosts in self._gathered() if outcome.kind != "ok"]
+        if not problems and not self.not_started:
+            return self
+        total = len(self._outcomes) + len(self.not_started)
+        texts = [f"{fold(hosts)} {outcome.kind.replace('_', ' ')}: {reason(outcome)}" for outcome, hosts in problems]
+        if len(texts) > _SHOWN:
+            texts[_SHOWN:] = [f"and {len(texts) - _SHOWN} other errors"]
+        if self.not_started:
+            texts.append(f"{fold(list(self.not_started))} not started")
+        raise GroupError(f"{total - len(self.ok)} of {total} hosts: {'; '.join(texts)}", self)
+
+
+def reason(outcome: Outcome) -> str:
+    """Return the reason of an outcome in one line, without the host."""
+    value = outcome.value
+    if isinstance(value, ConnectError):
+        return value.reason
+    if isinstance(value, ConnectionLost):
+        return value.what
+    if isinstance(value, FileTransferError):
+        return str(value).removeprefix(f"{value.host}: ").removeprefix(f"{value.what}: ")
+    if isinstance(value, CommandError) and value.reason:
+        return value.reason
+    if isinstance(value, BaseException):
+        return (str(value).strip() or type(value).__name__).splitlines()[-1]
+    if outcome.kind == "timed_out":
+        return "timeout"
+    status, last = (value.returncode, _last_line(value.stderr)) if isinstance(value, CheckResult) else (value, "")
+    return f"exit status {status}{last and f': {last}'}"
+
+
+def _last_line(stderr: object) -> str:
+    lines = stderr.decode("utf-8", "replace").splitlines() if isinstance(stderr, bytes) else stderr
+    return lines[-1] if isinstance(lines, list) and lines else ""
+
+
+def _key(host: str, outcome: Outcome) -> tuple[str, str]:
+    if isinstance(outcome.value, BaseException):
+        text = f"{type(outcome.value).__name__}: {reason(outcome)}"
+        return outcome.kind, re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])", "HOST", text)
+    return outcome.kind, repr(outcome.value)
+
+
+def _counted(hosts: list[str]) -> str:
+    return f"{fold(hosts)} ({len(hosts)} hosts)" if len(hosts) > 1 else hosts[0]
+
+
+def _headline(outcome: Outcome) -> str:
+    if outcome.kind != "ok":
+        return f"{outcome.kind.replace('_', ' ')}: {reason(outcome)}"
+    if isinstance(outcome.value, CheckResult):
+        return "exit status 0"
+    return "ok" if outcome.value is None else f"ok: {outcome.value}"
+
+
+def _body(outcome: Outcome) -> list[str]:
+    if not isinstance(outcome.value, CheckResult):
+        return []
+    lines: list[str] = []
+    for stream in (outcome.value.stdout, outcome.value.stderr):
+        lines += stream.decode("utf-8", "replace").splitlines() if isinstance(stream, bytes) else stream
+    return lines

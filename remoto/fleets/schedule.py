@@ -1,0 +1,209 @@
+"""Serve many hosts: a limited number at the same time, in batches, until too many have failed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Callable, Generic, NamedTuple, TypeVar, Union
+
+from .result import Outcome
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Size = Union[int, str]
+#: called with the number of hosts that are done, the number of all, and the host that was done last
+Progress = Callable[[int, int, str], object]
+
+
+class Workers(Generic[Item, Answer]):
+    """Call a function for each item, in threads. Iterate over it for pairs of an item and the answer, as they come.
+
+    The threads are daemons: one that is stuck in a program's own function does not keep the program from ending.
+
+    :param work: must not raise.
+    """
+
+    def __init__(self, items: Iterable[Item], work: Callable[[Item], Answer], parallel: int) -> None:
+        self._waiting = deque(items)
+        self._work = work
+        self._parallel = min(parallel, len(self._waiting))
+        # None for each thread that has ended
+        self._answers: queue.SimpleQueue[tuple[Item, Answer] | None] = queue.SimpleQueue()
+        self._threads = 0
+        self.running: dict[Item, None] = {}
+
+    def __iter__(self) -> Iterator[tuple[Item, Answer]]:
+        self.start()
+        yield from self._take(None)
+
+    def start(self) -> None:
+        """Start the threads; it is enough to iterate."""
+        for _ in range(self._parallel):
+            try:
+                threading.Thread(target=self._serve, name="remoto-group", daemon=True).start()
+            except RuntimeError:  # no more threads: go on with those that there are
+                if not self._threads:
+                    raise
+                break
+            self._threads += 1
+
+    def finish(self, timeout: float) -> None:
+        """Wait at most so many seconds for what has been started."""
+        with contextlib.suppress(queue.Empty):
+            for _ in self._take(time.monotonic() + timeout):
+                pass
+
+    def stop(self) -> None:
+        """Start no further item."""
+        self._waiting.clear()
+
+    def _take(self, deadline: float | None) -> Iterator[tuple[Item, Answer]]:
+        while self._threads:
+            answer = self._answers.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if answer is None:
+                self._threads -= 1
+            else:
+                yield answer
+
+    def _serve(self) -> None:
+        try:
+            while self._waiting:
+                try:
+                    item = self._waiting.popleft()
+                except IndexError:  # another thread was quicker
+                    return
+                self.running[item] = None
+                answer = self._work(item)
+                del self.running[item]
+                self._answers.put((item, answer))
+        finally:
+            self._answers.put(None)
+
+
+class Plan(NamedTuple):
+    """How to go through the hosts: the checked options of a verb."""
+
+    batches: list[list[str]]
+    parallel: int
+    #: the number of hosts without success after which no further host is started; None for no limit
+    stop_after: int | None
+    count_unreachable: bool
+
+    def is_over(self, outcomes: Iterable[Outcome]) -> bool:
+        """Return True if no further host is to be started."""
+        if self.stop_after is None:
+            return False
+        counted = {"failed", "timed_out"} | ({"unreachable"} if self.count_unreachable else set())
+        return sum(outcome.kind in counted for outcome in outcomes) >= self.stop_after
+
+
+def plan(
+    hosts: Sequence[str],
+    parallel: int,
+    batch: Size | Sequence[Size] | None,
+    stop_after: int | None,
+    count_unreachable: bool,
+) -> Plan:
+    """Check the options of a verb.
+
+    :raises TypeError, ValueError: one is of no use.
+    """
+    if stop_after is not None:
+        positive("stop_after", stop_after)
+    return Plan(batches(hosts, batch), parallel, stop_after, count_unreachable)
+
+
+def positive(name: str, value: object) -> int:
+    """Return a number of hosts.
+
+    :raises TypeError, ValueError: it is not a positive int.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected a positive int, not {type(value).__name__}: {value!r}")
+    if value < 1:
+        raise ValueError(f"{name}: expected a positive number, not {value}")
+    return value
+
+
+def batches(hosts: Sequence[str], batch: Size | Sequence[Size] | None) -> list[list[str]]:
+    """Divide hosts into batches; the last size repeats.
+
+    :param batch: a number of hosts, a percentage of all, rounded up, or several of these; None for one batch.
+
+    >>> batches(['a', 'b', 'c', 'd', 'e'], [1, '40%'])
+    [['a'], ['b', 'c'], ['d', 'e']]
+    """
+    if batch is None:
+        return [list(hosts)]
+    given: Sequence[Size] = batch if isinstance(batch, (list, tuple)) else [batch]  # type: ignore[list-item]
+    if not given:
+        raise ValueError("batch: expected a number of hosts, a percentage, or a list of them, not an empty list")
+    sizes = [_size(size, len(hosts)) for size in given]
+    divided: list[list[str]] = []
+    start = 0
+    while start < len(hosts):
+        size = sizes[min(len(divided), len(sizes) - 1)]
+        divided.append(list(hosts[start : start + size]))
+        start += size
+    return divided
+
+
+def _size(size: Size, total: int) -> int:
+    if not isinstance(size, str):
+        return positive("batch", size)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", size)
+    if not found or not 0 < float(found[1]) <= 100:
+        raise ValueError(f"batch: expected a number of hosts, or a percentage such as '25%', not {size!r}")
+    return math.ceil(round(total * float(found[1]) / 100, 6))
+
+
+def serve(
+    plan: Plan, work: Callable[[str], Outcome | None], abandon: Callable[[list[str]], None], patience: float
+) -> Generator[tuple[str, Outcome], None, None]:
+    """Call ``work`` for each host of a plan; give the outcomes as they come.
+
+    If the caller stops early, or is interrupted: start no further host, call ``abandon`` with those that are being served, and
+    wait for them.
+
+    :param work: returns the host's outcome; None if it was not started after all.
+    :param patience: seconds to wait for hosts that were abandoned.
+    """
+    outcomes: list[Outcome] = []
+    for batch in plan.batches:
+        if not plan.is_over(outcomes):
+            yield from _serve_batch(batch, plan, outcomes, work, abandon, patience)
+
+
+def _serve_batch(
+    batch: Sequence[str],
+    plan: Plan,
+    outcomes: list[Outcome],
+    work: Callable[[str], Outcome | None],
+    abandon: Callable[[list[str]], None],
+    patience: float,
+) -> Iterator[tuple[str, Outcome]]:
+    def work_and_count(host: str) -> Outcome | None:
+        # here, in the worker's thread, which must know before it takes the next host
+        outcome = work(host)
+        if outcome is not None:
+            outcomes.append(outcome)
+        if plan.is_over(outcomes):
+            workers.stop()
+        return outcome
+
+    workers = Workers(batch, work_and_count, plan.parallel)
+    try:
+        for host, outcome in workers:
+            if outcome is not None:
+                yield host, outcome
+    except BaseException:
+        workers.stop()
+        abandon(list(workers.running))
+        workers.finish(patience)
+        raise

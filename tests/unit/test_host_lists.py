@@ -1,0 +1,85 @@
+"""Names and patterns of hosts."""
+
+import io
+import sys
+
+import pytest
+
+from remoto.fleets import hosts
+from remoto.fleets.hosts import expand, fold
+
+pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("node1", ["node1"]),
+        (["b", "a", "b"], ["b", "a"]),
+        ("node[01-03]", ["node01", "node02", "node03"]),
+        ("node[1,5-7]", ["node1", "node5", "node6", "node7"]),
+        ("rack[1-2]-node[1-2]", ["rack1-node1", "rack1-node2", "rack2-node1", "rack2-node2"]),
+        ("node[1-3]!node2", ["node1", "node3"]),
+        ("node[1-3]&node[2-4]", ["node2", "node3"]),
+        (["fe80::1%eth0", "root@[::1]", "[fe80::1]"], ["fe80::1%eth0", "root@[::1]", "[fe80::1]"]),
+        (["user@node1", "-F /etc/ssh.conf node1"], ["user@node1", "-F /etc/ssh.conf node1"]),
+    ],
+)
+def test_patterns_are_expanded_and_names_are_left_alone(given, expected):
+    assert expand(given) == expected
+
+
+def test_excluded_hosts_are_left_out():
+    assert expand("node[1-4]", exclude=["node[2-3]", "node9"]) == ["node1", "node4"]
+
+
+def test_a_file_names_hosts_with_comments_and_blank_lines(tmp_path):
+    (tmp_path / "hosts").write_text("# all\nnode[1-2]\n\n  web   # the front end\nfe80::1\n")
+    assert expand(f"@{tmp_path}/hosts") == ["node1", "node2", "web", "fe80::1"]
+
+
+def test_a_dash_reads_names_from_stdin(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a\nb[1-2]\n"))
+    assert expand(["x", "-"]) == ["x", "a", "b1", "b2"]
+
+
+def test_a_missing_file_is_reported():
+    with pytest.raises(FileNotFoundError):
+        expand("@/nonexistent/hosts")
+
+
+def test_a_group_is_looked_up_only_if_asked_for(monkeypatch, tmp_path):
+    (tmp_path / "groups.conf").write_text("[Main]\ndefault: lab\n[lab]\nmap: echo node[1-2]\n")
+    monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        expand("@web")
+
+
+@pytest.mark.parametrize("pattern", ["node[1-200000]", "a[1-1000]b[1-1000]", "x[1-60000],y[1-60000]"])
+def test_too_large_a_pattern_is_refused_before_it_is_expanded(pattern, monkeypatch):
+    def expanded():
+        raise AssertionError("the pattern was given to ClusterShell")
+
+    monkeypatch.setattr(hosts, "_nodeset", expanded)
+    with pytest.raises(ValueError, match=r"hosts, and 100,000 are the limit"):
+        expand(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["node[1-", "node[x-y]", "node1]"])
+def test_an_invalid_pattern_is_a_value_error_that_names_it(pattern):
+    with pytest.raises(ValueError, match="^node"):
+        expand(pattern)
+
+
+def test_without_clustershell_patterns_say_what_to_install_and_names_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ClusterShell", None)
+    monkeypatch.setitem(sys.modules, "ClusterShell.NodeSet", None)
+    with pytest.raises(ValueError, match=r"pip install 'remoto\[fleet\]'"):
+        expand("node[1-2]")
+    assert expand(["node1", "fe80::1"]) == ["node1", "fe80::1"]
+    assert fold(["node1", "node2"]) == "node1,node2"
+
+
+def test_names_are_folded_to_a_pattern():
+    assert fold(["node1", "node2", "node3", "web"]) == "node[1-3],web"
+    assert fold(["fe80::1", "fe80::2"]) == "fe80::1,fe80::2"
