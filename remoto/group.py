@@ -8,7 +8,7 @@ import inspect
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import file_sync, process
@@ -16,16 +16,16 @@ from .backends import BaseConnection
 from .exc import CommandTimeout, ConnectError
 from .file_sync import CopyResult
 from .fleets import members as rooms
-from .fleets.hosts import expand
-from .fleets.members import Hosts, Member
+from .fleets.members import Member
+from .fleets.membership import Membership
 from .fleets.options import NAMES, divided
 from .fleets.result import GroupResult, Outcome
-from .fleets.schedule import plan, positive, serve
+from .fleets.schedule import plan, serve
 from .fleets.verbs import GroupModule, Work, check, map_to, ok, run
 from .process import CheckResult
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from .commands.request import Command
     from .files.arguments import Path
@@ -39,7 +39,7 @@ _INTERRUPTED = 1.2
 _CLOSED = 0.5
 
 
-class Group:
+class Group(Membership):
     """Hosts, or containers, that are worked on at the same time.
 
     Connections are opened on first use, and stay open until :meth:`close` or the end of the ``with`` block. Each verb, such as
@@ -72,86 +72,6 @@ class Group:
     >>> result['localhost']
     (['hello'], [], 0)
     """
-
-    def __init__(
-        self,
-        hosts: Hosts,
-        backend: str | type[BaseConnection] = "ssh",
-        *,
-        parallel: int = 64,
-        logins: int = 8,
-        connect_retries: int = 2,
-        **keywords: Any,
-    ) -> None:
-        self._parallel = positive("parallel", parallel)
-        self._logins = positive("logins", logins)
-        self._connect_retries = connect_retries
-        self._members = rooms.members_of(hosts, backend, keywords)
-
-    def __repr__(self) -> str:
-        return f"<Group of {len(self)} hosts>"
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __contains__(self, host: object) -> bool:
-        return host in self._members
-
-    def __getitem__(self, host: str) -> BaseConnection:
-        return self._members[host].conn
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections, except those that were passed in. The next use opens them again."""
-        rooms.close(self._members.values())
-
-    def reconnect(self) -> None:
-        """Let the next call try again to reach the hosts that could not be reached."""
-        for member in self._members.values():
-            member.forget_error()
-
-    def only(self, *hosts: str) -> Group:
-        """Return a group of some hosts, which shares their connections.
-
-        :param hosts: names or patterns.
-        :raises KeyError: a host is not in the group.
-        """
-        return self._part(self._known(hosts))
-
-    def without(self, *hosts: str) -> Group:
-        """Return a group of the other hosts, which shares their connections.
-
-        :param hosts: names or patterns.
-        :raises KeyError: a host is not in the group.
-        :raises ValueError: no host is left.
-        """
-        left_out = set(self._known(hosts))
-        return self._part([host for host in self._members if host not in left_out])
-
-    def _known(self, hosts: Iterable[str]) -> list[str]:
-        names = expand(hosts)
-        for name in names:
-            if name not in self._members:
-                raise KeyError(f"not in the group: {name}")
-        return names
-
-    def _part(self, names: Sequence[str]) -> Group:
-        if not names:
-            raise ValueError("hosts: no host is left")
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__)
-        part._members = {name: member for name, member in self._members.items() if name in set(names)}
-        return part
 
     # the verbs
 

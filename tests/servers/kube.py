@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,9 @@ class Pod:
     runtime_failure: str = ""
     #: what the kubelet answers in place of 101
     upgrade_failure: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    #: whether it has been told to end
+    terminating: bool = False
 
 
 class Kube:
@@ -290,6 +293,15 @@ class _Request(BaseHTTPRequestHandler):
             raise _Failure(
                 422, "Invalid", "sendInitialEvents is forbidden unless the WatchList feature gate is enabled"
             )
+        if "labelSelector" in query:
+            _matches(query["labelSelector"][0], {})  # refuse an invalid one, also where there is no pod
+            chosen = [
+                _document(namespace, name, pod)
+                for (place, name), pod in pods.items()
+                if place == namespace and _matches(query["labelSelector"][0], pod.labels)
+            ]
+            self._answer(200, {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": chosen})
+            return
         name = query.get("fieldSelector", [""])[0].removeprefix("metadata.name=")
         items = [_document(namespace, name, pods[namespace, name])] if (namespace, name) in pods else []
         self._answer(200, {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
@@ -369,7 +381,13 @@ def _document(namespace: str, name: str, pod: Pod) -> dict[str, Any]:
     return {
         "kind": "Pod",
         "apiVersion": "v1",
-        "metadata": {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}"},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": f"{namespace}-{name}",
+            "labels": dict(pod.labels),
+            **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if pod.terminating else {}),
+        },
         "spec": {"containers": [{"name": container} for container in pod.containers]},
         "status": {
             "phase": pod.phase,
@@ -377,6 +395,19 @@ def _document(namespace: str, name: str, pod: Pod) -> dict[str, Any]:
             "containerStatuses": [{"name": container, "state": state} for container in pod.containers],
         },
     }
+
+
+def _matches(selector: str, labels: Mapping[str, str]) -> bool:
+    """Whether labels satisfy ``a=b``, ``a!=b`` and ``a``, each behind a comma; kubectl checks and normalises a selector."""
+    for part in selector.split(","):
+        found = re.fullmatch(r"([\w./-]+)(!=|==?|)([\w.-]*)", part)
+        if not found:
+            raise _Failure(400, "BadRequest", f"unable to parse requirement: found '{part}', expected: identifier")
+        label, operator, value = found.groups()
+        has = labels.get(label) == value if operator else label in labels
+        if has == (operator == "!="):
+            return False
+    return True
 
 
 class _AnyImage(dict[str, Sequence[str]]):

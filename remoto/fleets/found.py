@@ -1,0 +1,163 @@
+"""Find containers and pods by their labels or names, through the engine's own client."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..backends import BaseConnection
+from ..backends.containers import diagnosed
+from ..exc import CommandError, ContainerError
+from ..process import check
+
+__all__ = ["Found", "containers", "pods"]
+
+logger = logging.getLogger("remoto")
+#: seconds for the client's answer
+TIMEOUT = 60.0
+_MISSING = 127
+
+
+class Found(NamedTuple):
+    """A container: the name for results, and the keywords that name it for its connection class."""
+
+    name: str
+    keywords: dict[str, Any]
+
+
+def pods(
+    selector: str,
+    *,
+    namespace: str | None = None,
+    context: str | None = None,
+    kubeconfig: str | None = None,
+    container: str | None = None,
+    all_containers: bool = False,
+    executable: str = "kubectl",
+) -> list[Found]:
+    """Return the running pods that a label selector matches, sorted by name.
+
+    :param selector: such as ``app=web,tier!=cache``, see ``kubectl get --selector``.
+    :param namespace: their namespace; the context's own by default.
+    :param context: a context of the client's configuration; the current one by default.
+    :param kubeconfig: the path of the client's configuration.
+    :param container: one container of each pod; by default the client chooses.
+    :param all_containers: return each container of each pod.
+    :param executable: the client.
+    :raises ContainerError: the client failed, or no pod that matches is running.
+    """
+    if container and all_containers:
+        raise ValueError("container and all_containers: expected one of them, not both")
+    if not isinstance(selector, str) or not selector.strip():
+        raise ValueError(f"selector: expected labels such as 'app=web', not {selector!r}")
+    client = [
+        executable,
+        *(["--kubeconfig", kubeconfig] if kubeconfig else []),
+        *(["--context", context] if context else []),
+        *(["-n", namespace] if namespace else []),
+    ]
+    place = f"pods {selector}{f' in namespace {namespace}' if namespace else ''}"
+    text = _answer(None, [*client, "get", "pods", "-l", selector, "-o", "json"], place, {})
+    shared = {"context": context, "kubeconfig": kubeconfig, "executable": executable}
+    found = []
+    for pod in sorted(json.loads(text)["items"], key=lambda pod: str(pod["metadata"]["name"])):
+        name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        state = _state(pod)
+        if state != "Running":
+            logger.warning("left out: pod %s is not running: %s", name, state)
+            continue
+        keywords = {**shared, "pod_name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
+        names = [one["name"] for one in pod["spec"]["containers"]] if all_containers else [container]
+        found += [Found(f"{name}/{one}" if one else name, {**keywords, "container": one}) for one in names]
+    return _some(found, place)
+
+
+def _state(pod: Mapping[str, Any]) -> str:
+    return "Terminating" if "deletionTimestamp" in pod["metadata"] else str(pod["status"]["phase"])
+
+
+def containers(
+    *,
+    host: str | None = None,
+    labels: Mapping[str, str | None] | Iterable[str] = (),
+    name: str | None = None,
+    executable: str = "docker",
+    connection: Mapping[str, Any] | None = None,
+) -> list[Found]:
+    """Return the running containers of an engine, sorted by name.
+
+    :param host: the host of the engine, reached over ssh; this machine by default.
+    :param labels: the labels that they must have: a mapping of labels to values, None for any value; or texts such as
+        ``app=web``. Docker Compose sets ``com.docker.compose.project``.
+    :param name: a pattern of names, such as ``web-*``, see :mod:`fnmatch`.
+    :param executable: the client, ``docker`` or ``podman``.
+    :param connection: keywords of the connection to the engine's host.
+    :raises ContainerError: the client failed, or no container that matches is running.
+    :raises ConnectError: the engine's host can't be reached.
+    """
+    filters = [word for label in _labels(labels) for word in ("--filter", f"label={label}")]
+    argv = [executable, "ps", "--all", *filters, "--format", "{{.ID}}\t{{.State}}\t{{.Names}}"]
+    wanted = " ".join([*_labels(labels), *([name] if name else [])])
+    place = f"{executable} containers{f' {wanted}' if wanted else ''} on {host or 'localhost'}"
+    found = []
+    for line in sorted(
+        _answer(host, argv, place, connection or {}).splitlines(), key=lambda line: line.split("\t")[2:]
+    ):
+        _, state, names = line.split("\t", 2)
+        own = names.split(",")[0]
+        if name is not None and not fnmatch.fnmatchcase(own, name):
+            continue
+        # podman before 4 says "Up 3 hours"
+        if not re.match(r"running\b|up\b", state, re.IGNORECASE):
+            logger.warning("left out: container %s is not running: %s", own, state)
+            continue
+        found.append(
+            Found(
+                f"{own} on {host}" if host else own, {"hostname": host, "container_name": own, "executable": executable}
+            )
+        )
+    return _some(found, place)
+
+
+def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
+    if isinstance(labels, str):
+        labels = [labels]
+    given = labels.items() if isinstance(labels, Mapping) else ((label, None) for label in labels)
+    for label, value in given:
+        if not isinstance(label, str) or not label.strip():
+            raise ValueError(f"labels: expected texts such as 'app=web', not {label!r}")
+        yield label if value is None else f"{label}={value}"
+
+
+def _answer(host: str | None, argv: Sequence[str], place: str, keywords: Mapping[str, Any]) -> str:
+    """Return what the client prints.
+
+    :raises ContainerError: it fails.
+    """
+
+    def failure(kind: str, reason: str, stderr: str, status: int | None) -> ContainerError:
+        return ContainerError(
+            reason, host=place, kind=kind, command=argv, exit_status=status, stderr=stderr, action="find"
+        )
+
+    with BaseConnection(host or "localhost", **keywords) as conn:
+        try:
+            result = check(conn, list(argv), timeout=TIMEOUT, kill_on_timeout=True)
+        except CommandError as error:
+            raise failure("client", error.reason or f"{argv[0]} can't be run", "", _MISSING) from None
+    if result.timed_out:
+        raise failure("timeout", f"no answer within {TIMEOUT:g} seconds", "", None)
+    if result.returncode:
+        stderr = "\n".join(result.stderr)
+        raise failure(*diagnosed(stderr), stderr, result.returncode)
+    return "\n".join(result.stdout)
+
+
+def _some(found: list[Found], place: str) -> list[Found]:
+    if not found:
+        raise ContainerError("none is running", host=place, kind="container", action="find")
+    return found

@@ -1,0 +1,139 @@
+"""Groups of pods and of containers that are found by their labels."""
+
+import sys
+
+import pytest
+
+import remoto
+from remoto.exc import ConnectionLost, ContainerError
+from remoto.process import check
+
+
+@pytest.fixture
+def shop(kube, docker_shell):
+    place = ["docker", "exec", "-i", docker_shell]
+    kube.add("web-0", {"app": place, "side": place}, namespace="shop", labels={"app": "web"})
+    kube.add("web-1", {"app": place}, namespace="shop", labels={"app": "web", "tier": "cache"})
+    kube.add("web-2", {"app": None}, namespace="shop", labels={"app": "web"}, phase="Pending")
+    kube.add("web-3", {"app": place}, namespace="shop", labels={"app": "web"}, terminating=True)
+    kube.add("db-0", {"app": place}, namespace="shop", labels={"app": "db"})
+    yield kube
+    for place in [place for place in kube.pods if place[0] == "shop"]:
+        del kube.pods[place]
+
+
+def test_running_pods_are_found_by_their_labels(shop, caplog):
+    with remoto.Group.pods("app=web", namespace="shop") as group:
+        assert list(group) == ["shop/web-0", "shop/web-1"]
+        result = group.check(["echo", "hello"])
+        assert result.ok["shop/web-1"].stdout == ["hello"]
+    left_out = [record.getMessage() for record in caplog.records if record.name == "remoto"]
+    assert left_out == [
+        "left out: pod shop/web-2 is not running: Pending",
+        "left out: pod shop/web-3 is not running: Terminating",
+    ]
+
+
+def test_each_container_of_each_pod_is_found(shop):
+    group = remoto.Group.pods("app=web", namespace="shop", all_containers=True)
+    assert list(group) == ["shop/web-0/app", "shop/web-0/side", "shop/web-1/app"]
+    assert list(remoto.Group.pods("app=web,tier=cache", namespace="shop", container="app")) == ["shop/web-1/app"]
+
+
+def test_pods_are_found_by_oc_as_well(shop):
+    group = remoto.Group.pods("app=db", namespace="shop", backend="openshift")
+    assert group["shop/db-0"].cmd("true")[0] == "oc"
+
+
+def test_a_pod_that_is_gone_before_its_turn_is_unreachable_and_refresh_asks_again(shop):
+    with remoto.Group.pods("app=web", namespace="shop") as group:
+        shop.remove("web-0", "shop")
+        result = group.check("true")
+        assert result.unreachable["shop/web-0"].reason == "there is no such pod"
+        assert list(result.ok) == ["shop/web-1"]
+        kept = group["shop/web-1"]
+        shop.add("web-9", shop.pods["shop", "web-1"].containers, namespace="shop", labels={"app": "web"})
+        group.refresh()
+        assert list(group) == ["shop/web-1", "shop/web-9"] and group["shop/web-1"] is kept
+        assert len(group.check("true").ok) == 2
+
+
+def test_a_pod_that_is_removed_in_the_middle_of_its_turn_is_a_failure(shop):
+    def remove(conn):
+        return check(conn, "echo ready; sleep 60", on_stdout=lambda line: shop.remove("web-1", "shop"), timeout=30)
+
+    with remoto.Group.pods("app=web,tier=cache", namespace="shop") as group:
+        assert isinstance(group.map(remove).failed["shop/web-1"], ConnectionLost)
+
+
+@pytest.mark.parametrize(
+    ("selector", "keywords", "kind", "text"),
+    [
+        ("app in (", {}, "other", "unable to parse"),
+        ("app=web", {"namespace": "empty"}, "container", "none is running"),
+        ("app=web", {"context": "unreachable"}, "unreachable", "refused"),
+        ("app=web", {"context": "nope"}, "client", "context was not found"),
+    ],
+)
+def test_errors_carry_the_client_s_own_text(kube, selector, keywords, kind, text):
+    with pytest.raises(ContainerError, match=text) as raised:
+        remoto.Group.pods(selector, **keywords)
+    assert raised.value.kind == kind and str(raised.value).startswith("cannot find pods ")
+
+
+def test_a_client_that_is_not_installed_is_reported(tmp_path):
+    (tmp_path / "python3").symlink_to(sys.executable)
+    interpreter = f"env PATH={tmp_path} python3"
+    with pytest.raises(ContainerError, match="No such file or directory: 'docker'") as raised:
+        remoto.Group.containers("docker", interpreter=interpreter)
+    assert raised.value.kind == "client"
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_running_containers_are_found_by_label_and_name(request, engine, caplog):
+    server = request.getfixturevalue(engine)
+    shell = request.getfixturevalue(f"{engine}_shell")
+    image = server.client("inspect", "--format", "{{.Image}}", shell).strip()
+    # podman refuses a filter with a comma
+    app = "a web, really" if engine == "docker" else "a web"
+    for name in ("found-web-0", "found-web-1", "found-db-0"):
+        label = f"app={app}" if "web" in name else "app=db"
+        server.client("run", "--detach", "--network=none", "--stop-timeout=0", f"--name={name}", "--label", label,
+                      "--label", "com.docker.compose.project=shop", image, "sleep", "1000")  # fmt: skip
+    try:
+        labels = {"app": app}
+        with remoto.Group.containers(engine, labels=labels) as group:
+            assert list(group) == ["found-web-0", "found-web-1"]
+            assert group.check(["echo", "hello"]).ok["found-web-0"].stdout == ["hello"]
+        project = {"com.docker.compose.project": "shop"}
+        assert len(remoto.Group.containers(engine, labels=project)) == 3
+        assert list(remoto.Group.containers(engine, labels=["com.docker.compose.project"], name="*-db-*")) == [
+            "found-db-0"
+        ]
+        server.stop("found-web-1")
+        caplog.clear()
+        assert list(remoto.Group.containers(engine, labels=labels)) == ["found-web-0"]
+        left_out = [record.getMessage().lower() for record in caplog.records if record.name == "remoto"]
+        assert len(left_out) == 1 and left_out[0].startswith("left out: container found-web-1 is not running: exited")
+        with pytest.raises(ContainerError, match="none is running"):
+            remoto.Group.containers(engine, name="nope-*")
+    finally:
+        for name in ("found-web-0", "found-web-1", "found-db-0"):
+            server.remove(name)
+
+
+def test_containers_of_a_remote_engine_are_named_with_its_host(docker, docker_shell, sshd):
+    interpreter = f"env DOCKER_HOST={docker.environment['DOCKER_HOST']} python3"
+    with remoto.Group.containers("docker", host="node1", name=docker_shell, interpreter=interpreter) as group:
+        assert list(group) == [f"{docker_shell} on node1"]
+        assert group.check("true").ok
+
+
+def test_a_label_that_the_client_refuses_is_reported_with_its_own_text(podman):
+    with pytest.raises(ContainerError, match="invalid filter"):
+        remoto.Group.containers("podman", labels={"app": "a, b"})
+
+
+def test_refresh_is_for_groups_that_were_found():
+    with pytest.raises(TypeError, match="refresh"):
+        remoto.Group(["localhost"]).refresh()
