@@ -54,7 +54,7 @@ class Membership:
         kubeconfig: str | None = None,
         container: str | None = None,
         all_containers: bool = False,
-        backend: str = "kubernetes",
+        backend: str | type[KubernetesConnection] = "kubernetes",
         **keywords: Any,
     ) -> Self:
         """Return a group of the running pods that a label selector matches.
@@ -68,7 +68,7 @@ class Membership:
         :param kubeconfig: the path of the client's configuration.
         :param container: one container of each pod; by default the client chooses.
         :param all_containers: take each container of each pod.
-        :param backend: ``kubernetes``, or ``openshift``.
+        :param backend: ``kubernetes`` or ``openshift``, or a class of connections.
         :param keywords: further keywords of a group, and of each connection.
         :raises ContainerError: the client failed, or no pod that matches is running.
         """
@@ -92,7 +92,7 @@ class Membership:
     @classmethod
     def containers(
         cls,
-        engine: str = "docker",
+        engine: str | type[DockerConnection] = "docker",
         host: str | None = None,
         labels: Mapping[str, str | None] | Iterable[str] = (),
         name: str | None = None,
@@ -102,7 +102,7 @@ class Membership:
 
         Their names are such as ``web``, or ``web on node1``. A container that is not running is logged and left out.
 
-        :param engine: ``docker`` or ``podman``.
+        :param engine: ``docker`` or ``podman``, or a class of connections.
         :param host: the engine's host, reached over ssh; this machine by default.
         :param labels: labels that they must have: a mapping of labels to values, None for any value; or texts such as
             ``app=web``. Docker Compose sets ``com.docker.compose.project``.

@@ -1,10 +1,9 @@
 """Groups of pods and of containers that are found by their labels."""
 
-import sys
-
 import pytest
 
 import remoto
+from remoto.backends.docker import DockerConnection
 from remoto.exc import ConnectionLost, ContainerError
 from remoto.process import check
 
@@ -81,11 +80,12 @@ def test_errors_carry_the_client_s_own_text(kube, selector, keywords, kind, text
     assert raised.value.kind == kind and str(raised.value).startswith("cannot find pods ")
 
 
-def test_a_client_that_is_not_installed_is_reported(tmp_path):
-    (tmp_path / "python3").symlink_to(sys.executable)
-    interpreter = f"env PATH={tmp_path} python3"
-    with pytest.raises(ContainerError, match="No such file or directory: 'docker'") as raised:
-        remoto.Group.containers("docker", interpreter=interpreter)
+def test_a_client_that_is_not_installed_is_reported():
+    class Absent(DockerConnection):
+        executable = "no-such-docker"
+
+    with pytest.raises(ContainerError, match="No such file or directory: 'no-such-docker'") as raised:
+        remoto.Group.containers(Absent)
     assert raised.value.kind == "client"
 
 
