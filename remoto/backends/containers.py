@@ -124,10 +124,6 @@ class ContainerConnection(BaseConnection):
         self._opening_inside = threading.Lock()
         super().__init__(hostname or "localhost", **kw)
 
-    def __repr__(self) -> str:
-        state = "connected" if self.has_connection() else "not connected"
-        return f"<{type(self).__name__} {self.where()} ({state})>"
-
     @classmethod
     def refuse_unknown(cls, keywords: Mapping[str, Any]) -> None:
         """Refuse keyword arguments that connections of this class do not have.
@@ -257,7 +253,7 @@ class ContainerConnection(BaseConnection):
         argv = client
         if self._needs_ssh(self.hostname):
             target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
-            argv = ssh.ssh_command_argv(self._ssh_words(target), shlex.join(client), self.keepalive)
+            argv = ssh.ssh_command_argv(ssh.split_target(target, self.hostname), shlex.join(client), self.keepalive)
         try:
             return gateways.open_gateway(
                 argv,

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..exc import InvalidHostname
+from ..exc import HostError, InvalidHostname
 from ..gateways.diagnosis import FAR_LINE
 from ..gateways.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from .base import BaseConnection as SshConnection
 
-__all__ = ["KEEPALIVE", "SshConnection", "split_hostname", "ssh_argv", "ssh_command_argv"]
+__all__ = [
+    "KEEPALIVE",
+    "SshConnection",
+    "needs_ssh",
+    "split_hostname",
+    "split_target",
+    "ssh_argv",
+    "ssh_command_argv",
+]
 
 #: seconds between ssh's probes of a silent peer; ssh gives up after three of them (ssh_config(5), ServerAliveCountMax)
 KEEPALIVE = 20
@@ -28,6 +37,38 @@ def __getattr__(name: str) -> Any:
 
         return BaseConnection
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
+
+
+def needs_ssh(hostname: str, _socket: Any = None) -> bool:
+    """Return True if a host is another machine than this one.
+
+    :param hostname: with a user or options, it counts as another machine: it may mean another user.
+
+    >>> needs_ssh('localhost')
+    False
+    >>> needs_ssh('root@localhost')
+    True
+    """
+    name = hostname.lower()
+    if name in _LOCAL_NAMES:
+        return False
+    import socket
+
+    here = (_socket or socket).gethostname().lower()
+    if name in (here, here.split(".")[0]):
+        return False
+    # this may ask DNS, which may be slow: do it last, and once
+    return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
+
+
+@functools.cache
+def _fqdn(here: str) -> str:
+    import socket
+
+    return socket.getfqdn()
 
 
 def split_hostname(hostname: str) -> list[str]:
@@ -69,6 +110,25 @@ def split_hostname(hostname: str) -> list[str]:
     if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
         raise refuse("a hostname can't hold blanks or characters that are special to a shell")
     return words
+
+
+def split_target(target: str, hostname: str) -> list[str]:
+    """Return ssh's arguments for a target: its options, split as a shell would, then the host as :func:`split_hostname` does.
+
+    :param target: the options, then the host; or the options alone.
+    :param hostname: the host, as the connection has it.
+    :raises HostError: the options have an open quote.
+
+    >>> split_target("-p 22 -i '/a b' node1", 'node1')
+    ['-p', '22', '-i', '/a b', 'node1']
+    """
+    # the hostname is split as when it was checked: to a shell, the backslash of DOMAIN\user is an escape
+    options = target.removesuffix(hostname)
+    host = split_hostname(hostname) if options != target else []
+    try:
+        return shlex.split(options) + host
+    except ValueError as error:
+        raise HostError(f"ssh_options: {error}", host=hostname, kind="hostname") from None
 
 
 def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = KEEPALIVE) -> list[str]:

@@ -1,0 +1,110 @@
+"""Run commands and functions through a connection's gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+from ..commands.request import Request
+from ..commands.target import Channel
+from ..exc import ConnectError
+from ..functions import interpreter
+from ..functions.facade import ModuleExecute
+from ..functions.legacy import LegacyModuleExecute
+from ..gateways.bootstrap import RemoteFunction
+from ..gateways.outbox import sending_within
+from .lifecycle import Lifecycle
+from .patched import JsonModuleExecute
+
+
+class Executor(Lifecycle):
+    """The part of a connection that runs commands and functions; it is a :class:`remoto.commands.target.Target`."""
+
+    #: how :meth:`import_module` runs functions: ``legacy`` in a Python that keeps running, ``json`` in a new one for each call
+    remote_import_system = "legacy"
+    # True where inside() starts a Python, as in a container, instead of returning the connection's own
+    _has_python_inside = False
+    #: whether a container's client runs the commands
+    has_client = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.remote_module: ModuleExecute | None = None
+        self.channel: Any = None
+
+    def cmd(self, command: Any) -> Any:
+        """Return the argv that runs a command on the remote side: the unchanged command, except in a container."""
+        return command
+
+    def where(self) -> str:
+        """Return the host or container, for messages."""
+        return self.hostname
+
+    def prepare_command(self, request: Request) -> Request:
+        return request
+
+    def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
+        """Send a command's request.
+
+        :param timeout: seconds that sending may take.
+        """
+        channel: Channel = sending_within(timeout, self.execute, function, **request)
+        return channel
+
+    def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ConnectError | None:
+        return None
+
+    def execute(self, function: Any, **kw: Any) -> Any:
+        """Start a function on the remote side; connect first if needed.
+
+        :param function: source, a function whose first parameter is ``channel``, or a module, as for ``remote_exec`` of an
+            execnet gateway.
+        :param kw: the function's other arguments.
+        :returns: execnet's channel.
+        :raises ConnectionLost: the connection is closed or lost.
+        """
+        gateway = self._live_gateway()
+        if isinstance(function, RemoteFunction):
+            self.channel = channel = function.start(gateway, kw)
+        else:
+            self.channel = channel = gateway.remote_exec(function, **kw)
+        return channel
+
+    def import_module(
+        self,
+        module: Any,
+        python_executable: str | None = None,
+        *,
+        include: ModuleType | Iterable[ModuleType] = (),
+    ) -> ModuleExecute:
+        """Return a stand-in for a module, whose functions run on the remote side.
+
+        :param module: a module of functions. Its source is sent; the remote side need not have it.
+        :param python_executable: the remote Python, for instance of a virtualenv; by default the connection's own.
+        :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
+            parts.
+        :returns: a :class:`LegacyModuleExecute` or :class:`JsonModuleExecute`; also kept as ``remote_module``.
+
+        >>> import posixpath, remoto
+        >>> with remoto.Connection('localhost') as conn:
+        ...     conn.import_module(posixpath).join('a', 'b')
+        'a/b'
+        """
+        if self.remote_import_system not in ("legacy", "json"):
+            raise ValueError(f"remote_import_system: neither 'legacy' nor 'json': {self.remote_import_system!r}")
+        python_executable = interpreter.checked(python_executable)
+        if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
+            self.remote_module = JsonModuleExecute(self, module, self.logger, python_executable, include=include)
+        else:
+            gateway = self.inside(python_executable)
+            self.remote_module = LegacyModuleExecute(gateway, module, self.logger, include=include)
+        return self.remote_module
+
+    def inside(self, python: str | None = None) -> Any:
+        """Return the gateway whose Python runs where commands run; connect first if needed.
+
+        :param python: the Python in a container; by default the one that :func:`get_python_executable` finds.
+        :raises ConnectError: it could not be opened, for instance a StartError because a container has no Python.
+        """
+        return self._live_gateway()

@@ -1,0 +1,148 @@
+"""Open and close a connection's gateway: from several threads, in a child of fork(), and with Ctrl-C at any time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..exc import ConnectError, ConnectionLost
+from ..gateways import bootstrap as gateways
+from ..gateways.interrupts import uninterrupted
+from ..gateways.process_io import CLOSE_TIMEOUT
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Lifecycle:
+    """The base of a connection: it opens one gateway, checks it before each use, and closes it."""
+
+    hostname: str
+    logger: logging.Logger
+    gateway: Any
+
+    def __init__(self) -> None:
+        self.gateway = None
+        self.group = gateways.new_group()
+        self._connecting = threading.Lock()
+        self._opening: set[gateways.Opening] = set()
+        self._closed = False
+        self._owner = os.getpid()
+
+    def _open_gateway(self) -> None:
+        """Set ``gateway``.
+
+        :raises ConnectError: it could not be opened.
+        """
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.exit()
+
+    def connect(self) -> None:
+        """Open the connection now; with ``eager=False`` it would open on first use.
+
+        Do nothing if it is open. If another thread is opening it, wait for that.
+
+        :raises ConnectError: it could not be opened: a HostError or a StartError. Another call tries again.
+        :raises ConnectionLost: it was closed, or was lost; a connection does not open twice.
+
+        >>> import remoto
+        >>> with remoto.Connection('localhost', eager=False) as conn:
+        ...     conn.connect()
+        ...     conn.has_connection()
+        True
+        """
+        self._live_gateway()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`exit` was called."""
+        return self._closed
+
+    def has_connection(self) -> bool:
+        """Return True if the connection is open and not known to be lost. With ``eager=False``, False before the first use."""
+        if self._owner != os.getpid():
+            return False
+        return self.gateway is not None and bool(self.gateway.hasreceiver())
+
+    def exit(self) -> None:
+        """Close the connection; wait at most five seconds for its processes on this machine to end.
+
+        Calling it again has no effect. If another thread is opening the connection, cancel that. In a child of ``fork()``,
+        leave the parent's connection open.
+        """
+        self._closed = True
+        if self._owner == os.getpid():
+            uninterrupted(self._close)
+        elif self.gateway is not None:
+            gateways.close(self.gateway)
+
+    def _connect(self) -> None:
+        try:
+            self._open_gateway()
+        except ConnectError:
+            if self._closed:
+                raise self._is_closed() from None
+            raise
+        except BaseException:
+            # perhaps interrupted just after the gateway was opened
+            gateways.close_group(self.group)
+            self.gateway = None
+            raise
+
+    def _live_gateway(self) -> Any:
+        """Return the gateway; connect first if needed.
+
+        :raises ConnectError: it could not be opened.
+        :raises ConnectionLost: the connection is closed or lost.
+        """
+        if self.gateway is None:
+            if self._owner != os.getpid():
+                # a child of fork(): a lock that a thread of the parent held is never released
+                self._connecting, self._opening, self._owner = threading.Lock(), set(), os.getpid()
+            with self._connecting:
+                if self.gateway is None and not self._closed:
+                    self._connect()
+        if not self.has_connection():
+            raise self._is_closed()
+        return self.gateway
+
+    def _is_closed(self) -> ConnectionLost:
+        """Return the error for using a connection that is not open."""
+        gateways.wait_if_program_ends()
+        what, stderr = "the connection is closed", ""
+        if self._owner != os.getpid():
+            what = "the connection was opened by another process, before a fork()"
+        elif self.gateway is not None and not self._closed:
+            what, stderr = "the connection has ended", gateways.lost(self.gateway, self.hostname, "").stderr
+        return ConnectionLost(self.hostname, "nothing can be run", what, stderr)
+
+    def _close(self) -> None:
+        """Close everything. :meth:`exit` calls this where no signal handler can interrupt it."""
+        self._give_up_opening(self._connecting)
+        if self.gateway is not None:
+            gateways.close(self.gateway)
+
+    def _give_up_opening(self, lock: threading.Lock) -> None:
+        """Cancel openings in progress, and wait until the lock under which they run is free.
+
+        The wait is limited: if a signal handler calls :meth:`exit`, the thread that it interrupted may hold the lock.
+        """
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        while not lock.acquire(timeout=0.05):
+            # repeated: an opening may have begun since the last round
+            for opening in list(self._opening):
+                opening.give_up()
+            if time.monotonic() > deadline:
+                return
+        lock.release()
