@@ -78,7 +78,7 @@ class ConnectError(RemotoError):
 
     :ivar str reason: the reason, such as ``connection refused``.
     :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
-        ``hostkey``, ``permission``, ``hostname`` or ``other``. StartError: ``interpreter``, ``version``, ``sudo``,
+        ``hostkey``, ``permission``, ``closed``, ``hostname`` or ``other``. StartError: ``interpreter``, ``version``, ``sudo``,
         ``client`` or ``other``.
     :ivar str host: the host as it was given.
     :ivar list command: the argv that was tried on this machine; empty when nothing was started.

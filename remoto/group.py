@@ -333,7 +333,7 @@ class Group(Membership):
         self, member: Member, work: Callable[[str, BaseConnection], Outcome], interrupted: threading.Event
     ) -> Outcome | None:
         try:
-            conn = member.connect(BaseConnection.connect)
+            conn = member.connect(self._logins.connect)
         except BaseException as error:
             return None if interrupted.is_set() else Outcome("unreachable", error)
         try:

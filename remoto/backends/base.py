@@ -15,7 +15,7 @@ from ..gateways.execnet_internals import io_of
 from ..gateways.process_io import ProcessIO
 from ..log import basic_remote_logger
 from ..util import bound, checked_text
-from . import ssh
+from . import ssh, ssh_config
 from .executor import Executor
 
 
@@ -99,19 +99,15 @@ class BaseConnection(Executor):
     # opening
 
     def _open_gateway(self) -> None:
-        try:
-            if self.detect_sudo:
-                self.sudo = self._detect_sudo()
-                if self.sudo:
-                    self.logger.debug("connection detected need for sudo")
-            if self.gateway is None:
-                self.gateway = self._make_gateway(self.hostname)
-        except ConnectError as error:
-            if not self.is_closed:
-                self._log_failure(error)
-            raise
+        if self.detect_sudo:
+            self.sudo = self._detect_sudo()
+            if self.sudo:
+                self.logger.debug("connection detected need for sudo")
+        if self.gateway is None:
+            self.gateway = self._make_gateway(self.hostname)
 
-    def _log_failure(self, error: ConnectError) -> None:
+    def report_failure(self, error: ConnectError) -> None:
+        """Log why the connection could not be opened, with ssh's stderr."""
         # 1.x passed them on to stderr: show them even if the program drops the error
         for line in error.stderr.splitlines():
             self.logger.warning(line)
@@ -119,6 +115,14 @@ class BaseConnection(Executor):
             self.logger.error(
                 "Can't communicate with remote host, possibly because %s is not installed there", self.interpreter
             )
+
+    def login_door(self) -> str | None:
+        """Return the way that a login takes: the first jump host, or an empty text for a direct one; None without ssh."""
+        if not self._needs_ssh(self.hostname):
+            return None
+        target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
+        configured = ssh_config.configuration(ssh.split_target(target, self.hostname))
+        return "" if configured is None else configured.jump
 
     def _detect_sudo(self, _execnet: Any = None) -> bool:
         """Return True unless the remote user is root; if it is, keep the gateway that was opened to find out."""

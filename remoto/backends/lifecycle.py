@@ -40,6 +40,10 @@ class Lifecycle:
         """
         raise NotImplementedError
 
+    def report_failure(self, error: ConnectError) -> None:
+        """Log why the connection could not be opened."""
+        raise NotImplementedError
+
     def __enter__(self) -> Self:
         return self
 
@@ -48,10 +52,12 @@ class Lifecycle:
     ) -> None:
         self.exit()
 
-    def connect(self) -> None:
+    def connect(self, *, report: bool = True) -> None:
         """Open the connection now; with ``eager=False`` it would open on first use.
 
         Do nothing if it is open. If another thread is opening it, wait for that.
+
+        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, :meth:`report_failure` can do that.
 
         :raises ConnectError: it could not be opened: a HostError or a StartError. Another call tries again.
         :raises ConnectionLost: it was closed, or was lost; a connection does not open twice.
@@ -62,7 +68,7 @@ class Lifecycle:
         ...     conn.has_connection()
         True
         """
-        self._live_gateway()
+        self._live_gateway(report)
 
     @property
     def is_closed(self) -> bool:
@@ -87,12 +93,14 @@ class Lifecycle:
         elif self.gateway is not None:
             gateways.close(self.gateway)
 
-    def _connect(self) -> None:
+    def _connect(self, report: bool = True) -> None:
         try:
             self._open_gateway()
-        except ConnectError:
+        except ConnectError as error:
             if self._closed:
                 raise self._is_closed() from None
+            if report:
+                self.report_failure(error)
             raise
         except BaseException:
             # perhaps interrupted just after the gateway was opened
@@ -100,7 +108,7 @@ class Lifecycle:
             self.gateway = None
             raise
 
-    def _live_gateway(self) -> Any:
+    def _live_gateway(self, report: bool = True) -> Any:
         """Return the gateway; connect first if needed.
 
         :raises ConnectError: it could not be opened.
@@ -112,7 +120,7 @@ class Lifecycle:
                 self._connecting, self._opening, self._owner = threading.Lock(), set(), os.getpid()
             with self._connecting:
                 if self.gateway is None and not self._closed:
-                    self._connect()
+                    self._connect(report)
         if not self.has_connection():
             raise self._is_closed()
         return self.gateway

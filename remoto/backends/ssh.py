@@ -6,12 +6,11 @@ import functools
 import re
 import shlex
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..exc import HostError, InvalidHostname
 from ..gateways.diagnosis import FAR_LINE
-from ..gateways.interrupts import uninterrupted
+from .ssh_config import configuration
 
 if TYPE_CHECKING:
     from .base import BaseConnection as SshConnection
@@ -145,47 +144,17 @@ def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = K
 def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:
     """Return the ssh argv that runs a command line in the remote user's shell; see :func:`ssh_argv`."""
     *options, host = words
-    if keepalive and not _names_keepalive(options) and _configured_keepalive(words) == 0:
+    if keepalive and not _names_keepalive(options) and _has_no_keepalive(words):
         options += ["-o", f"ServerAliveInterval={max(1, round(keepalive))}"]
     return ["ssh", "-T", *options, host, command]
+
+
+def _has_no_keepalive(words: Sequence[str]) -> bool:
+    configured = configuration(words)
+    return configured is not None and configured.keepalive == 0
 
 
 def _names_keepalive(options: Sequence[str]) -> bool:
     """Return True if ssh's options set ServerAliveInterval. ssh accepts it in any case, also without a blank after ``-o``."""
     line = " ".join(options)
     return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
-
-
-# by ssh's arguments; asking ssh takes as long as a few commands, and a program may connect to the same host many times
-_configured_keepalives: dict[tuple[str, ...], int] = {}
-
-
-def _configured_keepalive(words: Sequence[str]) -> int | None:
-    """Return ServerAliveInterval as ``ssh -G`` prints it, which does not connect (ssh(1)). None if that fails."""
-    import subprocess
-
-    known = _configured_keepalives.get(tuple(words))
-    if known is not None:
-        return known
-    try:
-        answer = uninterrupted(partial(_configuration, words))
-    except (OSError, subprocess.TimeoutExpired):
-        return None  # the ssh that connects will report why
-    found = re.search(rb"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
-    if found:
-        _configured_keepalives[tuple(words)] = int(found.group(1))
-    return _configured_keepalives.get(tuple(words))
-
-
-def _configuration(words: Sequence[str]) -> bytes:
-    import subprocess
-
-    return subprocess.run(
-        # in batch mode, Debian's ssh reports 300, which no user has configured
-        ["ssh", "-G", "-o", "BatchMode=no", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        timeout=10,
-        check=False,
-    ).stdout

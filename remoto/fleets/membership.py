@@ -13,6 +13,7 @@ from . import found
 from . import members as rooms
 from .found import Found
 from .hosts import expand
+from .logins import Logins
 from .members import Hosts, Member
 from .schedule import positive
 
@@ -38,8 +39,9 @@ class Membership:
         **keywords: Any,
     ) -> None:
         self._parallel = positive("parallel", parallel)
-        self._logins = positive("logins", logins)
-        self._connect_retries = connect_retries
+        if isinstance(connect_retries, bool) or not isinstance(connect_retries, int) or connect_retries < 0:
+            raise ValueError(f"connect_retries: expected 0 or a positive int, not {connect_retries!r}")
+        self._logins = Logins(positive("logins", logins), connect_retries)
         self._members = rooms.members_of(hosts, backend, keywords)
         # asks again for the members of a group that was found by labels
         self._find: Callable[[], dict[str, Member]] | None = None

@@ -66,6 +66,14 @@ _OF_SSH = (
         "permission denied",
         "Check the user's name and that ssh finds a key which the host accepts.",
     ),
+    (
+        # sshd's MaxStartups and PerSourcePenalties (sshd_config(5)) end a connection before, or during, the key exchange
+        r"(kex|ssh)_exchange_identification: .*(Connection (closed|reset)|Exceeded MaxStartups|Not allowed at this time)"
+        r"|Connection (closed|reset) by \S+ port \d+",
+        "closed",
+        "connection closed by the remote host before authentication",
+        "Does sshd limit unauthenticated connections (MaxStartups, PerSourcePenalties)? Connect to fewer hosts at a time.",
+    ),
 )
 #: ssh's own exit status where it failed; any other is the remote command's (ssh(1))
 _SSH_FAILED = 255

@@ -23,7 +23,7 @@ RELAY = Path(__file__).with_name("relay.py")
 START_TIMEOUT = 30
 #: to find a free port
 ATTEMPTS = 5
-FLEET = [f"node{number}" for number in range(32)]
+FLEET = [f"node{number}" for number in range(64)]
 PLAIN_USER, NOSUDO_USER = "remoto-admin", "remoto-nosudo"
 
 
@@ -40,10 +40,15 @@ def free_port():
 class Sshd:
     """A context manager. ``port``, ``folder`` and ``config`` (for ``ssh -F``) tell how to get there.
 
-    Aliases: ``node0`` to ``node31``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to connect;
+    Aliases: ``node0`` to ``node63``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to connect;
     ``slow`` has a round trip of 100 ms and counts in ``slow_link`` what passes; ``dropping`` ends for good after :meth:`drop`, ``silent`` swallows everything
     after :meth:`silence`; ``patient`` and ``batch`` have those settings; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
+
+    :param settings: further lines of sshd_config, which come first and so take precedence.
     """
+
+    def __init__(self, settings=""):
+        self._settings = settings
 
     def __enter__(self):
         self._program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -96,7 +101,7 @@ class Sshd:
         """Start sshd. False if it ended: another program may have taken the port in the meantime."""
         path = f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         (self.folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
+            f"{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
             "MaxStartups 1000:30:2000\nMaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
             # bash, as ssh's shell, runs the user's .bashrc, which may take its time; not as a shell within a shell

@@ -23,10 +23,10 @@ class Fleet(remoto.backends.BaseConnection):
         self.closing.set()
         super().exit()
 
-    def _connect(self):
-        if self.hostname.startswith("down"):
-            raise exc.HostError("connection refused", host=self.hostname, kind="refused")
-        self.gateway = _Open()
+    def _make_gateway(self, hostname):
+        if hostname.startswith("down"):
+            raise exc.HostError("connection refused", host=hostname, kind="refused")
+        return _Open()
 
 
 class _Open:

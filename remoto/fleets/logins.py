@@ -1,0 +1,144 @@
+"""Log in to many hosts at a pace that no sshd refuses.
+
+sshd ends connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of all hosts behind
+it. So logins are counted for each door: a jump host, or this machine itself.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import Callable
+
+from ..backends import BaseConnection
+from ..exc import ConnectError, HostError
+
+#: kinds of errors that may pass
+_PASSING = ("timeout",)
+# seconds before the first further try; they double with each, up to the second number
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
+# seconds between two looks whether a connection that waits was closed meanwhile
+_LOOK = 0.2
+
+
+class Door:
+    """The logins through one jump host, or from this machine.
+
+    :param limit: logins at the same time, at most. Each one that sshd refuses halves them, and each one that succeeds adds a
+        little, as TCP does.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.allowed = float(limit)
+        self._in_flight = 0
+        # the number of times that they were halved
+        self._refusals = 0
+        self._free = threading.Condition()
+
+    def enter(self, given_up: Callable[[], bool]) -> int:
+        """Wait for one's turn. Return a number for :meth:`leave`.
+
+        :param given_up: returns True if the wait is to end.
+        """
+        with self._free:
+            while self._in_flight >= max(1, int(self.allowed)) and not given_up():
+                self._free.wait(_LOOK)
+            self._in_flight += 1
+            return self._refusals
+
+    def leave(self, entered: int, result: str) -> None:
+        """End a login.
+
+        :param entered: the number from :meth:`enter`.
+        :param result: ``open``, ``closed`` by sshd before authentication, or anything else.
+        """
+        with self._free:
+            self._in_flight -= 1
+            if result == "closed" and entered == self._refusals:
+                # once for all that were in flight together
+                self._refusals += 1
+                self.allowed = max(1.0, self.allowed / 2)
+            elif result == "open":
+                self.allowed = min(float(self._limit), self.allowed + 1 / self.allowed)
+            self._free.notify_all()
+
+
+class Logins:
+    """Open connections, a limited number at the same time at each door.
+
+    :param limit: logins at the same time.
+    :param retries: further tries after a timeout. A connection that sshd closed before authentication is tried again for the
+        connection's ``connect_timeout``. Nothing else is tried again: a wrong key that is offered again may lock the user out.
+    """
+
+    def __init__(
+        self,
+        limit: int = 8,
+        retries: int = 2,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[BaseConnection, float], None] | None = None,
+    ) -> None:
+        self._limit = limit
+        self._retries = retries
+        self._clock = clock
+        self._pause = pause or _wait
+        self._doors: dict[str, Door] = {}
+        self._lock = threading.Lock()
+
+    def door(self, name: str) -> Door:
+        with self._lock:
+            return self._doors.setdefault(name, Door(self._limit))
+
+    def connect(self, conn: BaseConnection) -> None:
+        """Open a connection. Log a failure after the last try only.
+
+        :raises ConnectError: of the last try.
+        :raises ConnectionLost: it was closed meanwhile.
+        """
+        name = conn.login_door()
+        if name is None:
+            conn.connect()
+            return
+        try:
+            self._try(conn, self.door(name))
+        except ConnectError as error:
+            conn.report_failure(error)
+            raise
+
+    def _try(self, conn: BaseConnection, door: Door) -> None:
+        tries, closed, refused_until = 0, 0, None
+        while True:
+            entered, result = door.enter(lambda: conn.is_closed), "open"
+            began = self._clock()
+            try:
+                conn.connect(report=False)
+                return
+            except HostError as error:
+                result = error.kind
+                if result == "closed":
+                    refused_until = refused_until or began + (conn.connect_timeout or float("inf"))
+                    closed += 1
+                    if self._clock() >= refused_until:
+                        raise
+                else:
+                    tries += 1
+                    if result not in _PASSING or tries > self._retries:
+                        raise
+            except BaseException:
+                result = "failed"
+                raise
+            finally:
+                door.leave(entered, result)
+            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
+            # so that hosts which were refused together do not come back together
+            self._pause(conn, random.uniform(longest / 2, longest))
+
+
+def _wait(conn: BaseConnection, seconds: float) -> None:
+    """Wait; end early if the connection was closed."""
+    deadline = time.monotonic() + seconds
+    while not conn.is_closed and time.monotonic() < deadline:
+        time.sleep(min(_LOOK, max(0.0, deadline - time.monotonic())))

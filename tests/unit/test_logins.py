@@ -1,0 +1,152 @@
+"""The pace of logins: how many at the same time, what is tried again, and for how long. Time and hosts are scripted."""
+
+import threading
+
+import pytest
+
+from remoto.exc import ConnectionLost, HostError
+from remoto.fleets.logins import Door, Logins
+
+
+class Host:
+    """A connection that fails with each of these kinds in turn, then opens; or fails for ever."""
+
+    connect_timeout = 60
+
+    def __init__(self, *kinds, door="", forever=None):
+        self.kinds, self.door, self.forever = list(kinds), door, forever
+        self.tries, self.reported, self.is_closed = 0, [], False
+
+    def login_door(self):
+        return self.door
+
+    def connect(self, report=True):
+        if self.is_closed:
+            raise ConnectionLost("h", "", "the connection is closed")
+        self.tries += 1
+        kind = self.kinds.pop(0) if self.kinds else self.forever
+        if kind:
+            raise HostError(kind, host="h", kind=kind)
+
+    def report_failure(self, error):
+        self.reported.append(error.kind)
+
+
+class Time:
+    def __init__(self):
+        self.now, self.pauses = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def pause(self, conn, seconds):
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    return Time()
+
+
+@pytest.fixture
+def logins(clock):
+    return Logins(8, 2, clock=clock, pause=clock.pause)
+
+
+def test_a_timeout_is_tried_again_with_growing_pauses_and_reported_once(logins, clock):
+    host = Host(forever="timeout")
+    with pytest.raises(HostError):
+        logins.connect(host)
+    assert host.tries == 3 and host.reported == ["timeout"]
+    first, second = clock.pauses
+    assert 0.25 <= first <= 0.5 and 0.5 <= second <= 1.0
+
+
+@pytest.mark.parametrize(
+    "kind", ["permission", "hostkey", "refused", "unresolvable", "unreachable", "hostname", "other"]
+)
+def test_what_does_not_pass_is_tried_once(logins, kind):
+    host = Host(kind)
+    with pytest.raises(HostError):
+        logins.connect(host)
+    assert host.tries == 1 and host.reported == [kind]
+
+
+def test_connections_closed_by_sshd_do_not_count_as_retries(logins):
+    host = Host(*["closed"] * 10)
+    logins.connect(host)
+    assert host.tries == 11 and not host.reported
+
+
+def test_connections_closed_by_sshd_are_tried_again_for_connect_timeout_at_most(logins, clock):
+    host = Host(forever="closed")
+    with pytest.raises(HostError):
+        logins.connect(host)
+    assert 60 <= clock.now < 60 + 8.1 and host.reported == ["closed"]
+
+
+def test_a_closed_connection_is_not_tried_again(logins):
+    host = Host("timeout")
+    host.report_failure = None
+    logins._pause = lambda conn, seconds: setattr(conn, "is_closed", True)
+    with pytest.raises(ConnectionLost):
+        logins.connect(host)
+    assert host.tries == 1
+
+
+def test_a_host_without_ssh_passes_no_door(logins):
+    host = Host(door=None)
+    logins.connect(host)
+    assert host.tries == 1
+
+
+def test_each_jump_host_is_a_door_of_its_own(logins):
+    assert logins.door("bastion") is logins.door("bastion") is not logins.door("")
+
+
+def test_refused_logins_halve_the_door_once_for_those_in_flight_and_it_opens_slowly():
+    door = Door(8)
+    numbers = [door.enter(lambda: False) for _ in range(8)]
+    for number in numbers:
+        door.leave(number, "closed")
+    assert door.allowed == 4
+    for expected in (4.25, 4.485):
+        door.leave(door.enter(lambda: False), "open")
+        assert door.allowed == pytest.approx(expected, abs=0.01)
+    for _ in range(100):
+        door.leave(door.enter(lambda: False), "open")
+    assert door.allowed == 8
+
+
+def test_a_door_is_never_closed_entirely():
+    door = Door(2)
+    for _ in range(5):
+        door.leave(door.enter(lambda: False), "closed")
+    assert door.allowed == 1
+
+
+def test_no_more_than_the_limit_log_in_at_the_same_time():
+    door, most, inside, lock = Door(3), [], [], threading.Lock()
+
+    def log_in():
+        number = door.enter(lambda: False)
+        with lock:
+            inside.append(1)
+            most.append(len(inside))
+        with lock:
+            inside.pop()
+        door.leave(number, "open")
+
+    threads = [threading.Thread(target=log_in) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(most) == 20 and max(most) <= 3
+
+
+def test_a_wait_for_a_turn_ends_when_it_is_given_up():
+    door = Door(1)
+    door.enter(lambda: False)
+    door.enter(lambda: True)
