@@ -12,7 +12,7 @@ from typing import Any
 from ..exc import ConnectError, StartError
 from ..gateways import bootstrap as gateways
 from ..gateways.execnet_internals import io_of
-from ..gateways.process_io import ProcessIO
+from ..gateways.gateway_io import GatewayIO
 from ..log import basic_remote_logger
 from ..util import bound, checked_text
 from . import ssh, ssh_config
@@ -214,6 +214,6 @@ def _text(value: Any) -> str:
 
 def _remote_uid(gateway: Any) -> int:
     io = io_of(gateway)
-    if isinstance(io, ProcessIO) and io.far_uid is not None:
+    if isinstance(io, GatewayIO) and io.far_uid is not None:
         return io.far_uid
     return int(gateway.remote_exec("import os; channel.send(os.getuid())").receive())

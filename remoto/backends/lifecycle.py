@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..exc import ConnectError, ConnectionLost
 from ..gateways import bootstrap as gateways
+from ..gateways.gateway_io import CLOSE_TIMEOUT
 from ..gateways.interrupts import uninterrupted
-from ..gateways.process_io import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -29,9 +29,10 @@ from ..exc import ConnectionLost
 from . import execnet_internals
 from .diagnosis import FAR_LINE, diagnosis, not_started
 from .execnet_internals import ExecnetGateway
+from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO
 from .interrupts import uninterrupted
 from .outbox import NotTaken
-from .process_io import CLOSE_TIMEOUT, TERM_TIMEOUT, ProcessIO
+from .process_io import ProcessIO
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
@@ -104,11 +105,11 @@ class Opening:
     """A gateway that is being opened, so that another thread, or an interrupt, can give it up."""
 
     def __init__(self) -> None:
-        self._io: ProcessIO | None = None
+        self._io: GatewayIO | None = None
         self._gateway: ExecnetGateway | None = None
         self._given_up = False
 
-    def begin(self, io: ProcessIO) -> None:
+    def begin(self, io: GatewayIO) -> None:
         self._io = io
         if self._given_up:
             io.kill()
@@ -191,7 +192,7 @@ def _open(
     timeout: float | None,
     env: Mapping[str, str],
     group: execnet.Group,
-) -> tuple[ExecnetGateway, ProcessIO, bytes]:
+) -> tuple[ExecnetGateway, GatewayIO, bytes]:
     """Return a gateway, its IO, and what was printed before Python started.
 
     :raises _NotOpened: the process ended first, or took too long.
@@ -240,15 +241,15 @@ def _register(gateway: ExecnetGateway, group: execnet.Group) -> None:
     _open_gateways.add(gateway)
 
 
-def _process_io(gateway: Any) -> ProcessIO | None:
+def _io(gateway: Any) -> GatewayIO | None:
     """Return the IO of a gateway that remoto has opened; None for another's."""
     io = execnet_internals.io_of(gateway)
-    return io if isinstance(io, ProcessIO) else None
+    return io if isinstance(io, GatewayIO) else None
 
 
 def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
     """End a gateway and all that belongs to it here. What does not end within ``timeout`` seconds is killed. Twice is fine."""
-    io = _process_io(gateway)
+    io = _io(gateway)
     if io is None:
         _open_gateways.discard(gateway)
         _close_foreign(gateway, timeout)
@@ -274,20 +275,20 @@ def _close_together(gateways: Sequence[Any], timeout: float) -> None:
     """Close gateways, with one time limit for all of them."""
     for gateway in gateways:
         execnet_internals.end(gateway)
-    ios: list[ProcessIO] = [execnet_internals.io_of(gateway) for gateway in gateways]
+    ios: list[GatewayIO] = [execnet_internals.io_of(gateway) for gateway in gateways]
     running = _still_running(ios, timeout)
     for io in _still_running([io for io in running if not io.terminate()], TERM_TIMEOUT):
-        io.popen.kill()
-    for io in running:
-        io.popen.wait()
+        io.kill_process()
     deadline = time.monotonic() + max(1.0, timeout)
+    for io in running:
+        io.reap(max(0.1, deadline - time.monotonic()))
     for gateway, io in zip(gateways, ios):
         io.finish(max(0.1, deadline - time.monotonic()))
         gateway.join(max(0.1, deadline - time.monotonic()))
         _open_gateways.discard(gateway)
 
 
-def _still_running(ios: Sequence[ProcessIO], timeout: float) -> list[ProcessIO]:
+def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
     """Return those whose process has not ended within so many seconds."""
     deadline = time.monotonic() + timeout
     return [io for io in ios if io.wait_for_exit(max(0.0, deadline - time.monotonic())) is None]
@@ -296,7 +297,7 @@ def _still_running(ios: Sequence[ProcessIO], timeout: float) -> list[ProcessIO]:
 def _leave_to_parent() -> None:
     """In a child of fork(): the connections are the parent's, which goes on using them."""
     for gateway in _open_gateways:
-        io = _process_io(gateway)
+        io = _io(gateway)
         if io is not None:
             io.leave_to_owner()
     _open_gateways.clear()
@@ -309,8 +310,8 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 def _close_all() -> None:
     """Close all that is open: programs that never call exit() leave no ssh behind."""
     _program_ends.set()
-    foreign = [gateway for gateway in list(_open_gateways) if _process_io(gateway) is None]
-    _close_together([gateway for gateway in list(_open_gateways) if _process_io(gateway) is not None], 1.0)
+    foreign = [gateway for gateway in list(_open_gateways) if _io(gateway) is None]
+    _close_together([gateway for gateway in list(_open_gateways) if _io(gateway) is not None], 1.0)
     for gateway in foreign:
         close(gateway, timeout=1.0)
 
@@ -325,7 +326,7 @@ class RemoteFunction(NamedTuple):
     def start(self, gateway: Any, request: Mapping[str, Any]) -> Any:
         """Call it on the far side; execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
-        io = _process_io(gateway)
+        io = _io(gateway)
         if io is None:
             # a gateway that was opened by another library: boot.py is not in its __main__
             source = "from __future__ import unicode_literals\n" + remote.source("boot") + self._add_source()
@@ -353,7 +354,7 @@ def wait_if_program_ends() -> None:
 def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
     """The error for a command whose connection is gone; waits a second for the reason."""
     wait_if_program_ends()
-    io = _process_io(gateway)
+    io = _io(gateway)
     if io is not None and io.owner != os.getpid():
         return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
     words = ""

@@ -11,6 +11,7 @@ import select
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from contextvars import ContextVar, copy_context
 from typing import Any, Callable, TypeVar
@@ -61,24 +62,19 @@ class _Message:
         self.finished.release()
 
 
-class Outbox:
+class Outbox(ABC):
     """The messages for a process's stdin.
 
-    :param pipe: a file, which is closed here.
     :param host: for errors.
     """
 
-    def __init__(self, pipe: Any, host: str, loop: Loop) -> None:
-        self._pipe = pipe
-        self._fd = pipe.fileno()
+    def __init__(self, host: str, loop: Loop) -> None:
         self._host = host
         self._loop = loop
         self._queue: deque[_Message] = deque()
         self._writing = threading.RLock()
-        self._watched = False
         self._last = False
         self._error: OSError | None = None
-        os.set_blocking(self._fd, False)
 
     def send(self, data: bytes, wait: bool = True) -> None:
         """Send a message.
@@ -122,15 +118,22 @@ class Outbox:
 
     def _write_in_one_step(self, message: _Message) -> bool:
         """Write a small message where nothing is queued; False if it has to queue. For the main thread."""
-        if not _STEPS_ARE_KNOWN or len(message.left) > SMALL:
-            return False
-        step = map(self._pipe.write, (message.left,))
-        with self._writing:
-            # without a call: after one a signal's handler may come, and wait for this lock where it sends something itself
-            if self._queue or self._error is not None:
-                return False
-            [written] = step
-        return written is not None
+        return False
+
+    @abstractmethod
+    def _write_some(self, data: memoryview) -> int:
+        """Write what is taken now; return the number of bytes.
+
+        :raises BlockingIOError: nothing is taken now.
+        """
+
+    @abstractmethod
+    def _watch(self, wanted: bool) -> None:
+        """Have :meth:`_write_queue` called when more is taken. In the loop's thread."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Close stdin. In the loop's thread; twice is fine."""
 
     def _write_at_once(self, message: _Message) -> bool:
         """Queue a message, and write it if it is the only one; False if some of it is left. Not for the main thread."""
@@ -148,14 +151,7 @@ class Outbox:
             self._watch(bool(self._queue) and not ended)
             if ended:
                 self._error = self._error or self._closed()
-                self._pipe.close()
-
-    def _watch(self, wanted: bool) -> None:
-        if wanted and not self._watched:
-            self._loop.watch(self._fd, WRITE, self._write_queue)
-        elif self._watched and not wanted:
-            self._loop.unwatch(self._fd)
-        self._watched = wanted
+                self._close()
 
     def _write(self) -> None:
         """Write what the pipe takes now, but no more than a turn."""
@@ -163,7 +159,7 @@ class Outbox:
         try:
             while self._queue and self._error is None and turn > 0:
                 message = self._queue[0]
-                written = os.write(self._fd, message.left)
+                written = self._write_some(message.left)
                 turn -= written
                 message.left = message.left[written:]
                 if not message.left:
@@ -177,3 +173,41 @@ class Outbox:
 
     def _closed(self) -> OSError:
         return OSError(f"the connection to {self._host} is closed")
+
+
+class PipeOutbox(Outbox):
+    """The messages for a process of this machine.
+
+    :param pipe: a file, which is closed here.
+    """
+
+    def __init__(self, pipe: Any, host: str, loop: Loop) -> None:
+        super().__init__(host, loop)
+        self._pipe = pipe
+        self._fd = pipe.fileno()
+        self._watched = False
+        os.set_blocking(self._fd, False)
+
+    def _write_in_one_step(self, message: _Message) -> bool:
+        if not _STEPS_ARE_KNOWN or len(message.left) > SMALL:
+            return False
+        step = map(self._pipe.write, (message.left,))
+        with self._writing:
+            # without a call: after one a signal's handler may come, and wait for this lock where it sends something itself
+            if self._queue or self._error is not None:
+                return False
+            [written] = step
+        return written is not None
+
+    def _write_some(self, data: memoryview) -> int:
+        return os.write(self._fd, data)
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted and not self._watched:
+            self._loop.watch(self._fd, WRITE, self._write_queue)
+        elif self._watched and not wanted:
+            self._loop.unwatch(self._fd)
+        self._watched = wanted
+
+    def _close(self) -> None:
+        self._pipe.close()

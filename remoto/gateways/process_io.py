@@ -1,4 +1,4 @@
-"""execnet's IO over the pipes of a process: ssh, a Python on this machine, a container's client.
+"""execnet's IO over the pipes of a process of this machine: ssh, Python, a container's client.
 
 execnet has a class for it; this one puts a limit on every wait and keeps what the process writes to stderr.
 """
@@ -8,34 +8,24 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
 
-from . import io_loop
-from .execnet_internals import CLOSING, ExecModel, Incoming
-from .outbox import Outbox
-from .stderr import Stderr
+from .gateway_io import GatewayIO
+from .outbox import PipeOutbox
+from .stderr import PipeStderr
 
-#: of what the remote shell's start-up files print, bytes
-NOISE_KEPT = 64 * 1024
 #: bytes that are read at once
 BLOCK = 64 * 1024
 #: seconds; poll() takes no more than 24 of them
 A_DAY = 86400.0
-#: how long closing a gateway may take, seconds
-CLOSE_TIMEOUT = 5.0
-#: seconds between TERM and KILL, for a process that may have children to end
-TERM_TIMEOUT = 0.5
 
 
-class ProcessIO:
-    """execnet's IO over the pipes of a process.
-
-    Only :meth:`read`, :meth:`write` and :meth:`close_write` may be called in the main thread: see :mod:`remoto.gateways.interrupts`.
+class ProcessIO(GatewayIO):
+    """execnet's IO over the pipes of a process of this machine.
 
     :raises OSError: it can't be started.
     :raises RuntimeError: there are no threads left.
@@ -44,20 +34,9 @@ class ProcessIO:
     def __init__(self, argv: Sequence[str], host: str, logger: logging.Logger) -> None:
         import subprocess  # it takes longer to import than all of this package's own
 
-        self.argv = list(argv)
-        self.remoteaddress = host
-        self.execmodel = ExecModel()
-        self.owner = os.getpid()
-        self.far_uid: int | None = None
-        #: of bootstrap.FAR_MODULES, those that the remote Python has
-        self.sent_modules: set[str] = set()
-        #: what is wrong with what was received
-        self.problem = ""
-        self.incoming = Incoming()
-        self._received = bytearray()
+        super().__init__(argv, host)
         # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
         self._own_session = not _has_terminal()
-        self._loop = io_loop.loop()
         self.popen = subprocess.Popen(
             _with_signals(self.argv, self._own_session),
             stdin=subprocess.PIPE,
@@ -68,58 +47,24 @@ class ProcessIO:
         )
         assert self.popen.stdin and self.popen.stdout and self.popen.stderr
         self.infile, self.outfile = self.popen.stdout, self.popen.stdin
-        self.outbox = Outbox(self.outfile, host, self._loop)
-        self.stderr = Stderr(self.popen.stderr, logger, self._loop)
+        self.outbox = PipeOutbox(self.outfile, host, self._loop)
+        self.stderr = PipeStderr(self.popen.stderr, logger, self._loop)
 
-    # execnet calls these
-
-    def read(self, size: int) -> bytes:
-        data = self._read(size)
-        if problem := self.incoming.problem(data):
-            self.problem = problem
-            raise EOFError(problem)
-        return data
-
-    def _read(self, size: int) -> bytes:
-        received = self._received
-        while len(received) < size:
-            data = os.read(self.infile.fileno(), BLOCK)
-            if not data:
-                raise EOFError(f"expected {size} bytes, got {len(received)}")
-            received += data
-        with memoryview(received) as view:
-            data = bytes(view[:size])
-        del received[:size]
-        return data
-
-    def write(self, data: bytes) -> None:
-        """Send a message, whole, in the order of the calls.
-
-        :raises remoto.gateways.outbox.NotTaken: see :func:`remoto.gateways.outbox.sending_within`.
-        :raises OSError: the connection is closed, has ended, or belongs to another process.
-        """
-        if self.owner != os.getpid():
-            raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
-        self.outbox.send(data, wait=data[0] not in CLOSING)
+    def _read_block(self, timeout: float | None) -> bytes:
+        if timeout is not None:
+            poller = select.poll()
+            poller.register(self.infile, select.POLLIN)
+            if not poller.poll(min(timeout, A_DAY) * 1000):
+                raise TimeoutError(timeout)
+        return os.read(self.infile.fileno(), BLOCK)
 
     def close_read(self) -> None:
         self.infile.close()
 
-    def close_write(self) -> None:
-        self.outbox.close()
-
     def wait(self) -> int:
         return self.popen.wait()
 
-    def kill(self) -> None:
-        """End the process at once, and its own children where it has a session to itself: ssh's ProxyCommand is one."""
-        if not self.terminate() and self.wait_for_exit(TERM_TIMEOUT) is None:
-            self.popen.kill()
-
-    # remoto calls these
-
     def terminate(self) -> bool:
-        """End the process and its children. Return False where it may take its time to end its children itself."""
         if self.popen.returncode is not None:
             return True
         if not self._own_session:
@@ -131,77 +76,13 @@ class ProcessIO:
             pass
         return True
 
-    def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
-        """Send the first line and read until the remote Python reports that it is ready.
+    def kill_process(self) -> None:
+        self.popen.kill()
 
-        :returns: what the remote shell's start-up files printed before.
-        :raises EOFError: the process ended first, or reported nonsense; it has what was printed.
-        :raises TimeoutError: the seconds are over.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        out_fd = self.outfile.fileno()
-        poller = select.poll()
-        poller.register(self.infile, select.POLLIN)
-        poller.register(out_fd, select.POLLOUT)
-        noise, unsent = b"", memoryview(payload)
-        ready_line = re.compile(re.escape(marker) + rb" ([^\n]*)\n")
-        while True:
-            left = A_DAY if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(timeout)
-            for fd, _ in poller.poll(min(left, A_DAY) * 1000):
-                if fd == out_fd:
-                    try:
-                        unsent = unsent[os.write(fd, unsent) :]
-                    except BlockingIOError:
-                        pass
-                    except BrokenPipeError:
-                        unsent = unsent[:0]  # the reason is in what can be read
-                    if not unsent:
-                        poller.unregister(fd)
-                else:
-                    data = os.read(fd, 65536)
-                    if not data:
-                        raise EOFError(noise)
-                    noise = (noise + data)[-NOISE_KEPT:]
-                    found = ready_line.search(noise)
-                    if found and not re.fullmatch(rb"-?\d{1,10}", found[1]):
-                        raise EOFError(noise)
-                    if found:
-                        self.far_uid = int(found[1])
-                        # who writes there besides is found out at the first message
-                        self._received += noise[found.end() :]
-                        return noise[: found.start()]
-
-    def leave_to_owner(self) -> None:
-        """In a child of fork(): close the pipes, which are the parent's, too."""
-        for pipe in (self.infile, self.outfile, self.popen.stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def end(self, timeout: float) -> int | None:
-        """Wait for the process, then make it end, and read its last lines.
-
-        :returns: its exit status; None where it had to be made to end.
-        """
-        status = self.wait_for_exit(timeout)
-        if status is None:
-            self.kill()
-            self.popen.wait()
-        self.finish(1.0)
-        return status
-
-    def finish(self, timeout: float) -> None:
-        """The process has ended: close the pipes of stdin and stderr, and wait until its last lines are logged."""
-        self._loop.call_and_wait(self._close_pipes, timeout)
-        self.stderr.flush(timeout)
-
-    def _close_pipes(self) -> None:
-        self.outbox.abort()
-        self.stderr.finish()
+    def reap(self, timeout: float) -> None:
+        self.popen.wait()
 
     def wait_for_exit(self, timeout: float) -> int | None:
-        """Return the exit status, or None where the process has not ended within so many seconds."""
         import subprocess
 
         deadline = time.monotonic() + timeout
@@ -212,18 +93,10 @@ class ProcessIO:
         except subprocess.TimeoutExpired:
             return None
 
-    def give_up(self, timeout: float) -> int | None:
-        """As :meth:`end`, where no gateway has come about that would close stdout."""
-        try:
-            return self.end(timeout)
-        finally:
-            self.close_read()
-
-    def last_words(self) -> str:
-        """Return the last lines of stderr, once the process has ended by itself or a second has passed."""
-        self.wait_for_exit(1.0)
-        self.stderr.wait_for_end(1.0)
-        return self.stderr.text()
+    def leave_to_owner(self) -> None:
+        for pipe in (self.infile, self.outfile, self.popen.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def _wait_for_the_end_of(pid: int, timeout: float) -> None:

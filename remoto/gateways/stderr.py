@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
 from typing import Any
@@ -21,16 +22,13 @@ BACKLOG = 200
 LAST_BYTES = 1024 * 1024
 
 
-class Stderr:
+class Stderr(ABC):
     """The lines of a process's stderr, read in the loop's thread.
 
-    :param pipe: a file, which is closed here.
     :param logger: gets each line at WARNING, from :meth:`connected` on.
     """
 
-    def __init__(self, pipe: Any, logger: logging.Logger, loop: Loop) -> None:
-        self._pipe = pipe
-        self._fd = pipe.fileno()
+    def __init__(self, logger: logging.Logger, loop: Loop) -> None:
         self._logger = logger
         self._loop = loop
         self._lines: deque[str] = deque(maxlen=KEPT)
@@ -41,8 +39,6 @@ class Stderr:
         self._to_log = self._logged = 0
         self._paused = False
         self._ended = Event()
-        os.set_blocking(self._fd, False)
-        loop.call(self._watch)
 
     def connected(self) -> list[str]:
         """Return the lines so far. Those that come from now on are logged."""
@@ -63,45 +59,32 @@ class Stderr:
         """Wait until all has been read. A background ssh master may hold it open for ever."""
         self._ended.wait(timeout)
 
+    @abstractmethod
     def finish(self) -> None:
         """The process has ended: read what is there, and close. In the loop's thread; twice is fine."""
-        size = 0
-        while not self._ended.is_set() and size < LAST_BYTES:
-            data = self._read()
-            if not data:
-                break
-            size += len(data)
-        self._end()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Read no more."""
+
+    @abstractmethod
+    def _pause(self) -> None:
+        """Read no more until :meth:`_go_on` is called."""
+
+    @abstractmethod
+    def _go_on(self) -> None:
+        """Read again."""
 
     def flush(self, timeout: float) -> None:
         """Wait until what has been read is logged."""
         if self._to_log != self._logged:
             log_thread().flush(timeout)
 
-    def _watch(self) -> None:
-        if not self._ended.is_set():
-            self._loop.watch(self._fd, READ, self._read)
-
-    def _read(self) -> bytes:
-        """Return a block, which has been dealt with; nothing where there is none now."""
-        if self._ended.is_set():
-            return b""
-        try:
-            data = os.read(self._fd, 65536)
-        except BlockingIOError:
-            return b""
-        if data:
-            self._take(data)
-        else:
-            self._end()
-        return data
-
     def _end(self) -> None:
         if not self._ended.is_set():
             self._keep(b"".join(self._rest))
             self._rest = []
-            self._loop.unwatch(self._fd)
-            self._pipe.close()
+            self._close()
             self._ended.set()
 
     def _take(self, data: bytes) -> None:
@@ -125,7 +108,7 @@ class Stderr:
             log_thread().call(partial(self._log, text))
             if self._to_log - self._logged >= BACKLOG and not self._paused:
                 self._paused = True
-                self._loop.unwatch(self._fd)
+                self._pause()
 
     def _log(self, text: str) -> None:
         try:
@@ -133,9 +116,57 @@ class Stderr:
         finally:
             self._logged += 1
             if self._paused and self._to_log - self._logged < BACKLOG // 2:
-                self._loop.call(self._go_on)
+                self._loop.call(self._resume)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if self._paused:
             self._paused = False
-            self._watch()
+            self._go_on()
+
+
+class PipeStderr(Stderr):
+    """The stderr of a process of this machine.
+
+    :param pipe: a file, which is closed here.
+    """
+
+    def __init__(self, pipe: Any, logger: logging.Logger, loop: Loop) -> None:
+        super().__init__(logger, loop)
+        self._pipe = pipe
+        self._fd = pipe.fileno()
+        os.set_blocking(self._fd, False)
+        loop.call(self._go_on)
+
+    def finish(self) -> None:
+        size = 0
+        while not self._ended.is_set() and size < LAST_BYTES:
+            data = self._read()
+            if not data:
+                break
+            size += len(data)
+        self._end()
+
+    def _go_on(self) -> None:
+        if not self._ended.is_set():
+            self._loop.watch(self._fd, READ, self._read)
+
+    def _pause(self) -> None:
+        self._loop.unwatch(self._fd)
+
+    def _close(self) -> None:
+        self._loop.unwatch(self._fd)
+        self._pipe.close()
+
+    def _read(self) -> bytes:
+        """Return a block, which has been dealt with; nothing where there is none now."""
+        if self._ended.is_set():
+            return b""
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return b""
+        if data:
+            self._take(data)
+        else:
+            self._end()
+        return data

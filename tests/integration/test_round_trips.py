@@ -9,7 +9,7 @@ from execnet.gateway_base import Message
 import remoto
 from remoto import connection
 from remoto.backends import JsonModuleExecute
-from remoto.gateways.process_io import ProcessIO
+from remoto.gateways.gateway_io import GatewayIO
 from remoto.process import check, run
 from tests.integration.shipped import functions
 
@@ -19,7 +19,7 @@ HEADER = struct.calcsize("!bii")
 @pytest.fixture
 def traffic(monkeypatch):
     """The messages sent and received, in order: ("out", message code, bytes) or ("in", message code, bytes)."""
-    seen, read, write = [], ProcessIO.read, ProcessIO.write
+    seen, read, write = [], GatewayIO.read, GatewayIO.write
 
     def spying_read(self, size):
         data = read(self, size)
@@ -32,8 +32,8 @@ def traffic(monkeypatch):
         seen.append(("out", struct.unpack("!bii", bytes(data[:HEADER]))[0], len(data)))
         write(self, data)
 
-    monkeypatch.setattr(ProcessIO, "read", spying_read)
-    monkeypatch.setattr(ProcessIO, "write", spying_write)
+    monkeypatch.setattr(GatewayIO, "read", spying_read)
+    monkeypatch.setattr(GatewayIO, "write", spying_write)
     return seen
 
 

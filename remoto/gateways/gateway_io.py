@@ -1,0 +1,179 @@
+"""execnet's IO over the pipes of a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from . import io_loop
+from .execnet_internals import CLOSING, ExecModel, Incoming
+from .outbox import Outbox
+from .stderr import Stderr
+
+#: of what the remote shell's start-up files print, bytes
+NOISE_KEPT = 64 * 1024
+#: how long closing a gateway may take, seconds
+CLOSE_TIMEOUT = 5.0
+#: seconds between TERM and KILL, for a process that may have children to end
+TERM_TIMEOUT = 0.5
+
+
+class GatewayIO(ABC):
+    """execnet's IO over the pipes of a process.
+
+    Only :meth:`read`, :meth:`write` and :meth:`close_write` may be called in the main thread: see :mod:`remoto.gateways.interrupts`.
+    """
+
+    outbox: Outbox
+    stderr: Stderr
+
+    def __init__(self, argv: Sequence[str], host: str) -> None:
+        self.argv = list(argv)
+        self.remoteaddress = host
+        self.execmodel = ExecModel()
+        self.owner = os.getpid()
+        self.far_uid: int | None = None
+        #: of bootstrap.FAR_MODULES, those that the remote Python has
+        self.sent_modules: set[str] = set()
+        #: what is wrong with what was received
+        self.problem = ""
+        self.incoming = Incoming()
+        self._received = bytearray()
+        self._loop = io_loop.loop()
+
+    # execnet calls these
+
+    def read(self, size: int) -> bytes:
+        data = self._read(size)
+        if problem := self.incoming.problem(data):
+            self.problem = problem
+            raise EOFError(problem)
+        return data
+
+    def _read(self, size: int) -> bytes:
+        received = self._received
+        while len(received) < size:
+            data = self._read_block(None)
+            if not data:
+                raise EOFError(f"expected {size} bytes, got {len(received)}")
+            received += data
+        with memoryview(received) as view:
+            data = bytes(view[:size])
+        del received[:size]
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send a message, whole, in the order of the calls.
+
+        :raises remoto.gateways.outbox.NotTaken: see :func:`remoto.gateways.outbox.sending_within`.
+        :raises OSError: the connection is closed, has ended, or belongs to another process.
+        """
+        if self.owner != os.getpid():
+            raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
+        self.outbox.send(data, wait=data[0] not in CLOSING)
+
+    @abstractmethod
+    def close_read(self) -> None:
+        """Close stdout."""
+
+    def close_write(self) -> None:
+        self.outbox.close()
+
+    @abstractmethod
+    def wait(self) -> int:
+        """Wait for the process; return its exit status."""
+
+    def kill(self) -> None:
+        """End the process at once, and its children if it has a session of its own: ssh's ProxyCommand is one."""
+        if not self.terminate() and self.wait_for_exit(TERM_TIMEOUT) is None:
+            self.kill_process()
+
+    # remoto calls these
+
+    @abstractmethod
+    def _read_block(self, timeout: float | None) -> bytes:
+        """Return a block of stdout, or nothing at its end.
+
+        :param timeout: seconds to wait for it; None for no limit.
+        :raises TimeoutError: nothing came in time.
+        """
+
+    @abstractmethod
+    def terminate(self) -> bool:
+        """End the process and its children. Return False where it may take its time to end its children itself."""
+
+    @abstractmethod
+    def kill_process(self) -> None:
+        """End the process alone, if :meth:`terminate` has not ended it."""
+
+    @abstractmethod
+    def reap(self, timeout: float) -> None:
+        """Wait for the process, which was told to end."""
+
+    @abstractmethod
+    def wait_for_exit(self, timeout: float) -> int | None:
+        """Return the exit status, or None where the process has not ended within so many seconds."""
+
+    @abstractmethod
+    def leave_to_owner(self) -> None:
+        """In a child of fork(): close the descriptors, which are the parent's, too."""
+
+    def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
+        """Send the first line and read until the remote Python reports that it is ready.
+
+        :returns: what the remote shell's start-up files printed before.
+        :raises EOFError: the process ended first, or reported nonsense; it has what was printed.
+        :raises TimeoutError: the seconds are over.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.outbox.send(payload, wait=False)
+        noise = b""
+        ready_line = re.compile(re.escape(marker) + rb" ([^\n]*)\n")
+        while True:
+            data = self._read_block(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            noise = (noise + data)[-NOISE_KEPT:]
+            found = ready_line.search(noise)
+            if not data or (found and not re.fullmatch(rb"-?\d{1,10}", found[1])):
+                raise EOFError(noise)
+            if found:
+                self.far_uid = int(found[1])
+                # who writes there besides is found out at the first message
+                self._received += noise[found.end() :]
+                return noise[: found.start()]
+
+    def end(self, timeout: float) -> int | None:
+        """Wait for the process, then make it end, and read its last lines.
+
+        :returns: its exit status; None where it had to be made to end.
+        """
+        status = self.wait_for_exit(timeout)
+        if status is None:
+            self.kill()
+            self.reap(1.0)
+        self.finish(1.0)
+        return status
+
+    def finish(self, timeout: float) -> None:
+        """The process has ended: close the pipes of stdin and stderr, and wait until its last lines are logged."""
+        self._loop.call_and_wait(self._close_pipes, timeout)
+        self.stderr.flush(timeout)
+
+    def _close_pipes(self) -> None:
+        self.outbox.abort()
+        self.stderr.finish()
+
+    def give_up(self, timeout: float) -> int | None:
+        """As :meth:`end`, where no gateway has come about that would close stdout."""
+        try:
+            return self.end(timeout)
+        finally:
+            self.close_read()
+
+    def last_words(self) -> str:
+        """Return the last lines of stderr, once the process has ended by itself or a second has passed."""
+        self.wait_for_exit(1.0)
+        self.stderr.wait_for_end(1.0)
+        return self.stderr.text()
