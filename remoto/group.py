@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import inspect
 import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
-from . import file_sync, process
+from . import process
 from .backends import BaseConnection
-from .exc import CommandTimeout, ConnectError
 from .file_sync import CopyResult
-from .fleets import members as rooms
-from .fleets.members import Member
+from .fleets import arguments
+from .fleets import work as works
+from .fleets.functions import GroupModule
 from .fleets.membership import Membership
-from .fleets.options import NAMES, divided
-from .fleets.result import GroupResult, Outcome
-from .fleets.schedule import plan, serve
-from .fleets.verbs import GroupModule, Work, check, map_to, ok, run
+from .fleets.options import divided
+from .fleets.result import GroupResult
+from .fleets.rounds import ThreadedRound
+from .fleets.schedule import plan
 from .process import CheckResult
 
 if TYPE_CHECKING:
@@ -30,13 +27,11 @@ if TYPE_CHECKING:
     from .commands.request import Command
     from .files.arguments import Path
     from .fleets.options import CommandOptions, CopyOptions, Options, RsyncOptions, RunOptions
+    from .fleets.schedule import Plan
 
 __all__ = ["Group", "GroupResult"]
 
 _Value = TypeVar("_Value")
-#: seconds that hosts which are interrupted may take to end, and then the others to close
-_INTERRUPTED = 1.2
-_CLOSED = 0.5
 
 
 class Group(Membership):
@@ -92,9 +87,9 @@ class Group(Membership):
         >>> Group(['localhost']).run(['sh', '-c', 'exit 3']).failed
         {'localhost': 3}
         """
-        own, of_run = divided(keywords)
-        _require(process.run, command, of_run)
-        return self._on_each(lambda conn: run(conn, command, of_run), **own)
+        options, own = divided(keywords)
+        arguments.require_command(process.run, command, own)
+        return self._on_each(partial(works.run, command=command, keywords=own), **options)
 
     @overload
     def check(
@@ -136,9 +131,9 @@ class Group(Membership):
         >>> Group(['localhost']).check(['echo', 'hello']).ok['localhost'].stdout
         ['hello']
         """
-        own, of_check = divided(keywords)
-        _require(process.check, command, of_check)
-        return self._on_each(lambda conn: check(conn, command, of_check), **own)
+        options, own = divided(keywords)
+        arguments.require_command(process.check, command, own)
+        return self._on_each(partial(works.check, command=command, keywords=own), **options)
 
     @overload
     def put(
@@ -161,11 +156,9 @@ class Group(Membership):
         :param keywords: ``timeout``, as of :func:`remoto.file_sync.put`; and the options of a verb.
         :returns: a GroupResult of CopyResults.
         """
-        own, of_put = divided(keywords)
-        inspect.signature(file_sync.put).bind(None, source, destination, **of_put)
-        if hasattr(source, "read"):
-            raise TypeError("source: expected a path or bytes: an open file can be read for one host only")
-        return self._on_each(lambda conn: ok(file_sync.put(conn, source, destination, **of_put)), **own)
+        options, own = divided(keywords)
+        arguments.require_put(source, destination, own, f"{len(self)} hosts")
+        return self._on_each(partial(works.put, source=source, destination=destination, keywords=own), **options)
 
     @overload
     def get(
@@ -184,22 +177,11 @@ class Group(Membership):
         :returns: a GroupResult of CopyResults.
         :raises ValueError: two hosts would have the same copy.
         """
-        own, of_get = divided(keywords)
-        inspect.signature(file_sync.get_as).bind(None, source, destination, **of_get)
-        places = self._places(os.fsdecode(destination))
+        options, own = divided(keywords)
+        arguments.require_get(source, destination, own)
+        places = arguments.places(os.fsdecode(destination), self)
         os.makedirs(os.fsdecode(destination), exist_ok=True)
-        return self._on_each_named(lambda host, conn: ok(file_sync.get_as(conn, source, places[host], **of_get)), **own)
-
-    def _places(self, directory: str) -> dict[str, str]:
-        """Return the local path of each host's copy."""
-        names = {host: host.replace("/", "_") for host in self}
-        by_name: dict[str, str] = {}
-        for host, name in names.items():
-            if name in (".", ".."):
-                raise ValueError(f"no file can be named after the host {host!r}")
-            if by_name.setdefault(name, host) != host:
-                raise ValueError(f"the copies of {by_name[name]} and {host} would have the same name: {name}")
-        return {host: os.path.join(directory, name) for host, name in names.items()}
+        return self._on_each(partial(works.get, source=source, places=places, keywords=own), **options)
 
     @overload
     def rsync(
@@ -217,14 +199,9 @@ class Group(Membership):
         :param keywords: ``delete``, as of :func:`remoto.file_sync.rsync`; and the options of a verb.
         :returns: a GroupResult of None.
         """
-        own, of_rsync = divided(keywords)
-        inspect.signature(file_sync.rsync_conn).bind(None, source, destination, **of_rsync)
-
-        def work(conn: BaseConnection) -> Outcome:
-            file_sync.rsync_conn(conn, source, destination, **of_rsync)
-            return ok(None)
-
-        return self._on_each(work, **own)
+        options, own = divided(keywords)
+        arguments.require_rsync(source, destination, own, f"{len(self)} hosts")
+        return self._on_each(partial(works.rsync, source=source, destination=destination, keywords=own), **options)
 
     @overload
     def map(
@@ -238,19 +215,20 @@ class Group(Membership):
         as_completed: Literal[False] = ...,
         **keywords: Unpack[Options],
     ) -> GroupResult[_Value]: ...
-    def map(self, work: Callable[[BaseConnection], _Value], **keywords: Any) -> Any:
+    def map(self, work: Callable[[BaseConnection], _Value], **options: Any) -> Any:
         """Call a function with each host's connection, in a thread for each.
 
-        :param work: a function of a connection.
-        :param keywords: the options of a verb.
-        :returns: a GroupResult of what ``work`` returns; an exception makes a host ``failed``.
+        :param work: a function of an open connection.
+        :param options: the options of a verb.
+        :returns: a GroupResult of the function's results; an exception makes a host ``failed``, a TimeoutError ``timed_out``.
+            A generator's value is the list of what it yields.
 
         >>> Group(['localhost']).map(lambda conn: conn.hostname)['localhost']
         'localhost'
         """
         if not callable(work):
             raise TypeError(f"work: expected a function of a connection, not {type(work).__name__}: {work!r}")
-        return self._on_each(lambda conn: map_to(conn, work), **keywords)
+        return self._on_each(partial(works.apply, function=work), **options)
 
     def import_module(
         self,
@@ -266,90 +244,25 @@ class Group(Membership):
         A generator's value is the list of what it yields.
 
         :param module: as for :meth:`remoto.backends.BaseConnection.import_module`, like the next two.
-        :param options: the options of a verb, for all functions of this stand-in.
+        :param as_completed: an option of a verb, like the rest: for all functions of this stand-in.
 
         >>> import posixpath
         >>> Group(['localhost']).import_module(posixpath).join('a', 'b')['localhost']
         'a/b'
         """
-        unknown = set(options) - NAMES
-        if unknown:
-            raise TypeError(f"import_module() got an unexpected keyword argument {sorted(unknown)[0]!r}")
-        on_each = functools.partial(self._on_each, as_completed=as_completed, **options)
-        return GroupModule(module, lambda conn: conn.import_module(module, python_executable, include=include), on_each)
+        self._plan(**options)
+        on_each = partial(self._on_each, as_completed=as_completed, **options)
+        return GroupModule(works.Import(module, python_executable, include), on_each, f"{len(self)} hosts")
 
-    def _on_each(self, work: Work, **options: Any) -> Any:
-        return self._on_each_named(lambda host, conn: work(conn), **options)
-
-    def _on_each_named(
-        self,
-        work: Callable[[str, BaseConnection], Outcome],
-        *,
-        as_completed: bool = False,
-        batch: Any = None,
-        stop_after: int | None = None,
-        count_unreachable: bool = True,
-        progress: Any = None,
-    ) -> Any:
-        chosen = plan(list(self), self._parallel, batch, stop_after, count_unreachable)
-        if progress is not None and not callable(progress):
-            raise TypeError(f"progress: expected a function, not {type(progress).__name__}: {progress!r}")
-        rooms.require_descriptors(sum(not member.is_open for member in self._members.values()))
-        outcomes: dict[str, Outcome] = {}
-        interrupted = threading.Event()
-
-        def on_host(host: str) -> Outcome | None:
-            outcome = self._outcome(self._members[host], work, interrupted)
-            if outcome is not None:
-                # stored here: an interrupt may come before the main thread has it
-                outcomes[host] = outcome
-            return outcome
-
-        def abandon(hosts: Sequence[str]) -> None:
-            interrupted.set()
-            rooms.close([self._members[host] for host in hosts], timeout=0)
-
-        def served() -> Iterator[tuple[str, Outcome]]:
-            done = 0
-            with contextlib.closing(serve(chosen, on_host, abandon, _INTERRUPTED)) as results:
-                for host, outcome in results:
-                    done += 1
-                    if progress is not None:
-                        progress(done, len(self), host)
-                    yield host, outcome
-
+    def _on_each(self, what: works.Work, *, as_completed: bool = False, **options: Unpack[Options]) -> Any:
+        served = ThreadedRound(
+            self._plan(**options), options.get("progress"), what, self._members, self._logins.connect
+        )
         if as_completed:
-            return ((host, outcome.value) for host, outcome in served())
-        try:
-            for _ in served():
-                pass
-        except KeyboardInterrupt as error:
-            rooms.close(self._members.values(), _CLOSED)
-            error.result = GroupResult(list(self), outcomes)  # type: ignore[attr-defined]
-            raise
-        return GroupResult(list(self), outcomes)
+            return served.values()
+        for _ in served:
+            pass
+        return served.result()
 
-    def _outcome(
-        self, member: Member, work: Callable[[str, BaseConnection], Outcome], interrupted: threading.Event
-    ) -> Outcome | None:
-        try:
-            conn = member.connect(self._logins.connect)
-        except BaseException as error:
-            return None if interrupted.is_set() else Outcome("unreachable", error)
-        try:
-            return work(member.name, conn)
-        except CommandTimeout as error:
-            return Outcome("timed_out", error)
-        except ConnectError as error:
-            # a container's client failed before anything was started
-            member.error = error
-            return Outcome("unreachable", error)
-        except BaseException as error:
-            return Outcome("failed", error)
-
-
-def _require(verb: Callable[..., Any], command: Any, keywords: dict[str, Any]) -> None:
-    """Refuse what every host would refuse."""
-    if "exit" in keywords:
-        raise TypeError("exit: a group's connections stay open until close()")
-    inspect.signature(verb).bind(None, command, **keywords)
+    def _plan(self, **options: Unpack[Options]) -> Plan:
+        return plan(list(self), self._parallel, **options)

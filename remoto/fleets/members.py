@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
+import importlib
 import inspect
 import os
 import resource
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Union
 
+from .. import connection
 from ..backends import BaseConnection
 from ..backends.containers import ContainerConnection
-from ..connection import find
 from ..exc import ConnectError
 from .hosts import expand
 from .schedule import Workers
@@ -26,7 +30,7 @@ DESCRIPTORS = 4
 # descriptors for anything else that the program opens meanwhile
 _SPARE = 32
 # connections that are closed at the same time
-_CLOSING = 32
+_CLOSING = 64
 
 
 class Member:
@@ -38,11 +42,14 @@ class Member:
     def __init__(self, name: str, conn: BaseConnection, make: Callable[[], BaseConnection] | None) -> None:
         self.name = name
         self.conn = conn
-        #: why it could not be reached
-        self.error: Exception | None = None
-        self._make = make
+        self.make = make
+        # why it could not be reached
+        self._error: ConnectError | None = None
         self._was_open = False
         self._connecting = threading.Lock()
+        self._owner = os.getpid()
+        # the channel of the command before this one, while a program's own connection is at work
+        self._before: Any = None
 
     @property
     def is_open(self) -> bool:
@@ -55,16 +62,19 @@ class Member:
         :raises ConnectError: it can't be opened. The same error is raised until :meth:`forget_error` was called.
         :raises ConnectionLost: the program's own connection is closed.
         """
+        if self._owner != os.getpid():  # a child of fork(): a lock that a thread of the parent held is never released
+            self._connecting, self._owner = threading.Lock(), os.getpid()
         with self._connecting:
-            if self.error is not None:
-                raise self.error
+            if self._error is not None:
+                # without the frames of the last time
+                raise self._error.with_traceback(None)
             if not self.conn.has_connection():
-                if self._was_open and self._make is not None:
-                    self._renew(self._make)
+                if self._was_open and self.make is not None:
+                    self._renew(self.make)
                 try:
                     connect(self.conn)
                 except ConnectError as error:
-                    self.error = error
+                    self._error = error
                     raise
             self._was_open = True
             return self.conn
@@ -74,16 +84,37 @@ class Member:
         self.conn = make()
         self._was_open = False
 
+    def remember(self, error: ConnectError) -> None:
+        """Remember why a container can't be reached. One without Python can still run commands."""
+        if error.action == "connect to":
+            self._error = error
+
     def forget_error(self) -> None:
-        self.error = None
+        self._error = None
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        self._before = self.conn.channel
+        try:
+            yield
+        finally:
+            self._before = None
 
     def close(self) -> None:
         """Close the connection, unless it is the program's. The next use opens another one."""
-        if self._make is not None:
+        if self.make is not None:
             # first: a thread that is opening it holds the lock
             self.conn.exit()
             with self._connecting:
                 self._was_open = True
+
+    def abandon(self) -> None:
+        """End the wait for what runs: close the connection, or only the command's channel if it is the program's connection."""
+        if self.make is not None:
+            self.close()
+        elif self.conn.channel is not self._before:
+            with contextlib.suppress(OSError):  # it is lost as well
+                self.conn.channel.close()
 
 
 def close(members: Iterable[Member], timeout: float | None = None) -> None:
@@ -100,6 +131,11 @@ def close(members: Iterable[Member], timeout: float | None = None) -> None:
         closing.finish(timeout)
 
 
+def abandon(members: Sequence[Member]) -> None:
+    """Abandon members in the background, all at the same time: a peer that is silent must not delay the others."""
+    Workers(members, Member.abandon, len(members)).start()
+
+
 def members_of(hosts: Hosts, backend: str | type[BaseConnection], keywords: Mapping[str, Any]) -> dict[str, Member]:
     """Return the members of a group, by name. Nothing is opened.
 
@@ -114,7 +150,7 @@ def members_of(hosts: Hosts, backend: str | type[BaseConnection], keywords: Mapp
         elif isinstance(given, BaseConnection):
             members[name] = Member(name, given, None)
         else:
-            make = _maker(kind, name, {**keywords, **given})
+            make = _maker(backend, _named_by(kind), name, {**keywords, **given})
             members[name] = Member(name, make(), make)
     if not members:
         raise ValueError("hosts: no host is named")
@@ -132,30 +168,24 @@ def class_of(backend: str | type[BaseConnection]) -> type[BaseConnection]:
         return backend
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        kind = find(backend, None, stacklevel=2)
+        kind = connection.find(backend, None, stacklevel=2)
     if kind is None:
         raise ValueError(f"backend: unknown: {backend!r}")
     return kind
 
 
-def _named(hosts: Hosts) -> list[tuple[str, Mapping[str, Any] | BaseConnection]]:
+def _named(hosts: Hosts) -> Iterator[tuple[str, Mapping[str, Any] | BaseConnection]]:
     if isinstance(hosts, BaseConnection):
         raise TypeError(f"hosts: expected several connections in a list, not one: {hosts!r}")
-    if isinstance(hosts, Mapping):
-        return [_pair(item) for item in hosts.items()]
-    if isinstance(hosts, str):
-        hosts = [hosts]
     if isinstance(hosts, bytes) or not isinstance(hosts, Iterable):
         raise TypeError(f"hosts: expected names, not {type(hosts).__name__}: {hosts!r}")
-    named: list[tuple[str, Mapping[str, Any] | BaseConnection]] = []
-    for item in hosts:
+    for item in [hosts] if isinstance(hosts, str) else hosts.items() if isinstance(hosts, Mapping) else hosts:
         if isinstance(item, BaseConnection):
-            named.append((name_of(item), item))
-        elif isinstance(item, str):
-            named += [(name, {}) for name in expand([item])]
+            yield name_of(item), item
         else:
-            named.append(_pair(item))
-    return named
+            pattern, keywords = (item, {}) if isinstance(item, str) else _pair(item)
+            for name in expand([pattern]):
+                yield name, keywords
 
 
 def _pair(item: Any) -> tuple[str, Mapping[str, Any]]:
@@ -170,19 +200,26 @@ def name_of(conn: BaseConnection) -> str:
     return conn.where() if isinstance(conn, ContainerConnection) else conn.hostname
 
 
-def _maker(kind: type[BaseConnection], name: str, keywords: Mapping[str, Any]) -> Callable[[], BaseConnection]:
-    refused = sorted({"eager"} & set(keywords))
-    if refused:
-        raise TypeError(f"{refused[0]}: a group opens its connections on first use")
-    named = keywords if _keyword_of_name(kind) in keywords else {_keyword_of_name(kind): name, **keywords}
-
-    def make() -> BaseConnection:
-        return kind(**named, eager=False)
-
-    return make
+def _maker(
+    backend: str | type[BaseConnection], named_by: str, name: str, keywords: Mapping[str, Any]
+) -> Callable[[], BaseConnection]:
+    if "eager" in keywords:
+        raise TypeError("eager: a group opens its connections on first use")
+    # keywords may name another host than the result does; partial() can be pickled
+    return functools.partial(_unopened, backend, **{named_by: name, **keywords})
 
 
-def _keyword_of_name(kind: type[BaseConnection]) -> str:
+def _unopened(backend: str | type[BaseConnection], **keywords: Any) -> BaseConnection:
+    kind = backend
+    if isinstance(backend, str):
+        # looked up each time, so that remoto.testing.Hosts can replace them
+        kind = connection.get(backend, "ssh")
+        if kind is BaseConnection:
+            kind = importlib.import_module("remoto").Connection
+    return kind(**keywords, eager=False)  # type: ignore[operator]
+
+
+def _named_by(kind: type[BaseConnection]) -> str:
     """Return the keyword of a backend that takes a host's name."""
     parameters = inspect.signature(kind).parameters
     return next((name for name in ("pod_name", "container_name") if name in parameters), "hostname")
@@ -198,8 +235,6 @@ def require_descriptors(count: int) -> None:
         return
     needed = _open_descriptors() + DESCRIPTORS * count + _SPARE
     if needed > limit:
-        import errno
-
         text = f"{count} connections need {needed} file descriptors, and the limit is {limit}: raise it with ulimit -n"
         raise OSError(errno.EMFILE, text)
 

@@ -54,10 +54,10 @@ class RsyncOptions(Options, total=False):
     delete: bool
 
 
-NAMES = frozenset(Options.__annotations__) | {"as_completed"}
+_NAMES = frozenset(Options.__annotations__) | {"as_completed"}
 
 
 def divided(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a group's own options, and the other keywords."""
-    own = {name: value for name, value in keywords.items() if name in NAMES}
-    return own, {name: value for name, value in keywords.items() if name not in NAMES}
+    """Return the options of every verb, and the verb's own keywords."""
+    options = {name: value for name, value in keywords.items() if name in _NAMES}
+    return options, {name: value for name, value in keywords.items() if name not in _NAMES}

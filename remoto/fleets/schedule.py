@@ -1,4 +1,4 @@
-"""Serve many hosts: a limited number at the same time, in batches, until too many have failed."""
+"""Threads for many hosts, a limited number at the same time; and the options that say which hosts come when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, Generic, NamedTuple, TypeVar, Union
 
 from .result import Outcome
@@ -95,20 +95,22 @@ class Plan(NamedTuple):
     stop_after: int | None
     count_unreachable: bool
 
-    def is_over(self, outcomes: Iterable[Outcome]) -> bool:
-        """Return True if no further host is to be started."""
-        if self.stop_after is None:
-            return False
-        counted = {"failed", "timed_out"} | ({"unreachable"} if self.count_unreachable else set())
-        return sum(outcome.kind in counted for outcome in outcomes) >= self.stop_after
+    @property
+    def hosts(self) -> list[str]:
+        return [host for batch in self.batches for host in batch]
+
+    def counts(self, outcome: Outcome) -> bool:
+        """Return True if an outcome counts for ``stop_after``."""
+        return outcome.kind in ("failed", "timed_out") or (self.count_unreachable and outcome.kind == "unreachable")
 
 
 def plan(
     hosts: Sequence[str],
     parallel: int,
-    batch: Size | Sequence[Size] | None,
-    stop_after: int | None,
-    count_unreachable: bool,
+    batch: Size | Sequence[Size] | None = None,
+    stop_after: int | None = None,
+    count_unreachable: bool = True,
+    progress: Progress | None = None,
 ) -> Plan:
     """Check the options of a verb.
 
@@ -116,6 +118,8 @@ def plan(
     """
     if stop_after is not None:
         positive("stop_after", stop_after)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: expected a function, not {type(progress).__name__}: {progress!r}")
     return Plan(batches(hosts, batch), parallel, stop_after, count_unreachable)
 
 
@@ -161,49 +165,3 @@ def _size(size: Size, total: int) -> int:
     if not found or not 0 < float(found[1]) <= 100:
         raise ValueError(f"batch: expected a number of hosts, or a percentage such as '25%', not {size!r}")
     return math.ceil(round(total * float(found[1]) / 100, 6))
-
-
-def serve(
-    plan: Plan, work: Callable[[str], Outcome | None], abandon: Callable[[list[str]], None], patience: float
-) -> Generator[tuple[str, Outcome], None, None]:
-    """Call ``work`` for each host of a plan; give the outcomes as they come.
-
-    If the caller stops early, or is interrupted: start no further host, call ``abandon`` with those that are being served, and
-    wait for them.
-
-    :param work: returns the host's outcome; None if it was not started after all.
-    :param patience: seconds to wait for hosts that were abandoned.
-    """
-    outcomes: list[Outcome] = []
-    for batch in plan.batches:
-        if not plan.is_over(outcomes):
-            yield from _serve_batch(batch, plan, outcomes, work, abandon, patience)
-
-
-def _serve_batch(
-    batch: Sequence[str],
-    plan: Plan,
-    outcomes: list[Outcome],
-    work: Callable[[str], Outcome | None],
-    abandon: Callable[[list[str]], None],
-    patience: float,
-) -> Iterator[tuple[str, Outcome]]:
-    def work_and_count(host: str) -> Outcome | None:
-        # here, in the worker's thread, which must know before it takes the next host
-        outcome = work(host)
-        if outcome is not None:
-            outcomes.append(outcome)
-        if plan.is_over(outcomes):
-            workers.stop()
-        return outcome
-
-    workers = Workers(batch, work_and_count, plan.parallel)
-    try:
-        for host, outcome in workers:
-            if outcome is not None:
-                yield host, outcome
-    except BaseException:
-        workers.stop()
-        abandon(list(workers.running))
-        workers.finish(patience)
-        raise

@@ -1,0 +1,94 @@
+"""Check the arguments of a group's verbs: what every host would refuse is refused before anything starts."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+from .. import file_sync
+from ..commands.request import argv_of, encoded, require_callables
+from ..files.arguments import advice, local_path, remote_path, require_source
+from ..files.errors import shown
+from ..util import bound
+
+# keywords of run and check that are not for Popen
+_OF_CALL = {
+    "timeout",
+    "stop_on_error",
+    "stop_on_nonzero",
+    "on_stdout",
+    "on_stderr",
+    "kill_on_timeout",
+    "raise_on_timeout",
+}
+_OF_REQUEST = {"env", "extend_env", "stdin"}
+
+
+def require_command(verb: Callable[..., Any], command: Any, keywords: Mapping[str, Any]) -> None:
+    """Check the arguments of ``run`` or ``check``.
+
+    :raises TypeError, ValueError: one is invalid or can't be sent.
+    """
+    if "exit" in keywords:
+        raise TypeError("exit: a group's connections stay open until close()")
+    inspect.signature(verb).bind(None, command, **keywords)
+    require_callables(**{name: keywords.get(name) for name in ("on_stdout", "on_stderr")})
+    bound("timeout", keywords.get("timeout"))
+    popen = {name: value for name, value in keywords.items() if name not in _OF_CALL | _OF_REQUEST | {"text"}}
+    request = {name: keywords.get(name) for name in _OF_REQUEST}
+    encoded(argv_of(command), kill=False, sudo=False, popen=popen, **request)
+
+
+def require_put(source: Any, destination: Any, keywords: Mapping[str, Any], hosts: str) -> None:
+    """Check the arguments of ``put``.
+
+    :param hosts: names the hosts in an error.
+    :raises FileTransferError: the source does not exist.
+    :raises TypeError, ValueError: an argument is invalid.
+    """
+    _require_copy(file_sync.put, source, destination, keywords)
+    if hasattr(source, "read"):
+        raise TypeError("source: expected a path or bytes: an open file can be read for one host only")
+    place = remote_path("destination", destination)
+    if not isinstance(source, (bytes, bytearray, memoryview)):
+        path = local_path("source", source)
+        require_source(path, f"put {shown(path)} to {shown(place)}", hosts, advice(source))
+
+
+def require_get(source: Any, destination: Any, keywords: Mapping[str, Any]) -> None:
+    _require_copy(file_sync.get_as, source, destination, keywords)
+    remote_path("source", source)
+    local_path("destination", destination)
+
+
+def require_rsync(source: Any, destination: Any, keywords: Mapping[str, Any], hosts: str) -> None:
+    _require_copy(file_sync.rsync_conn, source, destination, keywords)
+    remote_path("destination", destination)
+    path = local_path("source", source)
+    require_source(path, f"rsync {shown(path)}", hosts)
+
+
+def _require_copy(verb: Callable[..., Any], source: Any, destination: Any, keywords: Mapping[str, Any]) -> None:
+    inspect.signature(verb).bind(None, source, destination, **keywords)
+    bound("timeout", keywords.get("timeout"))
+
+
+def places(directory: str, hosts: Iterable[str]) -> dict[str, str]:
+    """Return the local path of each host's copy.
+
+    :raises ValueError: two hosts would have the same one.
+
+    >>> places('logs', ['node1', '-F /etc/lab.conf node2'])
+    {'node1': 'logs/node1', '-F /etc/lab.conf node2': 'logs/-F _etc_lab.conf node2'}
+    """
+    names: dict[str, str] = {}
+    for host in hosts:
+        name = host.replace("/", "_")
+        if name in (".", ".."):
+            raise ValueError(f"no file can be named after the host {host!r}")
+        if name in names:
+            raise ValueError(f"the copies of {names[name]} and {host} would have the same name: {name}")
+        names[name] = host
+    return {host: os.path.join(directory, name) for name, host in names.items()}

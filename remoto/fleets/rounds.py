@@ -1,0 +1,167 @@
+"""One verb on the hosts of a group, from the first host to the last, or to an interrupt."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, Callable
+
+from ..backends import BaseConnection
+from ..exc import ConnectError, ConnectionLost
+from . import members
+from .members import Member
+from .result import GroupResult, Outcome
+from .schedule import Plan, Progress, Workers
+from .work import Work, attempt
+
+#: seconds that hosts which are abandoned may take to end
+ABANDONED = 1.0
+#: seconds that closing the other connections may take after Ctrl-C: less than two seconds, together
+CLOSED = 0.5
+
+
+class Round(abc.ABC):
+    """One verb on all hosts of a plan. Iterate over it once, for pairs of a host and its outcome as they come.
+
+    :param progress: see :class:`remoto.group.Group`.
+    """
+
+    def __init__(self, plan: Plan, progress: Progress | None) -> None:
+        self.plan = plan
+        self._progress = progress
+        # stored before the main thread has them: an interrupt loses none
+        self._outcomes: dict[str, Outcome] = {}
+        # hosts that count for stop_after
+        self._counted: list[str] = []
+
+    def __iter__(self) -> Generator[tuple[str, Outcome], None, None]:
+        hosts = self.plan.hosts
+        try:
+            with contextlib.closing(self._served()) as served:
+                for number, (host, outcome) in enumerate(served, 1):
+                    if self._progress is not None:
+                        self._progress(number, len(hosts), host)
+                    yield host, outcome
+        except KeyboardInterrupt as error:
+            raise self._interrupted(error) from None
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """Yield pairs of a host and its value or error, as they come."""
+        with contextlib.closing(iter(self)) as outcomes:
+            for host, outcome in outcomes:
+                yield host, outcome.value
+
+    def result(self) -> GroupResult[Any]:
+        """Return the outcomes so far. A host that is still being served has failed."""
+        # in this order: a host that ends in between has its outcome
+        running = self._running()
+        known = dict(self._outcomes)
+        for host in running:
+            known.setdefault(host, Outcome("failed", ConnectionLost(host, "it may still run", "interrupted")))
+        return GroupResult(self.plan.hosts, known)
+
+    def _served(self) -> Generator[tuple[str, Outcome], None, None]:
+        for batch in self.plan.batches:
+            if not self._is_over():
+                yield from self._serve_batch(batch)
+
+    def _store(self, host: str, outcome: Outcome) -> None:
+        self._outcomes[host] = outcome
+        if self.plan.counts(outcome):
+            self._counted.append(host)
+
+    def _is_over(self) -> bool:
+        return self.plan.stop_after is not None and len(self._counted) >= self.plan.stop_after
+
+    def _interrupted(self, error: KeyboardInterrupt) -> KeyboardInterrupt:
+        """Close everything; return the error to raise, which has the result. Another Ctrl-C ends the wait."""
+        try:
+            self._close()
+        except KeyboardInterrupt as again:
+            error = again
+        error.result = self.result()  # type: ignore[attr-defined]
+        return error
+
+    @abc.abstractmethod
+    def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
+        """Serve hosts; yield their outcomes, which are stored. If the generator is closed early, abandon those in work."""
+
+    @abc.abstractmethod
+    def _running(self) -> list[str]:
+        """Return the hosts that are being served."""
+
+    @abc.abstractmethod
+    def _close(self) -> None:
+        """Close all connections, soon."""
+
+
+class ThreadedRound(Round):
+    """A round in this program: a thread for each host, at most ``parallel`` at the same time.
+
+    :param connect: opens a connection.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        progress: Progress | None,
+        work: Work,
+        hosts: Mapping[str, Member],
+        connect: Callable[[BaseConnection], None],
+    ) -> None:
+        super().__init__(plan, progress)
+        self._work = work
+        self._members = {host: hosts[host] for host in plan.hosts}
+        self._connect = connect
+        self._is_abandoned = False
+        self._workers: Workers[str, Outcome | None] = Workers([], self._serve, 1)
+        members.require_descriptors(sum(not member.is_open for member in self._members.values()))
+
+    def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
+        self._workers = Workers(batch, self._serve, self.plan.parallel)
+        try:
+            for host, outcome in self._workers:
+                if outcome is not None:
+                    yield host, outcome
+        except BaseException:
+            self._is_abandoned = True
+            self._workers.stop()
+            members.abandon([self._members[host] for host in self._running()])
+            self._workers.finish(ABANDONED)
+            raise
+
+    def _serve(self, host: str) -> Outcome | None:
+        """Serve a host in a worker's thread; None if nothing was started there."""
+        outcome = self._outcome(self._members[host])
+        if outcome is not None:
+            self._store(host, outcome)
+        # decided here: a fast thread would take the next host before the main thread knows
+        if self._is_over():
+            self._workers.stop()
+        return outcome
+
+    def _outcome(self, member: Member) -> Outcome | None:
+        try:
+            conn = member.connect(self._open)
+        except BaseException as error:
+            return None if self._is_abandoned else Outcome("unreachable", error)
+        if self._is_abandoned:
+            return None
+        with member.at_work():
+            outcome = attempt(self._work, member.name, conn)
+        if isinstance(outcome.value, ConnectError) and outcome.kind == "unreachable":
+            member.remember(outcome.value)
+        return outcome
+
+    def _open(self, conn: BaseConnection) -> None:
+        # the member may just have made this connection in place of the one that was closed to abandon it
+        if self._is_abandoned:
+            raise ConnectionLost(conn.where(), "nothing was run", "interrupted")
+        self._connect(conn)
+
+    def _running(self) -> list[str]:
+        return list(self._workers.running)
+
+    def _close(self) -> None:
+        members.close(self._members.values(), CLOSED)

@@ -1,0 +1,124 @@
+"""The work of a group's verbs on one host: functions that can be pickled, so that an executor's processes can run them, too."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+import execnet
+
+from .. import file_sync, process
+from ..backends import BaseConnection
+from ..exc import CommandError, CommandTimeout, ConnectError, FunctionError
+from ..functions.facade import ModuleExecute
+from .result import Outcome
+
+#: called with the name of a host and its open connection; returns the host's outcome, or raises an exception
+Work = Callable[[str, BaseConnection], Outcome]
+
+
+def attempt(work: Work, host: str, conn: BaseConnection) -> Outcome:
+    """Return the outcome of work, also if it raises an exception. A SystemExit is an outcome like any other here."""
+    try:
+        return work(host, conn)
+    except ConnectError as error:
+        # a container's client failed before the command, function or transfer had begun
+        return Outcome("unreachable", error)
+    except BaseException as error:
+        return Outcome("timed_out" if _is_timeout(error) else "failed", error)
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    if isinstance(error, (builtins.TimeoutError, execnet.TimeoutError)):
+        return True
+    if isinstance(error, FunctionError):
+        return _is_timeout(error.__cause__)
+    return isinstance(error, OSError) and error.errno == errno.ETIMEDOUT
+
+
+def run(host: str, conn: BaseConnection, *, command: Any, keywords: Mapping[str, Any]) -> Outcome:
+    raises = keywords.get("raise_on_timeout")
+    try:
+        # its -1 may also be that of a command killed by SIGHUP
+        status = process.run(conn, command, **{**keywords, "raise_on_timeout": True})
+    except CommandTimeout as error:
+        raises = conn.raise_on_timeout if raises is None else raises
+        return Outcome("timed_out", error if raises else process.NO_EXIT_CODE)
+    except CommandError as error:
+        if error.exit_code is None:
+            raise
+        status = error.exit_code
+    return Outcome("failed" if status else "ok", status)
+
+
+def check(host: str, conn: BaseConnection, *, command: Any, keywords: Mapping[str, Any]) -> Outcome:
+    result = process.check(conn, command, **keywords)
+    if result.timed_out:
+        return Outcome("timed_out", result)
+    return Outcome("failed" if result.returncode else "ok", result)
+
+
+def put(host: str, conn: BaseConnection, *, source: Any, destination: Any, keywords: Mapping[str, Any]) -> Outcome:
+    return Outcome("ok", file_sync.put(conn, source, destination, **keywords))
+
+
+def get(
+    host: str, conn: BaseConnection, *, source: Any, places: Mapping[str, str], keywords: Mapping[str, Any]
+) -> Outcome:
+    return Outcome("ok", file_sync.get_as(conn, source, places[host], **keywords))
+
+
+def rsync(host: str, conn: BaseConnection, *, source: Any, destination: Any, keywords: Mapping[str, Any]) -> Outcome:
+    file_sync.rsync_conn(conn, source, destination, **keywords)
+    return Outcome("ok", None)
+
+
+def apply(host: str, conn: BaseConnection, *, function: Callable[[BaseConnection], Any]) -> Outcome:
+    try:
+        return Outcome("ok", _as_list(function(conn)))
+    except ConnectError as error:
+        # the function may have started something before
+        return Outcome("failed", error)
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, types.GeneratorType) else value
+
+
+class Import:
+    """A module to import on each host. It can be pickled by its name, as a function can."""
+
+    def __init__(
+        self, module: Any, python_executable: str | None, include: types.ModuleType | Iterable[types.ModuleType]
+    ) -> None:
+        self.module = module
+        self._python = python_executable
+        self._include = (include,) if isinstance(include, types.ModuleType) else tuple(include)
+        # of each host: the connection may be another one after it was lost
+        self._imported: dict[str, tuple[BaseConnection, ModuleExecute]] = {}
+
+    def on(self, host: str, conn: BaseConnection) -> ModuleExecute:
+        """Return the stand-in for the module on a host, the same one for each call."""
+        known = self._imported.get(host)
+        if known is None or known[0] is not conn:
+            known = conn, conn.import_module(self.module, self._python, include=self._include)
+            self._imported[host] = known
+        return known[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _import, (self.module.__name__, self._python, [module.__name__ for module in self._include])
+
+
+def _import(name: str, python_executable: str | None, include: Iterable[str]) -> Import:
+    import importlib
+
+    return Import(importlib.import_module(name), python_executable, map(importlib.import_module, include))
+
+
+def call(
+    host: str, conn: BaseConnection, *, imported: Import, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Outcome:
+    return Outcome("ok", _as_list(getattr(imported.on(host, conn), name)(*args, **kwargs)))
