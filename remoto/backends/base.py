@@ -9,9 +9,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import execnet
+
 from ..exc import ConnectError, StartError
 from ..gateways import bootstrap as gateways
-from ..gateways.execnet_internals import io_of
+from ..gateways import diagnosis
+from ..gateways.execnet_internals import ExecnetGateway, io_of
 from ..gateways.gateway_io import GatewayIO
 from ..log import basic_remote_logger
 from ..util import bound, checked_text
@@ -173,19 +176,31 @@ class BaseConnection(Executor):
                 argv = gateways.popen_argv(interpreter)
             except ValueError as error:
                 raise StartError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
-        return self._start(argv)
+        return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group)
 
-    def _start(self, argv: list[str]) -> Any:
-        return gateways.open_gateway(
-            argv,
-            host=self.hostname,
-            interpreter=self.interpreter,
-            logger=self.logger,
-            timeout=self.connect_timeout,
-            env=self._gateway_env(),
-            group=self.group,
-            opening=self._opening,
-        )
+    def _start(
+        self, argv: list[str], host: str, interpreter: str, env: Mapping[str, str], group: execnet.Group
+    ) -> ExecnetGateway:
+        """Start a process that runs Python, and return its gateway.
+
+        :param host: for messages; ``interpreter`` likewise.
+        :param env: variables for that Python and all that it starts.
+        :raises ConnectError: the process failed, or Python did not answer.
+        """
+        try:
+            return gateways.open_gateway(
+                argv,
+                host=host,
+                logger=self.logger,
+                timeout=self.connect_timeout,
+                env=env,
+                group=group,
+                opening=self._opening,
+            )
+        except gateways.NotOpened as failure:
+            raise diagnosis.diagnosis(argv, host, interpreter, failure) from None
+        except OSError as error:
+            raise diagnosis.not_started(argv, host, interpreter, error) from error
 
     def _gateway_env(self) -> Mapping[str, str]:
         return self.env

@@ -22,7 +22,7 @@ from ..commands.request import Request
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways
-from ..gateways.diagnosis import FAR_LINE
+from ..gateways.bootstrap import BOOT_COMMAND
 from ..util import checked_text
 from . import ssh
 from .base import BaseConnection
@@ -247,7 +247,7 @@ class ContainerConnection(BaseConnection):
             return gateway
 
     def _open_inside(self, python: str, group: Any) -> Any:
-        client = [*self.client(), python, "-c", FAR_LINE]
+        client = [*self.client(), python, "-c", BOOT_COMMAND]
         if self.sudo:
             client.insert(0, "sudo")
         argv = client
@@ -255,16 +255,7 @@ class ContainerConnection(BaseConnection):
             target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
             argv = ssh.ssh_command_argv(ssh.split_target(target, self.hostname), shlex.join(client), self.keepalive)
         try:
-            return gateways.open_gateway(
-                argv,
-                host=self.where(),
-                interpreter=python,
-                logger=self.logger,
-                timeout=self.connect_timeout,
-                env=self.env,
-                group=group,
-                opening=self._opening,
-            )
+            return self._start(argv, self.where(), python, self.env, group)
         except ConnectError as error:
             if self._closed:
                 raise self._is_closed() from None

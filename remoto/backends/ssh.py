@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exc import HostError, InvalidHostname
-from ..gateways.diagnosis import FAR_LINE
+from ..gateways.bootstrap import BOOT_COMMAND
 from .ssh_config import configuration
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = K
     :param keepalive: seconds between probes of a silent peer, 0 or None for none. An interval in the options or in ssh's
         configuration takes precedence.
     """
-    return ssh_command_argv(words, f'{interpreter} -c "{FAR_LINE}"', keepalive)
+    return ssh_command_argv(words, f'{interpreter} -c "{BOOT_COMMAND}"', keepalive)
 
 
 def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:

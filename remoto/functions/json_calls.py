@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import process, remote
 from ..exc import CommandError, CommandTimeout, FunctionError
-from ..gateways.diagnosis import FAR_LINE
+from ..gateways.bootstrap import BOOT_COMMAND
 from . import interpreter
 from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, where, wrong_answer
 from .shipping import Shipment, shown
@@ -103,7 +103,7 @@ class JsonModuleExecute(ModuleExecute):
         stdin = self._remoto_program + request.encode("ascii") + b"\n"
         started = time.monotonic()
         try:
-            stdout, stderr, status = self._remoto_check(self.conn, [python, "-c", FAR_LINE], stdin=stdin)
+            stdout, stderr, status = self._remoto_check(self.conn, [python, "-c", BOOT_COMMAND], stdin=stdin)
         except CommandTimeout:  # the connection has raise_on_timeout set
             stdout, stderr, status = [], [], process.NO_EXIT_CODE
         except CommandError as error:

@@ -27,7 +27,6 @@ import execnet
 from .. import remote
 from ..exc import ConnectionLost
 from . import execnet_internals
-from .diagnosis import FAR_LINE, diagnosis, not_started
 from .execnet_internals import ExecnetGateway
 from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO
 from .interrupts import uninterrupted
@@ -36,6 +35,8 @@ from .process_io import ProcessIO
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
+#: what each remote Python is started to run, with ``-c``; execnet's own
+BOOT_COMMAND = "import sys;exec(eval(sys.stdin.readline()))"
 
 #: what runs in the remote Python: {name: the files of remoto/remote/ that it is made of}
 FAR_MODULES = {
@@ -55,7 +56,7 @@ def popen_argv(interpreter: str) -> list[str]:
     words = shlex.split(interpreter)
     if not words:
         raise ValueError("expected a command")
-    return [*words, "-c", FAR_LINE]
+    return [*words, "-c", BOOT_COMMAND]
 
 
 _open_gateways: set[ExecnetGateway] = set()
@@ -128,10 +129,15 @@ class Opening:
             self._io.kill()
 
 
-class _NotOpened(Exception):
-    """The process's exit status, what it printed, and the seconds that were waited for it where these are over."""
+class NotOpened(Exception):
+    """A process ended, or a timeout expired, before Python answered.
 
-    def __init__(self, status: int | None, printed: str, waited: float | None) -> None:
+    :ivar status: its exit status; None if remoto ended it.
+    :ivar printed: its stderr and stdout.
+    :ivar waited: the timeout in seconds, if it expired.
+    """
+
+    def __init__(self, status: int | None, printed: str = "", waited: float | None = None) -> None:
         super().__init__(status, printed, waited)
         self.status, self.printed, self.waited = status, printed, waited
 
@@ -140,23 +146,22 @@ def open_gateway(
     argv: Sequence[str],
     *,
     host: str,
-    interpreter: str,
     logger: logging.Logger,
     timeout: float | None = CONNECT_TIMEOUT,
     env: Mapping[str, str] | None = None,
     group: execnet.Group | None = None,
     opening: set[Opening] | None = None,
 ) -> ExecnetGateway:
-    """Start ``argv``, which is to run Python with :data:`FAR_LINE`, and make a gateway of it.
+    """Start ``argv``, which is to run Python with :data:`BOOT_COMMAND`, and make a gateway of it.
 
     :param host: for messages.
-    :param interpreter: for messages.
     :param logger: gets what the process writes to stderr while the gateway lives, at WARNING.
     :param timeout: seconds until the remote Python must have answered; None for no limit.
     :param env: variables for the remote Python and all that it starts.
     :param group: where execnet is to list it; a new one by default.
     :param opening: has it meanwhile: to give it up makes this fail at once.
-    :raises ConnectError: it could not be opened; nothing is left of it.
+    :raises NotOpened: the process ended first, or the timeout expired. Nothing is left of it.
+    :raises OSError: the process could not be started.
     """
     opening = set() if opening is None else opening
     this = Opening()
@@ -170,12 +175,9 @@ def open_gateway(
             logger.debug(line)
         for line in noise.decode("utf-8", "backslashreplace").splitlines():
             logger.debug("%s printed before Python started: %s", host, line)
-    except _NotOpened as error:
+    except (NotOpened, OSError):
         wait_if_program_ends()
-        raise diagnosis(argv, host, interpreter, error.status, error.printed, error.waited) from None
-    except OSError as error:
-        wait_if_program_ends()
-        raise not_started(argv, host, interpreter, error) from error
+        raise
     except BaseException:
         uninterrupted(this.give_up)
         raise
@@ -195,7 +197,7 @@ def _open(
 ) -> tuple[ExecnetGateway, GatewayIO, bytes]:
     """Return a gateway, its IO, and what was printed before Python started.
 
-    :raises _NotOpened: the process ended first, or took too long.
+    :raises NotOpened: the process ended first, or took too long.
     :raises OSError: it could not be started.
     """
     worker = f"remoto{next(_worker_numbers)}"
@@ -215,7 +217,7 @@ def _open(
         status = io.give_up(timeout=0 if isinstance(error, TimeoutError) else 2.0)
         waited = timeout if isinstance(error, TimeoutError) else None
         printed = error.args[0].decode("utf-8", "backslashreplace") if isinstance(error, EOFError) else ""
-        raise _NotOpened(status, "\n".join(filter(None, [io.stderr.text(), printed.strip()])), waited) from None
+        raise NotOpened(status, "\n".join(filter(None, [io.stderr.text(), printed.strip()])), waited) from None
     except BaseException as error:
         io.give_up(timeout=0)
         if isinstance(error, RuntimeError):  # no threads are left for the receiver

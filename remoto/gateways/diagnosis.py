@@ -11,9 +11,7 @@ from collections.abc import Sequence
 import execnet
 
 from ..exc import ConnectError, HostError, StartError
-
-#: what every far Python is started with; execnet's own
-FAR_LINE = "import sys;exec(eval(sys.stdin.readline()))"
+from .bootstrap import BOOT_COMMAND, NotOpened
 
 # (pattern in stderr, kind, reason, advice); the first that matches counts
 _OF_PYTHON_OR_SUDO = (
@@ -79,26 +77,21 @@ _OF_SSH = (
 _SSH_FAILED = 255
 
 
-def diagnosis(
-    argv: Sequence[str], host: str, interpreter: str, status: int | None, stderr: str, timeout: float | None
-) -> ConnectError:
+def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpened) -> ConnectError:
     """Return the error for a process that ended before Python answered.
 
-    :param status: its exit status; None if remoto ended it.
-    :param stderr: its stderr.
-    :param timeout: the seconds that were waited for, if the timeout was the reason.
     :returns: a HostError for ssh's failures and the timeout, a StartError for those of sudo and Python.
     """
+    status, stderr = failure.status, failure.printed
 
     def error(cause: type[ConnectError], kind: str, reason: str, advice: str = "") -> ConnectError:
         return cause(
             reason, host=host, kind=kind, command=_printable(argv), exit_status=status, stderr=stderr, advice=advice
         )
 
-    if timeout is not None:
-        return error(
-            HostError, "timeout", f"no answer within {timeout:g} seconds", "Set connect_timeout= to wait longer."
-        )
+    if failure.waited is not None:
+        reason = f"no answer within {failure.waited:g} seconds"
+        return error(HostError, "timeout", reason, "Set connect_timeout= to wait longer.")
     for pattern, kind, reason, advice in _OF_PYTHON_OR_SUDO:
         found = re.search(pattern, stderr, re.MULTILINE)
         if found and kind == "version":
@@ -138,7 +131,7 @@ def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError
 
 def _printable(argv: Sequence[str]) -> list[str]:
     """Without the line that only Python reads."""
-    return [word.replace(FAR_LINE, "...") for word in argv]
+    return [word.replace(BOOT_COMMAND, "...") for word in argv]
 
 
 def _needed_python() -> str:

@@ -5,9 +5,10 @@ import errno
 import pytest
 
 from remoto.exc import HostError, StartError
-from remoto.gateways.diagnosis import FAR_LINE, diagnosis, not_started
+from remoto.gateways.bootstrap import BOOT_COMMAND, NotOpened
+from remoto.gateways.diagnosis import diagnosis, not_started
 
-ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
+ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{FAR_LINE}"']
     ],
 )
 def test_kinds(status, words, kind):
-    error = diagnosis(ARGV, "node1", "python3", status, words, None)
+    error = diagnosis(ARGV, "node1", "python3", NotOpened(status, words))
     assert error.kind == kind and error.host == "node1" and error.exit_status == status
     assert isinstance(error, HostError if is_ssh_failure(status) else StartError)
     for line in words.splitlines():
@@ -72,22 +73,22 @@ def is_ssh_failure(status):
     ],
 )
 def test_the_reason_is_in_the_words_that_people_search_for(status, words, reason):
-    assert diagnosis(ARGV, "node1", "python3", status, words, None).reason == reason
+    assert diagnosis(ARGV, "node1", "python3", NotOpened(status, words)).reason == reason
 
 
 def test_the_status_of_ssh_from_another_program_is_no_failure_of_ssh():
-    error = diagnosis(["sh", "-c", "exit 255"], "localhost", "sh -c 'exit 255'", 255, "", None)
+    error = diagnosis(["sh", "-c", "exit 255"], "localhost", "sh -c 'exit 255'", NotOpened(255))
     assert isinstance(error, StartError) and error.reason == "sh ended before Python started"
 
 
 def test_a_timeout():
-    error = diagnosis(ARGV, "node1", "python3", None, "", 3)
+    error = diagnosis(ARGV, "node1", "python3", NotOpened(None, waited=3))
     assert error.kind == "timeout" and "within 3 seconds" in str(error) and error.exit_status is None
     assert isinstance(error, HostError)
 
 
 def test_the_version_found_and_the_one_needed():
-    error = diagnosis(ARGV, "node1", "python2", 1, "remoto: Python 2.7.18 cannot run execnet 2.1.1: x", None)
+    error = diagnosis(ARGV, "node1", "python2", NotOpened(1, "remoto: Python 2.7.18 cannot run execnet 2.1.1: x"))
     assert "2.7.18" in error.reason and ">=" in error.reason
 
 
