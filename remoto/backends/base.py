@@ -13,7 +13,6 @@ import execnet
 
 from ..exc import ConnectError, StartError
 from ..gateways import bootstrap as gateways
-from ..gateways import diagnosis
 from ..gateways.execnet_internals import ExecnetGateway, io_of
 from ..gateways.gateway_io import GatewayIO
 from ..log import basic_remote_logger
@@ -198,9 +197,9 @@ class BaseConnection(Executor):
                 opening=self._opening,
             )
         except gateways.NotOpened as failure:
-            raise diagnosis.diagnosis(argv, host, interpreter, failure) from None
+            raise ssh.diagnosis(argv, host, interpreter, failure) from None
         except OSError as error:
-            raise diagnosis.not_started(argv, host, interpreter, error) from error
+            raise ssh.not_started(argv, host, interpreter, error) from error
 
     def _gateway_env(self) -> Mapping[str, str]:
         return self.env

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
+from remoto.backends.ssh import diagnosis, not_started
 from remoto.exc import HostError, StartError
 from remoto.gateways.bootstrap import BOOT_COMMAND, NotOpened
-from remoto.gateways.diagnosis import diagnosis, not_started
 
 ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
 
