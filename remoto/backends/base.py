@@ -175,15 +175,22 @@ class BaseConnection(Executor):
                 argv = gateways.popen_argv(interpreter)
             except ValueError as error:
                 raise StartError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
-        return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group)
+        return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group, self.connect_timeout)
 
     def _start(
-        self, argv: list[str], host: str, interpreter: str, env: Mapping[str, str], group: execnet.Group
+        self,
+        argv: list[str],
+        host: str,
+        interpreter: str,
+        env: Mapping[str, str],
+        group: execnet.Group,
+        timeout: float | None,
     ) -> ExecnetGateway:
         """Start a process that runs Python, and return its gateway.
 
         :param host: for messages; ``interpreter`` likewise.
         :param env: variables for that Python and all that it starts.
+        :param timeout: seconds to wait for its answer; None for no limit.
         :raises ConnectError: the process failed, or Python did not answer.
         """
         try:
@@ -191,7 +198,7 @@ class BaseConnection(Executor):
                 argv,
                 host=host,
                 logger=self.logger,
-                timeout=self.connect_timeout,
+                timeout=timeout,
                 env=env,
                 group=group,
                 opening=self._opening,

@@ -15,18 +15,23 @@ import re
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import remote
+from ..commands.call import raise_cause_of_sending
+from ..commands.output import TimedOut
 from ..commands.request import Request
+from ..commands.target import Channel
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways
-from ..gateways.bootstrap import BOOT_COMMAND
+from ..gateways.bootstrap import BOOT_COMMAND, RemoteFunction
+from ..gateways.outbox import sending_within
 from ..util import checked_text
 from . import ssh
 from .base import BaseConnection
 from .patched import get_python_executable
+from .sessions import NOT_FOUND, Session, for_session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,9 +121,18 @@ class ContainerConnection(BaseConnection):
     _has_python_inside = True
 
     def __init__(
-        self, hostname: str | None = None, *, executable: str | None = None, **kw: Unpack[ConnectionOptions]
+        self,
+        hostname: str | None = None,
+        *,
+        executable: str | None = None,
+        persistent: bool | Literal["require"] = False,
+        **kw: Unpack[ConnectionOptions],
     ) -> None:
         self.refuse_unknown(kw)
+        if persistent not in (False, True, "require"):
+            raise ValueError(f"persistent: expected True, False or 'require', not {persistent!r}")
+        self.persistent = persistent
+        self._session = Session(self._open_python) if persistent else None
         self.executable = checked_text("executable", executable) or self.executable
         self._inside: dict[str, Any] = {}
         self._opening_inside = threading.Lock()
@@ -156,19 +170,93 @@ class ContainerConnection(BaseConnection):
         return [*self.command_template(), line]
 
     def prepare_command(self, request: Request) -> Request:
-        """What process.run and check send, made a call of the client: environment and folder belong into the container."""
+        """Return the request to send: one for the client, unless a session may serve it."""
+        if self._session is None:
+            return self._for_client(request)
+        self._parts(request)  # refuse what the client would refuse
+        return request
+
+    def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
+        if self._session is None:
+            return super().start_command(function, request, timeout)
+        gateway = self._session_gateway(self._session, timeout)
+        if gateway is None:
+            return super().start_command(function, self._for_client(request), timeout)
+        try:
+            channel: Channel = sending_within(timeout, function.start, gateway, for_session(request))
+        except OSError as error:
+            raise_cause_of_sending(error)
+            raise gateways.lost(gateway, self.where(), "") from None
+        self.channel = channel
+        return channel
+
+    def _session_gateway(self, session: Session, timeout: float | None) -> Any:
+        """Return the gateway of the session; None if the container has none, so that the client serves this call.
+
+        :param timeout: seconds that the call may take; None for no limit.
+        :raises TimedOut: they are over.
+        :raises ContainerError: ``persistent='require'``, and it could not be opened.
+        """
+        self._live_gateway()
+        is_new = session.refusal is None
+        limits = [limit for limit in (timeout, self.connect_timeout) if limit]
+        try:
+            return session.gateway(BOOT_COMMAND, min(limits, default=None))
+        except ContainerError as error:
+            if error.kind == "timeout" and timeout and min(limits) == timeout:
+                raise TimedOut from None
+            if self.persistent == "require":
+                raise
+            if is_new:
+                self.logger.debug("%s: each command calls %s: %s", self.where(), self.executable, error.reason)
+            return None
+
+    def _open_python(self, command: Sequence[str], group: Any, timeout: float | None) -> Any:
+        """Open a gateway to the Python that a command starts in the container, for a session."""
+        try:
+            return self._open_client([*self.client(), *command], "python3", group, timeout)
+        except StartError as error:
+            if error.kind == "version" or NOT_FOUND in error.stderr:
+                reason = error.reason if error.kind == "version" else NOT_FOUND
+                kind = error.kind if error.kind == "version" else "interpreter"
+            elif error.exit_status is None:
+                kind, reason = "timeout", error.reason
+            else:
+                failure = self.client_failure(error.command, error.exit_status, error.stderr.splitlines())
+                kind, reason = failure.kind, failure.reason
+            raise ContainerError(
+                reason,
+                host=self.where(),
+                kind=kind,
+                command=error.command,
+                exit_status=error.exit_status,
+                stderr=error.stderr,
+                action="keep a Python running in",
+            ) from None
+
+    def _parts(self, request: Request) -> tuple[bytes, bool, dict[bytes, bytes]]:
+        """Return the parts of a request that belong into the container: the directory, whether it is for a shell, and variables.
+
+        :raises TypeError, ValueError: a keyword, or the name of a variable, is not supported in containers.
+        """
         popen = dict(request["popen"])
         directory = popen.pop("cwd", b"")
         shell = popen.pop("shell", False)
         if popen:
             raise TypeError(f"{', '.join(popen)}: not supported in containers")
-        args = request["args"]
-        form = b"line" if shell or isinstance(args, bytes) else b"program"
         variables: dict[bytes, bytes] = {}
         if request["env"] is None:
             variables.update((_encoded(name), _encoded(value)) for name, value in self.env.items())
         for more in (request["env"], request["extend_env"]):
             variables.update(more or {})
+        _assignments(variables)
+        return directory, bool(shell or isinstance(request["args"], bytes)), variables
+
+    def _for_client(self, request: Request) -> Request:
+        """Return a request as a call of the client: environment and directory belong into the container."""
+        args = request["args"]
+        directory, is_line, variables = self._parts(request)
+        form = b"line" if is_line else b"program"
         mark = f"remoto-{os.urandom(8).hex()}".encode("ascii")
         client = list(map(_encoded, self.client()))
         command = [args] if isinstance(args, bytes) else args
@@ -229,6 +317,10 @@ class ContainerConnection(BaseConnection):
         python = interpreter.checked(python)
         if self.gateway is None:
             self._live_gateway()
+        if python is None and self._session is not None:
+            gateway = self._session_gateway(self._session, None)
+            if gateway is not None:
+                return gateway
         executable = python or get_python_executable(self)
         with self._opening_inside:
             if self._closed:
@@ -247,7 +339,20 @@ class ContainerConnection(BaseConnection):
             return gateway
 
     def _open_inside(self, python: str, group: Any) -> Any:
-        client = [*self.client(), python, "-c", BOOT_COMMAND]
+        try:
+            return self._open_client([*self.client(), python, "-c", BOOT_COMMAND], python, group, self.connect_timeout)
+        except ConnectError as error:
+            if error.exit_status is None or error.kind == "sudo":
+                raise
+            words = error.stderr.splitlines() or [error.reason]
+            status = None if error.kind == "client" and not self._needs_ssh(self.hostname) else error.exit_status
+            raise self.client_failure(error.command, status, words, "start Python in") from None
+
+    def _open_client(self, client: list[str], python: str, group: Any, timeout: float | None) -> Any:
+        """Open a gateway to the Python that a call of the client starts.
+
+        :param python: for messages.
+        """
         if self.sudo:
             client.insert(0, "sudo")
         argv = client
@@ -255,15 +360,11 @@ class ContainerConnection(BaseConnection):
             target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
             argv = ssh.ssh_command_argv(ssh.split_target(target, self.hostname), shlex.join(client), self.keepalive)
         try:
-            return self._start(argv, self.where(), python, self.env, group)
-        except ConnectError as error:
+            return self._start(argv, self.where(), python, self.env, group, timeout)
+        except ConnectError:
             if self._closed:
                 raise self._is_closed() from None
-            if error.exit_status is None or error.kind == "sudo":
-                raise
-            words = error.stderr.splitlines() or [error.reason]
-            status = None if argv is client and error.kind == "client" else error.exit_status
-            raise self.client_failure(error.command, status, words, "start Python in") from None
+            raise
 
     def _gateway_env(self) -> Mapping[str, str]:
         # theirs is the container's, not the client's
@@ -274,6 +375,9 @@ class ContainerConnection(BaseConnection):
         inside, self._inside = self._inside, {}
         for gateway in inside.values():
             gateways.close(gateway)
+        if self._session is not None:
+            self._give_up_opening(self._session.lock)
+            self._session.close()
         super()._close()
 
 

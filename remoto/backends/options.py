@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -28,3 +28,4 @@ class ContainerOptions(ConnectionOptions, total=False):
     """Keywords of every connection to a container."""
 
     executable: str | None
+    persistent: bool | Literal["require"]

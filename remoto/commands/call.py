@@ -123,7 +123,7 @@ class Call:
         except ConnectionLost as error:
             raise ConnectionLost(self.host, self.text, error.what, error.stderr) from None
         except OSError as error:
-            _raise_cause(error)
+            raise_cause_of_sending(error)
             raise lost(self.conn.gateway, self.host, self.text) from None
 
     def answer(self, outputs: Mapping[int, Output]) -> int:
@@ -244,7 +244,8 @@ class Call:
         if self.kill and self.conn.is_closed:
             raise ConnectionLost(self.host, self.text, "the connection was closed, and the command ended with it")
         if isinstance(status, int):
-            return status
+            # a container's client reports a signal as a shell does; the Python of a session reports it as Popen does
+            return 128 - status if status < 0 and self.conn.has_client else status
         lines = split_lines(status.stderr)
         if status.started:
             raise self._client_lost(status)
@@ -259,6 +260,11 @@ class Call:
             what += "; the command could not be ended and may still run"
             lines += split_lines(status.problem)[-CLIENT_LINES:]
         return ConnectionLost(self.host, self.text, what, "\n".join(lines))
+
+    def _lost(self) -> ConnectionLost:
+        # a channel of a Python in a container has another gateway than the connection
+        gateway = getattr(self.channel, "gateway", None) or self.conn.gateway
+        return lost(gateway, self.host, self.text)
 
     def _acknowledge(self, size: int, overhead: int) -> None:
         deal_with(self.channel, size)
@@ -301,7 +307,7 @@ class Call:
         try:
             sending_within(seconds, self.channel.send, item)
         except OSError as error:
-            _raise_cause(error)
+            raise_cause_of_sending(error)
             # otherwise the command or the connection has just ended: the next receive reports it
 
 
@@ -310,7 +316,7 @@ def _end(outputs: Mapping[int, Output]) -> None:
         output.end()
 
 
-def _raise_cause(error: OSError) -> None:
+def raise_cause_of_sending(error: OSError) -> None:
     """Raise the cause of an error, if it has one; execnet's TimeoutError becomes the call's TimedOut."""
     try:
         raise_cause(error)

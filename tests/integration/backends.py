@@ -31,7 +31,13 @@ def kubernetes(request, image="python"):
     return lambda **kw: connection.get("kubernetes")(pod, **keywords, **kw)
 
 
+def persistent(backend):
+    """The same containers, with a Python that keeps running inside."""
+    return lambda request: functools.partial(backend(request), persistent="require")
+
+
 BACKENDS = {"local": local, "ssh": ssh, "docker": docker, "podman": podman, "kubernetes": kubernetes}
+BACKENDS.update({f"{name}-persistent": persistent(BACKENDS[name]) for name in ("docker", "podman", "kubernetes")})
 #: containers with nothing but a shell, for the tests of a module that has NEEDS_NO_PYTHON
 SHELLS = {
     f"{backend}-shell": functools.partial(BACKENDS[backend], image="shell")

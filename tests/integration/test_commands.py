@@ -440,13 +440,21 @@ def test_kill_on_timeout_ends_commands_with_the_connection(connect):
     wait_until(lambda: not processes(number))
 
 
+def serving_python(conn, number):
+    """The process id, on this machine, of the Python that serves a command; for a persistent connection it is in the container."""
+    if not getattr(conn, "persistent", False):
+        return conn.execute("import os; channel.send(os.getpid())").receive()
+    listing = subprocess.run(["ps", "axo", "ppid=,args="], capture_output=True, text=True).stdout
+    (python,) = [int(line.split()[0]) for line in listing.splitlines() if f"sleep {number} & (" in line]
+    return python
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_signal_to_the_remote_python_ends_commands(connect, name):
     number = getattr(signal, name)
     if signal.getsignal(number) == signal.SIG_IGN:
         pytest.skip("ignored in this process, and so in the Python that it starts")
     conn = connect(kill_on_timeout=True)
-    python = conn.execute("import os; channel.send(os.getpid())").receive()
     seconds = 600_000 + int.from_bytes(os.urandom(2), "big")
     failure = []
 
@@ -459,7 +467,7 @@ def test_signal_to_the_remote_python_ends_commands(connect, name):
     thread = threading.Thread(target=work)
     thread.start()
     wait_until(lambda: len(processes(seconds)) >= 4)
-    os.kill(python, number)
+    os.kill(serving_python(conn, seconds), number)
     thread.join(20)
     assert isinstance(failure[0], ConnectionLost) and not thread.is_alive()
     wait_until(lambda: not processes(seconds))

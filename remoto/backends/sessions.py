@@ -1,0 +1,84 @@
+"""A Python that keeps running inside a container, so that a command there costs no call of the container's client."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..commands.request import Request
+from ..exc import ConnectError
+from ..gateways import bootstrap as gateways
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: in the container's /bin/sh: the first Python that works, in place of the shell. As the search for functions finds it
+START_PYTHON = (
+    "for name in python3 python python2.7; do "
+    'path=$(command -v "$name") && "$path" -c "" < /dev/null > /dev/null 2>&1 && exec "$path" -c "$1"; '
+    "done; echo 'no python3, python or python2.7 was found' >&2; exit 127"
+)
+#: the end of its stderr if there is none
+NOT_FOUND = "no python3, python or python2.7 was found"
+#: kinds of errors that will not pass: the container has no Python that execnet can start
+_NO_PYTHON = ("interpreter", "version", "shell")
+
+
+class Opener(Protocol):
+    """Open a gateway to what an argv starts in the container."""
+
+    def __call__(self, command: Sequence[str], group: Any, timeout: float | None) -> Any: ...
+
+
+class Session:
+    """The gateway of a persistent connection, opened on first use, and again at the next call after it was lost.
+
+    :param open_python: opens it.
+    """
+
+    def __init__(self, open_python: Opener) -> None:
+        self._open_python = open_python
+        self._gateway: Any = None
+        self.lock = threading.Lock()
+        #: why the container can't have one
+        self.refusal: ConnectError | None = None
+
+    def gateway(self, line: str, timeout: float | None) -> Any:
+        """Return the open gateway.
+
+        :param line: the first program of the remote Python.
+        :param timeout: seconds that opening may take.
+        :raises ConnectError: it could not be opened; always the same one if the container has no Python.
+        """
+        with self.lock:
+            if self.refusal is not None:
+                raise self.refusal
+            if self._gateway is None or not self._gateway.hasreceiver():
+                self.close()
+                group = gateways.new_group()
+                try:
+                    self._gateway = self._open_python(["/bin/sh", "-c", START_PYTHON, "sh", line], group, timeout)
+                except ConnectError as error:
+                    if error.kind in _NO_PYTHON:
+                        self.refusal = error
+                    raise
+                except BaseException:
+                    # an interrupt, perhaps right after the opening
+                    gateways.close_group(group)
+                    raise
+            return self._gateway
+
+    def close(self) -> None:
+        gateway, self._gateway = self._gateway, None
+        if gateway is not None:
+            gateways.close(gateway)
+
+
+def for_session(request: Request) -> Request:
+    """Return a container's request as one for a Python inside: nothing is left for the client, nor for its sudo."""
+    popen = dict(request["popen"])
+    args = request["args"]
+    # a string is a line for the container's /bin/sh, also without shell=True
+    if popen.pop("shell", False) or isinstance(args, bytes):
+        args = [b"/bin/sh", b"-c", *([args] if isinstance(args, bytes) else args)]
+    return {**request, "args": args, "sudo": False, "popen": popen}
