@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, Union
 
-from ..exc import CommandError, ConnectError, ConnectionLost, FileTransferError, GroupError
+from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost, FileTransferError, GroupError, RemotoError
 from ..process import CheckResult
+from ..util import escape_controls
 from .hosts import fold
 
 __all__ = ["GroupResult", "Kind", "Outcome"]
@@ -77,10 +78,11 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
         lines = []
         for outcome, hosts in self._gathered():
             lines.append(f"{_counted(hosts)}: {_headline(outcome)}")
-            lines += [f"    {line}" for line in _body(outcome)]
+            lines += [f"    {line}" for line in _output(outcome)]
         if self.not_started:
             lines.append(f"{_counted(list(self.not_started))}: not started")
-        return "\n".join(lines)
+        # a host's output must not control the terminal
+        return "\n".join(map(escape_controls, lines))
 
     def gather(self) -> list[tuple[Value | BaseException, list[str]]]:
         """Return pairs of a value, or error, and the hosts that have it; the largest group of hosts first.
@@ -94,7 +96,7 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
         return [(outcome.value, hosts) for outcome, hosts in self._gathered()]  # type: ignore[misc]
 
     def _gathered(self) -> list[tuple[Outcome, list[str]]]:
-        groups: dict[tuple[str, str], tuple[Outcome, list[str]]] = {}
+        groups: dict[object, tuple[Outcome, list[str]]] = {}
         for host, outcome in self._outcomes.items():
             groups.setdefault(_key(host, outcome), (outcome, []))[1].append(host)
         # sorted() keeps the group's order among groups of the same size
@@ -104,48 +106,81 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
         """Raise an error that names all hosts that did not succeed. Return this result if there are none.
 
         :raises GroupError: also a RuntimeError: a host is in another part than ``ok``. It has this result.
+
+        >>> from remoto.exc import GroupError
+        >>> try:
+        ...     GroupResult(['a', 'b', 'c'], {'a': Outcome('ok', 0), 'b': Outcome('failed', 3)}).raise_for_errors()
+        ... except GroupError as error:
+        ...     print(error)
+        2 of 3 hosts: b failed: exit status 3; c not started
         """
         problems = [(outcome, hosts) for outcome, hosts in self._gathered() if outcome.kind != "ok"]
         if not problems and not self.not_started:
             return self
         total = len(self._outcomes) + len(self.not_started)
-        texts = [f"{fold(hosts)} {outcome.kind.replace('_', ' ')}: {reason(outcome)}" for outcome, hosts in problems]
-        if len(texts) > _SHOWN:
-            texts[_SHOWN:] = [f"and {len(texts) - _SHOWN} other errors"]
+        texts = [f"{fold(hosts)} {_headline(outcome)}" for outcome, hosts in problems[:_SHOWN]]
+        others = sum(len(hosts) for _, hosts in problems[_SHOWN:])
+        if others:
+            texts.append(f"{others} more with other errors")
         if self.not_started:
             texts.append(f"{fold(list(self.not_started))} not started")
-        raise GroupError(f"{total - len(self.ok)} of {total} hosts: {'; '.join(texts)}", self)
+        raise GroupError(escape_controls(f"{total - len(self.ok)} of {total} hosts: {'; '.join(texts)}"), self)
 
 
 def reason(outcome: Outcome) -> str:
-    """Return the reason of an outcome in one line, without the host."""
+    """Return why a host did not succeed, in one line without the host; empty if the kind of the outcome says it."""
     value = outcome.value
-    if isinstance(value, ConnectError):
-        return value.reason
-    if isinstance(value, ConnectionLost):
-        return value.what
-    if isinstance(value, FileTransferError):
-        return str(value).removeprefix(f"{value.host}: ").removeprefix(f"{value.what}: ")
-    if isinstance(value, CommandError) and value.reason:
-        return value.reason
     if isinstance(value, BaseException):
-        return (str(value).strip() or type(value).__name__).splitlines()[-1]
+        return _reason_of_error(value)
     if outcome.kind == "timed_out":
-        return "timeout"
+        return ""
     status, last = (value.returncode, _last_line(value.stderr)) if isinstance(value, CheckResult) else (value, "")
     return f"exit status {status}{last and f': {last}'}"
 
 
-def _last_line(stderr: object) -> str:
-    lines = stderr.decode("utf-8", "replace").splitlines() if isinstance(stderr, bytes) else stderr
-    return lines[-1] if isinstance(lines, list) and lines else ""
+def _reason_of_error(error: BaseException) -> str:
+    if isinstance(error, ConnectError):
+        return error.reason
+    if isinstance(error, ConnectionLost):
+        return error.what
+    if isinstance(error, FileTransferError):
+        return str(error).removeprefix(f"{error.host}: ").removeprefix(f"{error.what}: ")
+    if isinstance(error, CommandTimeout):
+        return f"no result within {error.timeout:g} seconds"
+    if isinstance(error, CommandError) and (error.reason or error.exit_code is not None):
+        return error.reason or f"exit status {error.exit_code}"
+    last = ([line for line in str(error).splitlines() if line.strip()] or [""])[-1].strip()
+    return last if isinstance(error, RemotoError) and last else f"{type(error).__name__}{last and f': {last}'}"
 
 
-def _key(host: str, outcome: Outcome) -> tuple[str, str]:
+def _last_line(stderr: list[str] | bytes) -> str:
+    lines = _lines(stderr)
+    return lines[-1] if lines else ""
+
+
+def _lines(output: list[str] | bytes) -> list[str]:
+    return output.decode("utf-8", "backslashreplace").splitlines() if isinstance(output, bytes) else output
+
+
+def _key(host: str, outcome: Outcome) -> object:
+    """Return a value that is equal for hosts with the same outcome."""
     if isinstance(outcome.value, BaseException):
-        text = f"{type(outcome.value).__name__}: {reason(outcome)}"
-        return outcome.kind, re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])", "HOST", text)
-    return outcome.kind, repr(outcome.value)
+        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])", "HOST", reason(outcome))
+        return outcome.kind, type(outcome.value), text
+    return outcome.kind, _hashable(outcome.value)
+
+
+def _hashable(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return type(value), tuple(map(_hashable, value))
+    if isinstance(value, dict):
+        return dict, frozenset((key, _hashable(item)) for key, item in value.items())
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    # 1 == True == 1.0
+    return type(value), value
 
 
 def _counted(hosts: list[str]) -> str:
@@ -153,17 +188,14 @@ def _counted(hosts: list[str]) -> str:
 
 
 def _headline(outcome: Outcome) -> str:
-    if outcome.kind != "ok":
-        return f"{outcome.kind.replace('_', ' ')}: {reason(outcome)}"
-    if isinstance(outcome.value, CheckResult):
-        return "exit status 0"
-    return "ok" if outcome.value is None else f"ok: {outcome.value}"
+    kind = outcome.kind.replace("_", " ")
+    if outcome.kind == "ok":
+        return kind if outcome.value is None or isinstance(outcome.value, CheckResult) else f"{kind}: {outcome.value!r}"
+    why = reason(outcome)
+    return f"{kind}: {why}" if why else kind
 
 
-def _body(outcome: Outcome) -> list[str]:
+def _output(outcome: Outcome) -> list[str]:
     if not isinstance(outcome.value, CheckResult):
         return []
-    lines: list[str] = []
-    for stream in (outcome.value.stdout, outcome.value.stderr):
-        lines += stream.decode("utf-8", "replace").splitlines() if isinstance(stream, bytes) else stream
-    return lines
+    return [*_lines(outcome.value.stdout), *_lines(outcome.value.stderr)]
