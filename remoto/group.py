@@ -254,15 +254,20 @@ class Group(Membership):
         on_each = partial(self._on_each, as_completed=as_completed, **options)
         return GroupModule(works.Import(module, python_executable, include), on_each, f"{len(self)} hosts")
 
+    def reconnect(self, **options: Unpack[Options]) -> GroupResult[None]:
+        """Connect to all hosts that are not connected; try again to reach those that could not be reached.
+
+        :param options: the options of a verb, without ``as_completed``.
+        :returns: a GroupResult of None.
+        """
+        self._forget_errors()
+        result: GroupResult[None] = self._on_each(works.nothing, **options)
+        return result
+
     def _on_each(self, what: works.Work, *, as_completed: bool = False, **options: Unpack[Options]) -> Any:
-        served = ThreadedRound(
-            self._plan(**options), options.get("progress"), what, self._members, self._logins.connect
-        )
-        if as_completed:
-            return served.values()
-        for _ in served:
-            pass
-        return served.result()
+        progress = options.get("progress")
+        served = ThreadedRound(self._plan(**options), progress, what, self._members, self._logins.connect)
+        return served.values() if as_completed else served.run()
 
     def _plan(self, **options: Unpack[Options]) -> Plan:
         return plan(list(self), self._parallel, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -108,7 +109,9 @@ def _explained(what: str, host: str, call: Call) -> Iterator[None]:
     except files.Failure as failure:
         raise transfer_error(what, host, [failure]) from None
     except execnet.TimeoutError:
-        raise FileTransferError(what, host, [("", f"no answer for {call.timeout:g} seconds")]) from None
+        raise FileTransferError(
+            what, host, [("", f"no answer for {call.timeout:g} seconds")], errno.ETIMEDOUT
+        ) from None
 
 
 def _abandon(call: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -96,7 +97,7 @@ def _transfer(
     except files.Gone:
         raise _lost(gateway, host, what) from None
     except execnet.TimeoutError:
-        raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")]) from None
+        raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")], errno.ETIMEDOUT) from None
     except execnet.RemoteError as error:
         raise FileTransferError(what, host, [("", RemoteError(str(error)).exception_line)]) from error
     finally:

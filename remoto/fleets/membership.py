@@ -43,6 +43,7 @@ class Membership:
             raise ValueError(f"connect_retries: expected 0 or a positive int, not {connect_retries!r}")
         self._logins = Logins(positive("logins", logins), connect_retries)
         self._members = rooms.members_of(hosts, backend, keywords)
+        self._is_part = False
         # asks again for the members of a group that was found by labels
         self._find: Callable[[], dict[str, Member]] | None = None
 
@@ -140,7 +141,7 @@ class Membership:
         now = self._find()
         gone = [member for name, member in self._members.items() if name not in now]
         self._members = {name: self._members.get(name, member) for name, member in now.items()}
-        self.reconnect()
+        self._forget_errors()
         rooms.close(gone)
 
     def __repr__(self) -> str:
@@ -167,11 +168,14 @@ class Membership:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, except those that were passed in. The next use opens them again."""
-        rooms.close(self._members.values())
+        """Close the connections, except those that were passed in. The next use opens them again.
 
-    def reconnect(self) -> None:
-        """Let the next call try again to reach the hosts that could not be reached."""
+        A group from :meth:`only` or :meth:`without` closes none: the connections are those of the group it was taken from.
+        """
+        if not self._is_part:
+            rooms.close(self._members.values())
+
+    def _forget_errors(self) -> None:
         for member in self._members.values():
             member.forget_error()
 
@@ -194,10 +198,11 @@ class Membership:
         return self._part([host for host in self._members if host not in left_out])
 
     def _known(self, hosts: Iterable[str]) -> list[str]:
-        names = expand(hosts)
-        for name in names:
-            if name not in self._members:
-                raise KeyError(f"not in the group: {name}")
+        # a name of a connection or container may look like a pattern
+        names = [name for host in hosts for name in ([host] if host in self._members else expand([host]))]
+        unknown = [name for name in names if name not in self._members]
+        if unknown:
+            raise KeyError(f"not in the group: {', '.join(unknown)}")
         return names
 
     def _part(self, names: Sequence[str]) -> Self:
@@ -205,5 +210,7 @@ class Membership:
             raise ValueError("hosts: no host is left")
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__)
-        part._members = {name: member for name, member in self._members.items() if name in set(names)}
+        part._is_part = True
+        chosen = set(names)
+        part._members = {name: member for name, member in self._members.items() if name in chosen}
         return part

@@ -175,6 +175,8 @@ def _hashable(value: object) -> object:
         return type(value), tuple(map(_hashable, value))
     if isinstance(value, dict):
         return dict, frozenset((key, _hashable(item)) for key, item in value.items())
+    if isinstance(value, set):
+        return set, frozenset(value)
     try:
         hash(value)
     except TypeError:

@@ -22,7 +22,7 @@ CLOSED = 0.5
 
 
 class Round(abc.ABC):
-    """One verb on all hosts of a plan. Iterate over it once, for pairs of a host and its outcome as they come.
+    """One verb on all hosts of a plan. Call :meth:`run` or :meth:`values`, once.
 
     :param progress: see :class:`remoto.group.Group`.
     """
@@ -35,22 +35,24 @@ class Round(abc.ABC):
         # hosts that count for stop_after
         self._counted: list[str] = []
 
-    def __iter__(self) -> Generator[tuple[str, Outcome], None, None]:
-        hosts = self.plan.hosts
+    def run(self) -> GroupResult[Any]:
+        """Serve all hosts."""
         try:
-            with contextlib.closing(self._served()) as served:
-                for number, (host, outcome) in enumerate(served, 1):
-                    if self._progress is not None:
-                        self._progress(number, len(hosts), host)
-                    yield host, outcome
+            with contextlib.closing(self._reported()) as reported:
+                for _ in reported:
+                    pass
+            return self.result()
         except KeyboardInterrupt as error:
             raise self._interrupted(error) from None
 
     def values(self) -> Iterator[tuple[str, Any]]:
-        """Yield pairs of a host and its value or error, as they come."""
-        with contextlib.closing(iter(self)) as outcomes:
-            for host, outcome in outcomes:
-                yield host, outcome.value
+        """Serve all hosts; yield pairs of a host and its value or error, as they come."""
+        try:
+            with contextlib.closing(self._reported()) as reported:
+                for host, outcome in reported:
+                    yield host, outcome.value
+        except KeyboardInterrupt as error:
+            raise self._interrupted(error) from None
 
     def result(self) -> GroupResult[Any]:
         """Return the outcomes so far. A host that is still being served has failed."""
@@ -60,6 +62,14 @@ class Round(abc.ABC):
         for host in running:
             known.setdefault(host, Outcome("failed", ConnectionLost(host, "it may still run", "interrupted")))
         return GroupResult(self.plan.hosts, known)
+
+    def _reported(self) -> Generator[tuple[str, Outcome], None, None]:
+        total = len(self.plan.hosts)
+        with contextlib.closing(self._served()) as served:
+            for done, (host, outcome) in enumerate(served, 1):
+                if self._progress is not None:
+                    self._progress(done, total, host)
+                yield host, outcome
 
     def _served(self) -> Generator[tuple[str, Outcome], None, None]:
         for batch in self.plan.batches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import queue
 import re
@@ -19,6 +18,9 @@ Answer = TypeVar("Answer")
 Size = Union[int, str]
 #: called with the number of hosts that are done, the number of all, and the host that was done last
 Progress = Callable[[int, int, str], object]
+
+# seconds that the main thread waits at a time: a Ctrl-C just before a wait begins is noticed after it only (signal(7))
+_SLICE = 0.25
 
 
 class Workers(Generic[Item, Answer]):
@@ -45,19 +47,20 @@ class Workers(Generic[Item, Answer]):
     def start(self) -> None:
         """Start the threads; it is enough to iterate."""
         for _ in range(self._parallel):
+            # before it starts: Ctrl-C may come while start() waits for a thread that already works
+            self._threads += 1
             try:
                 threading.Thread(target=self._serve, name="remoto-group", daemon=True).start()
             except RuntimeError:  # no more threads: go on with those that there are
+                self._threads -= 1
                 if not self._threads:
                     raise
                 break
-            self._threads += 1
 
     def finish(self, timeout: float) -> None:
         """Wait at most so many seconds for what has been started."""
-        with contextlib.suppress(queue.Empty):
-            for _ in self._take(time.monotonic() + timeout):
-                pass
+        for _ in self._take(time.monotonic() + timeout):
+            pass
 
     def stop(self) -> None:
         """Start no further item."""
@@ -65,7 +68,13 @@ class Workers(Generic[Item, Answer]):
 
     def _take(self, deadline: float | None) -> Iterator[tuple[Item, Answer]]:
         while self._threads:
-            answer = self._answers.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            left = _SLICE if deadline is None else deadline - time.monotonic()
+            try:
+                answer = self._answers.get(timeout=max(0.0, min(left, _SLICE)))
+            except queue.Empty:
+                if left <= 0:
+                    return
+                continue
             if answer is None:
                 self._threads -= 1
             else:

@@ -118,8 +118,10 @@ class JsonModuleExecute(ModuleExecute):
             return self._remoto_result(name, answers[-1].partition(mark)[2])
         if status == 0:
             return None
-        ended = f"and its exit status is {status}" if limit is None else f"within {limit:g} seconds (global_timeout)"
-        raise self._remoto_no_answer(name, f"{python} gave no answer {ended}", stderr)
+        if limit is not None:
+            what = f"{python} gave no answer within {limit:g} seconds (global_timeout)"
+            raise self._remoto_no_answer(name, what, stderr) from TimeoutError(f"no answer within {limit:g} seconds")
+        raise self._remoto_no_answer(name, f"{python} gave no answer and its exit status is {status}", stderr)
 
     def _remoto_log(self, stdout: list[str], stderr: list[str], mark: str) -> None:
         """Log what the function printed, without the answer."""

@@ -865,8 +865,9 @@ def test_timeout_applies_when_the_remote_side_stops(monkeypatch, tmp_path, trans
             os.kill(far, signal.SIGSTOP)
 
     try:
-        with pytest.raises(FileTransferError, match=r"no answer for 0\.5 seconds"):
+        with pytest.raises(FileTransferError, match=r"no answer for 0\.5 seconds") as raised:
             transfer(conn, str(tmp_path / "source"), tmp_path / "copy", progress=stop, **options)
+        assert raised.value.errno == errno.ETIMEDOUT
     finally:
         os.kill(far, signal.SIGCONT)
         conn.exit()

@@ -1,7 +1,11 @@
 """How a group goes through its hosts, and its results; connections answer from a script."""
 
+import errno
+import os
 import pickle
+import signal
 import threading
+import time
 
 import pytest
 
@@ -10,6 +14,7 @@ from remoto import exc
 from remoto.fleets.result import GroupResult, Outcome
 from remoto.fleets.schedule import batches
 from remoto.process import CheckResult
+from remoto.testing import Hosts
 
 
 class Fleet(remoto.backends.BaseConnection):
@@ -330,3 +335,279 @@ def test_work_that_ends_its_thread_is_a_failure():
         raise SystemExit(3)
 
     assert isinstance(fleet("a").map(work).failed["a"], SystemExit)
+
+
+def test_the_connections_of_a_part_are_closed_by_the_whole_group_only():
+    group = fleet("a", "b")
+    with group.only("a") as part:
+        part.map(str)
+    assert group["a"].has_connection()
+    group.close()
+    assert group["a"].is_closed
+
+
+def test_patterns_choose_a_part():
+    pytest.importorskip("ClusterShell")
+    group = fleet("node[1-4]")
+    assert list(group.without("node[2-3]")) == ["node1", "node4"]
+    pairs = fleet(("node[1-2]", {"interpreter": "x"}))
+    assert [pairs[name].interpreter for name in pairs] == ["x", "x"]
+
+
+def test_reconnect_reports_whom_it_reached():
+    result = fleet("a", "down1").reconnect()
+    assert (list(result.ok), list(result.unreachable)) == (["a"], ["down1"])
+
+
+class Late:
+    """Work that goes on until the test lets it end, whatever happens to its connection."""
+
+    def __init__(self):
+        self.may_end = threading.Event()
+        self.started = threading.Event()
+
+    def __call__(self, conn):
+        self.started.set()
+        assert self.may_end.wait(30)
+
+
+@pytest.fixture
+def interrupt():
+    """Send Ctrl-C to the main thread, which waits, once after each of some events."""
+    threads = []
+
+    def send(*events):
+        for event in events:
+            assert event.wait(20)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    def start(*events):
+        threads.append(threading.Thread(target=send, args=events))
+        threads[0].start()
+
+    yield start
+    threads[0].join()
+
+
+def test_a_host_that_goes_on_after_ctrl_c_has_failed(interrupt):
+    late = Late()
+    interrupt(late.started)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fleet("a", "b", parallel=1).map(late)
+    duration = time.monotonic() - began
+    late.may_end.set()
+    result = raised.value.result
+    assert list(result.failed) == ["a"] and list(result.not_started) == ["b"]
+    assert isinstance(result["a"], exc.ConnectionLost)
+    assert duration < 15
+
+
+def test_a_second_ctrl_c_ends_the_wait_and_has_the_result(interrupt):
+    late = Late()
+    group = fleet("a", parallel=1)
+    interrupt(late.started, group["a"].closing)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        group.map(late)
+    late.may_end.set()
+    assert list(raised.value.result.failed) == ["a"]
+
+
+def test_ctrl_c_while_results_come_has_the_result_so_far(interrupt):
+    late = Late()
+    first = threading.Event()
+
+    interrupt(first)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        list(
+            fleet("a", "b").map(
+                lambda conn: late(conn) if conn.hostname == "b" else 1,
+                as_completed=True,
+                progress=lambda *numbers: first.set(),
+            )
+        )
+    late.may_end.set()
+    assert raised.value.result.ok == {"a": 1}
+
+
+def test_nothing_is_run_on_a_host_that_connects_while_the_others_are_abandoned(interrupt):
+    """The connection opens after all, too late."""
+    connecting, abandoned = threading.Event(), threading.Event()
+
+    class Slow(Fleet):
+        def _make_gateway(self, hostname):
+            connecting.set()
+            assert abandoned.wait(30)
+            return super()._make_gateway(hostname)
+
+        def exit(self):
+            abandoned.set()
+
+    group = remoto.Group(["a", "b"], backend=Slow, parallel=2)
+    ran = []
+    interrupt(connecting)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        group.map(lambda conn: ran.append(conn.hostname))
+    assert not ran and list(raised.value.result.not_started) == ["a", "b"]
+
+
+def test_threads_end_with_a_verb():
+    before = threading.active_count()
+    fleet(*"abcdef").map(str)
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TimeoutError("x"), "timed_out"),
+        (exc.TimeoutError("x"), "timed_out"),
+        (exc.CommandTimeout("a", "ls", 1, [], [], ""), "timed_out"),
+        (exc.FileTransferError("put", "a", [("", "no answer")], errno.ETIMEDOUT), "timed_out"),
+        (exc.FileTransferError("put", "a", [("", "no space")], errno.ENOSPC), "failed"),
+        (exc.ConnectionLost("a", "ls", "lost"), "failed"),
+        (exc.CommandError("a", "ls", 3), "failed"),
+        (exc.HostError("refused", host="other"), "failed"),
+        (ValueError("x"), "failed"),
+    ],
+)
+def test_the_error_of_a_function_of_a_connection_says_how_it_ended(error, kind):
+    def work(conn):
+        raise error
+
+    result = fleet("a").map(work)
+    assert getattr(result, kind) == {"a": error}
+
+
+def test_a_container_that_is_missing_is_unreachable_and_one_without_python_can_still_run_commands():
+    class Container(Fleet):
+        def import_module(self, *args, **keywords):
+            raise exc.ContainerError("no Python", host=self.hostname, kind="interpreter", action="run functions on")
+
+    group = remoto.Group(["a"], backend=Container)
+    assert list(group.import_module(pickle).dumps(1).unreachable) == ["a"]
+    assert group.map(str).ok
+
+
+def test_a_generator_s_value_is_the_list():
+    assert fleet("a").map(lambda conn: (number for number in range(3)))["a"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda group: group.run(3),
+        lambda group: group.check(["ls"], timeout="5"),
+        lambda group: group.check(["ls"], on_stdout=5),
+        lambda group: group.check(["ls"], stdin=5),
+        lambda group: group.put("/nonexistent/source", "/tmp/x"),
+        lambda group: group.put(open(os.devnull, "rb"), "/tmp/x"),
+        lambda group: group.rsync("/nonexistent/source", "/tmp/x"),
+        lambda group: group.get("", "/tmp"),
+        lambda group: group.import_module(os.path).join(object()),
+        lambda group: group.import_module(os.path).nope,
+        lambda group: group.import_module(os.path).sep,
+        lambda group: group.map(5),
+        lambda group: group.map(str, stop_after=0),
+        lambda group: group.map(str, progress=5),
+    ],
+)
+def test_arguments_that_each_host_would_refuse_are_refused_before_anything_starts(verb):
+    group = fleet("a", "b")
+    with pytest.raises((TypeError, ValueError, AttributeError, exc.FileTransferError)):
+        verb(group)
+    assert not group["a"].has_connection()
+
+
+def test_the_copies_of_two_hosts_with_the_same_file_name_are_refused(tmp_path):
+    group = fleet("a/b", "a_b", "c")
+    with pytest.raises(ValueError, match="the same name: a_b"):
+        group.get("/etc/hosts", tmp_path)
+
+
+def test_a_group_may_be_used_in_a_child_of_fork():
+    """Also if a thread of the parent connects just then."""
+    parent = os.getpid()
+    connecting, done = threading.Event(), threading.Event()
+
+    class Slow(Fleet):
+        def _make_gateway(self, hostname):
+            if os.getpid() == parent and hostname == "b":
+                connecting.set()
+                done.wait(30)
+            return super()._make_gateway(hostname)
+
+    group = remoto.Group(["a", "b"], backend=Slow)
+    group.only("a").map(str)
+    thread = threading.Thread(target=group.map, args=(str,))
+    thread.start()
+    assert connecting.wait(20)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if len(group.map(str).ok) == 2 else 1)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert status == 0
+
+
+def test_control_characters_are_escaped_in_the_text_of_a_result():
+    outcome = Outcome("failed", CheckResult((["\x1b[2Jx"], ["\x07"], 1)))
+    result = GroupResult(["a"], {"a": outcome})
+    assert "\x1b" not in str(result) and "\\x1b[2Jx" in str(result)
+    with pytest.raises(exc.GroupError) as raised:
+        result.raise_for_errors()
+    assert "\x07" not in str(raised.value)
+
+
+def test_equal_values_of_other_types_are_different_outcomes():
+    values = {"a": 1, "b": True, "c": {"x": [1], "y": {2}}, "d": {"y": {2}, "x": [1]}}
+    result = GroupResult([*values], {host: Outcome("ok", value) for host, value in values.items()})
+    assert [hosts for _, hosts in result.gather()] == [["c", "d"], ["a"], ["b"]]
+
+
+def test_the_error_of_a_group_can_be_pickled():
+    result = GroupResult(["a", "b"], {"a": Outcome("failed", exc.ConnectionLost("a", "ls", "x"))})
+    with pytest.raises(exc.GroupError) as raised:
+        result.raise_for_errors()
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert str(copy) == str(raised.value) and list(copy.result.failed) == ["a"]
+
+
+@pytest.mark.parametrize("target", ["remoto.Connection", "remoto.connection.get"])
+def test_scripted_hosts_answer_for_a_group(target, monkeypatch, tmp_path):
+    """Without a process, also none of ssh."""
+    hosts = Hosts()
+    monkeypatch.setattr(target, hosts if target == "remoto.Connection" else hosts.get)
+    monkeypatch.setattr("subprocess.Popen", None)
+    hosts["node1"].on(["uname"], stdout="Linux\n")
+    hosts["node2"].on(["uname"], exit_code=3)
+    hosts["node3"].unreachable()
+    hosts["node4"].on(["uname"], is_lost=True)
+    hosts["node4"].on(["uname"], stdout="Linux\n")
+    hosts["node1"].on_call("exists", True)
+    with remoto.Group([f"node{number}" for number in range(1, 5)], connect_retries=0) as group:
+        result = group.check(["uname"])
+        assert {kind: list(getattr(result, kind)) for kind in ("ok", "failed", "unreachable")} == {
+            "ok": ["node1"],
+            "failed": ["node2", "node4"],
+            "unreachable": ["node3"],
+        }
+        # a lost connection is opened again
+        assert list(group.only("node4").check(["uname"]).ok) == ["node4"]
+        part = group.only("node1")
+        assert part.import_module(os.path).exists("/x").ok == {"node1": True}
+        part.put(b"hello", "/etc/motd").raise_for_errors()
+        part.get("/etc/motd", tmp_path / "copies").raise_for_errors()
+    assert (tmp_path / "copies" / "node1").read_bytes() == b"hello"
+
+
+def test_scripted_containers_answer_for_a_group(monkeypatch):
+    hosts = Hosts()
+    monkeypatch.setattr("remoto.connection.get", hosts.get)
+    hosts["web"].on(["nginx", "-t"])
+    assert list(remoto.Group(["web"], backend="docker").check(["nginx", "-t"]).ok) == ["web"]
