@@ -51,7 +51,8 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
 
     :param name: ``ssh``; ``local``, ``popen`` or ``localhost``; ``docker``; ``podman``; ``kubernetes`` or ``k8s``;
         ``openshift`` or ``oc``. Any case; blanks around it are ignored. Empty or None means ssh.
-    :param fallback: the name to use if ``name`` is unknown. An unknown name is logged, and reported by ``warnings.warn``.
+    :param fallback: the name to use if ``name`` is unknown. An unknown name is logged, and reported by
+        ``warnings.warn``.
     :returns: a subclass of :class:`remoto.backends.BaseConnection`, or None if neither name is known.
     :raises TypeError: the name is not a string.
 

@@ -77,14 +77,15 @@ class ConnectError(RemotoError):
     """A connection could not be opened: either a HostError or a StartError.
 
     :ivar str reason: the reason, such as ``connection refused``.
-    :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``, ``timeout``, ``unreachable``,
-        ``hostkey``, ``permission``, ``closed``, ``hostname`` or ``other``. StartError: ``interpreter``, ``version``, ``sudo``,
-        ``client`` or ``other``.
+    :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``,
+        ``timeout``, ``unreachable``, ``hostkey``, ``permission``, ``closed``, ``hostname`` or ``other``. StartError:
+        ``interpreter``, ``version``, ``sudo``, ``client`` or ``other``.
     :ivar str host: the host as it was given.
     :ivar list command: the argv that was tried on this machine; empty when nothing was started.
     :ivar exit_status: that command's exit status; None after a timeout.
     :ivar str stderr: the stderr of that command: of ssh, the remote shell, sudo or Python.
-    :ivar str action: the action that failed, as the text names it: ``connect to``, or for instance ``run functions on``.
+    :ivar str action: the action that failed, as the text names it: ``connect to``, or for instance
+        ``run functions on``.
     """
 
     def __init__(
@@ -124,7 +125,10 @@ class ConnectError(RemotoError):
 
 
 class HostError(ConnectError, HostNotFound):
-    """The host was not reached: ssh failed, or nothing answered before ``connect_timeout``. Also an execnet.HostNotFound."""
+    """The host was not reached: ssh failed, or nothing answered before ``connect_timeout``.
+
+    Also an execnet.HostNotFound.
+    """
 
 
 class InvalidHostname(HostError, ValueError):
@@ -132,11 +136,15 @@ class InvalidHostname(HostError, ValueError):
 
 
 class StartError(ConnectError, OSError):
-    """Python could not be started: a missing or too old interpreter, sudo, or no ssh on this machine. Also an OSError."""
+    """Python could not be started: a missing or too old interpreter, sudo, or no ssh on this machine.
+
+    Also an OSError.
+    """
 
 
 class ContainerError(StartError, RuntimeError):
-    """The client of a container failed before it started a command: no such container, stopped, no permission, no engine, ...
+    """The client of a container failed before it started a command: no such container, stopped, no permission, no
+    engine, ...
 
     Its ``kind`` may also be ``container``, ``stopped``, ``user`` or ``shell``; ``host`` names the container.
     """
@@ -220,7 +228,8 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
-    """A command timed out, and ``raise_on_timeout`` was set: no result of ``check``, or no output of ``run``, came in time.
+    """A command timed out, and ``raise_on_timeout`` was set: no result of ``check``, or no output of ``run``, came in
+    time.
 
     It is also Python's TimeoutError and execnet's.
 

@@ -17,9 +17,9 @@ __all__ = ["TerminalFormatter", "basic_remote_logger", "reporting"]
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
     """Return the default logger of a connection.
 
-    Its level is DEBUG unless the program has set another, so that the output of commands, which is logged at DEBUG, is shown
-    under ``logging.basicConfig(level=logging.INFO)`` as well. In a program that has not configured logging, such as an
-    interactive session, its records are shown on stderr.
+    Its level is DEBUG unless the program has set another, so that the output of commands, which is logged at DEBUG, is
+    shown under ``logging.basicConfig(level=logging.INFO)`` as well. In a program that has not configured logging, such
+    as an interactive session, its records are shown on stderr.
 
     :param name: usually the connection's hostname; this machine's name by default.
     """
@@ -36,11 +36,12 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
 
 
 class TerminalFormatter(logging.Formatter):
-    r"""A formatter for handlers that write to a terminal: a host's output can neither move the cursor nor set the title.
+    r"""A formatter for handlers that write to a terminal: a host's output can neither move the cursor nor set the
+    title.
 
-    Its arguments are those of ``logging.Formatter``. Control characters of the message, the logger's name, the traceback and the
-    stack are escaped, see :func:`remoto.util.escape_controls`; newlines and tabs are kept, and so is the format itself,
-    with its colours. Other handlers receive the record unchanged.
+    Its arguments are those of ``logging.Formatter``. Control characters of the message, the logger's name, the
+    traceback and the stack are escaped, see :func:`remoto.util.escape_controls`; newlines and tabs are kept, and so is
+    the format itself, with its colours. Other handlers receive the record unchanged.
 
     >>> handler = logging.StreamHandler(sys.stdout)
     >>> handler.setFormatter(TerminalFormatter('%(name)s: %(message)s'))
@@ -79,8 +80,8 @@ def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:
     """Log the messages of a channel until it ends.
 
     :param conn: the connection; its ``logger`` is used.
-    :param result: the channel. Each call of its ``receive(timeout)`` returns a ``{level: text}``, where the level is ``debug``,
-        ``warning`` or ``error``, or raises EOFError at the end.
+    :param result: the channel. Each call of its ``receive(timeout)`` returns a ``{level: text}``, where the level is
+        ``debug``, ``warning`` or ``error``, or raises EOFError at the end.
     :param timeout: seconds to wait for each message; None for no limit. After a timeout, log a warning and return.
     :raises Exception: any other error of ``receive``.
     """

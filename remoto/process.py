@@ -97,10 +97,11 @@ def run(
     """Run a command and log its output as it comes: stdout at DEBUG, stderr at WARNING.
 
     :param conn: a connection.
-    :param command: a list of arguments, which reach the program unchanged; or a string, for a shell with ``shell=True``.
+    :param command: a list of arguments, which reach the program unchanged; or a string, for a shell with
+        ``shell=True``.
     :param exit: close the connection afterwards, also after an error.
-    :param timeout: give up after this many seconds without output. Time spent in ``on_stdout`` and ``on_stderr`` does not
-        count. The command keeps running, and the connection stays usable. None or 0: the connection's
+    :param timeout: give up after this many seconds without output. Time spent in ``on_stdout`` and ``on_stderr`` does
+        not count. The command keeps running, and the connection stays usable. None or 0: the connection's
         ``global_timeout``, or no limit if it has none; ``float('inf')``: no limit.
     :param stop_on_error: False logs an error instead of raising it. A lost connection is always raised.
     :param stop_on_nonzero: False logs a warning for a non-zero exit status, and no error is raised.
@@ -109,16 +110,16 @@ def run(
     :param stdin: the command's input; empty by default.
     :param on_stdout: called with each line of stdout as it arrives, in addition to logging.
     :param on_stderr: likewise for stderr.
-    :param kill_on_timeout: end the command on a timeout, and when the connection ends: its process group gets SIGTERM, and
-        SIGKILL two seconds later. The default is the connection's setting.
+    :param kill_on_timeout: end the command on a timeout, and when the connection ends: its process group gets SIGTERM,
+        and SIGKILL two seconds later. The default is the connection's setting.
     :param raise_on_timeout: raise CommandTimeout on a timeout. The default is the connection's setting.
     :param text: False passes the output to ``on_stdout`` and ``on_stderr`` as blocks of bytes, exactly as they arrive,
         instead of lines; none of it is logged.
     :param popen: other keywords of ``subprocess.Popen``: ``shell``, ``cwd``, ``umask``, ...
     :returns: the exit status, -1 after a timeout.
     :raises CommandError: also a RuntimeError: the command could not be started, or ended with a non-zero exit status.
-    :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was set.
-        It has the last lines of the output.
+    :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was
+        set. It has the last lines of the output.
     :raises ConnectError: with ``eager=False``: the connection could not be opened. From a container also
         :class:`~remoto.exc.ContainerError`.
     :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
@@ -245,12 +246,12 @@ def check(
 
     :param text: False returns stdout and stderr as bytes, exactly as written, instead of lines; ``on_stdout`` and
         ``on_stderr`` are called with blocks of bytes.
-    :returns: a tuple of the lines of stdout, the lines of stderr, and the exit status; ``([], [], -1)`` after a timeout, with
-        ``timed_out`` set.
+    :returns: a tuple of the lines of stdout, the lines of stderr, and the exit status; ``([], [], -1)`` after a
+        timeout, with ``timed_out`` set.
     :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False`` the result
         is ``([], [last line of the error], -1)`` instead.
-    :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was set.
-        It has the output so far.
+    :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was
+        set. It has the output so far.
     :raises ConnectError: as of :func:`run`.
     :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
     :raises TypeError, ValueError: an argument is invalid or can't be sent; nothing was started.

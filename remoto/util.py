@@ -82,8 +82,8 @@ class _Shown(reprlib.Repr):
 #: return a short repr() of a received value, for errors
 shown = _Shown().repr
 
-# C0 (but the tab), DEL and C1 control a terminal; U+2028 and U+2029 may begin a new line; bidirectional embeddings, overrides
-# and isolates show text in another order (https://trojansource.codes); lone surrogates can't be encoded
+# C0 (but the tab), DEL and C1 control a terminal; U+2028 and U+2029 may begin a new line; bidirectional embeddings,
+# overrides and isolates show text in another order (https://trojansource.codes); lone surrogates can't be encoded
 _CONTROLS = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

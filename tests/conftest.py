@@ -24,7 +24,9 @@ PARAMETERS = ("backend", "connect", "connect_through", "engine", "shell")
 
 def pytest_report_header():
     names = ", ".join(required()) or "nothing"
-    return f"remoto: REMOTO_TEST_REQUIRE names {names}; tests of sudo, docker, podman and kubectl run only where it names them"
+    return (
+        f"remoto: REMOTO_TEST_REQUIRE names {names}; sudo, docker, podman and kubectl are tested only if it names them"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

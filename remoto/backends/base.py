@@ -36,8 +36,8 @@ class BaseConnection(Executor):
     :param interpreter: the remote Python: a command for the remote user's shell. The default is ``python3``.
     :param ssh_options: further options for ssh, as one string that is split as a shell would.
     :param connect_timeout: seconds to wait for the remote Python's answer; None or 0 for no limit.
-    :param keepalive: seconds between ssh's probes of a silent peer; after three without an answer the connection is lost. An
-        interval in ``ssh_options`` or in ssh's configuration takes precedence. 0 or None for no probes.
+    :param keepalive: seconds between ssh's probes of a silent peer; after three without an answer the connection is
+        lost. An interval in ``ssh_options`` or in ssh's configuration takes precedence. 0 or None for no probes.
     :param env: variables for every command and function on the remote side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
     :param raise_on_timeout: likewise.
@@ -119,7 +119,7 @@ class BaseConnection(Executor):
             )
 
     def login_door(self) -> str | None:
-        """Return the way that a login takes: the first jump host, or an empty text for a direct one; None without ssh."""
+        """Return the first jump host of a login, or an empty text for a direct one; None without ssh."""
         if not self._needs_ssh(self.hostname):
             return None
         target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
@@ -144,7 +144,9 @@ class BaseConnection(Executor):
         return self.use_ssh or ssh.needs_ssh(hostname)
 
     def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
-        """Return the execnet spec of the gateway to open: ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
+        """Return the execnet spec of the gateway to open.
+
+        It is ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
 
         :param _needs_ssh: called instead of :func:`~remoto.backends.needs_ssh`; ``use_ssh`` takes precedence.
         :param use_sudo: by default the connection's setting.

@@ -21,7 +21,8 @@ from .patched import JsonModuleExecute
 class Executor(Lifecycle):
     """The part of a connection that runs commands and functions; it is a :class:`remoto.commands.target.Target`."""
 
-    #: how :meth:`import_module` runs functions: ``legacy`` in a Python that keeps running, ``json`` in a new one for each call
+    #: how :meth:`import_module` runs functions: ``legacy`` in a Python that keeps running, ``json`` in a new one for
+    #: each call
     remote_import_system = "legacy"
     # True where inside() starts a Python, as in a container, instead of returning the connection's own
     _has_python_inside = False
@@ -58,8 +59,8 @@ class Executor(Lifecycle):
     def execute(self, function: Any, **kw: Any) -> Any:
         """Start a function on the remote side; connect first if needed.
 
-        :param function: source, a function whose first parameter is ``channel``, or a module, as for ``remote_exec`` of an
-            execnet gateway.
+        :param function: source, a function whose first parameter is ``channel``, or a module, as for ``remote_exec`` of
+            an execnet gateway.
         :param kw: the function's other arguments.
         :returns: execnet's channel.
         :raises ConnectionLost: the connection is closed or lost.
@@ -82,8 +83,8 @@ class Executor(Lifecycle):
 
         :param module: a module of functions. Its source is sent; the remote side need not have it.
         :param python_executable: the remote Python, for instance of a virtualenv; by default the connection's own.
-        :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
-            parts.
+        :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all
+            its parts.
         :returns: a :class:`LegacyModuleExecute` or :class:`JsonModuleExecute`; also kept as ``remote_module``.
 
         >>> import posixpath, remoto

@@ -57,7 +57,8 @@ class Lifecycle:
 
         Do nothing if it is open. If another thread is opening it, wait for that.
 
-        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, :meth:`report_failure` can do that.
+        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, :meth:`report_failure` can
+            do that.
 
         :raises ConnectError: it could not be opened: a HostError or a StartError. Another call tries again.
         :raises ConnectionLost: it was closed, or was lost; a connection does not open twice.
@@ -76,7 +77,10 @@ class Lifecycle:
         return self._closed
 
     def has_connection(self) -> bool:
-        """Return True if the connection is open and not known to be lost. With ``eager=False``, False before the first use."""
+        """Return True if the connection is open and not known to be lost.
+
+        With ``eager=False``, False before the first use.
+        """
         if self._owner != os.getpid():
             return False
         return self.gateway is not None and bool(self.gateway.hasreceiver())
@@ -84,8 +88,8 @@ class Lifecycle:
     def exit(self) -> None:
         """Close the connection; wait at most five seconds for its processes on this machine to end.
 
-        Calling it again has no effect. If another thread is opening the connection, cancel that. In a child of ``fork()``,
-        leave the parent's connection open.
+        Calling it again has no effect. If another thread is opening the connection, cancel that. In a child of
+        ``fork()``, leave the parent's connection open.
         """
         self._closed = True
         if self._owner == os.getpid():

@@ -4,7 +4,8 @@ from .kubernetes import KubernetesConnection
 
 
 class OpenshiftConnection(KubernetesConnection):
-    """A connection to a container of a running pod: like :class:`remoto.backends.kubernetes.KubernetesConnection`, with ``oc``.
+    """A connection to a container of a running pod: like :class:`remoto.backends.kubernetes.KubernetesConnection`, with
+    ``oc``.
 
     >>> conn = OpenshiftConnection('web-0', context='lab', container='app', eager=False)
     >>> conn.cmd(['ls', '-l'])

@@ -15,10 +15,11 @@ def _check(*args: Any, **kw: Any) -> Any:
 
 
 def get_python_executable(conn: Any) -> str:
-    """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the remote side.
+    """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the
+    remote side.
 
-    Search once per connection. If the search finds none, return the connection's ``interpreter``. The search's timeout is
-    ``connect_timeout`` or ``global_timeout``, whichever is shorter.
+    Search once per connection. If the search finds none, return the connection's ``interpreter``. The search's timeout
+    is ``connect_timeout`` or ``global_timeout``, whichever is shorter.
 
     :raises ConnectError: also an OSError: the search timed out, or its answer is not a path.
     """

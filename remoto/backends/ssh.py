@@ -109,7 +109,8 @@ def split_hostname(hostname: str) -> list[str]:
     else:
         raise refuse("not a hostname")
     user, _, name = host.removeprefix("ssh://").rpartition("@")
-    # OpenSSH refuses these characters as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in ProxyCommand
+    # OpenSSH refuses these characters as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in
+    # ProxyCommand
     if host.startswith("-") or name.startswith("-") or not name:
         raise refuse("a hostname can't begin with a dash or be empty")
     if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
@@ -118,7 +119,8 @@ def split_hostname(hostname: str) -> list[str]:
 
 
 def split_target(target: str, hostname: str) -> list[str]:
-    """Return ssh's arguments for a target: its options, split as a shell would, then the host as :func:`split_hostname` does.
+    """Return ssh's arguments for a target: its options, split as a shell would, then the host as :func:`split_hostname`
+    does.
 
     :param target: the options, then the host; or the options alone.
     :param hostname: the host, as the connection has it.
@@ -141,8 +143,8 @@ def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = K
 
     :param words: ssh's options, then the host.
     :param interpreter: a command for the remote user's shell, such as ``python3`` or ``sudo python3``.
-    :param keepalive: seconds between probes of a silent peer, 0 or None for none. An interval in the options or in ssh's
-        configuration takes precedence.
+    :param keepalive: seconds between probes of a silent peer, 0 or None for none. An interval in the options or in
+        ssh's configuration takes precedence.
     """
     return ssh_command_argv(words, f'{interpreter} -c "{BOOT_COMMAND}"', keepalive)
 
@@ -161,7 +163,7 @@ def _has_no_keepalive(words: Sequence[str]) -> bool:
 
 
 def _names_keepalive(options: Sequence[str]) -> bool:
-    """Return True if ssh's options set ServerAliveInterval. ssh accepts it in any case, also without a blank after ``-o``."""
+    """Return True if ssh's options set ServerAliveInterval: in any case, also without a blank after ``-o``."""
     line = " ".join(options)
     return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
 
@@ -218,12 +220,15 @@ _OF_SSH = (
         "Check the user's name and that ssh finds a key which the host accepts.",
     ),
     (
-        # sshd's MaxStartups and PerSourcePenalties (sshd_config(5)) end a connection before, or during, the key exchange
-        r"(kex|ssh)_exchange_identification: .*(Connection (closed|reset)|Exceeded MaxStartups|Not allowed at this time)"
+        # sshd's MaxStartups and PerSourcePenalties (sshd_config(5)) end a connection before, or during, the key
+        # exchange
+        r"(kex|ssh)_exchange_identification: "
+        r".*(Connection (closed|reset)|Exceeded MaxStartups|Not allowed at this time)"
         r"|Connection (closed|reset) by \S+ port \d+",
         "closed",
         "connection closed by the remote host before authentication",
-        "Does sshd limit unauthenticated connections (MaxStartups, PerSourcePenalties)? Connect to fewer hosts at a time.",
+        "Does sshd limit unauthenticated connections (MaxStartups, PerSourcePenalties)? "
+        "Connect to fewer hosts at a time.",
     ),
 )
 #: ssh's own exit status where it failed; any other is the remote command's (ssh(1))

@@ -1,6 +1,7 @@
 """What ssh's configuration says of a host: its keepalive, and the jump host on the way.
 
-``ssh -G`` answers both, but costs a process for each host. It is asked only if a configuration file has a keyword that matters.
+``ssh -G`` answers both, but costs a process for each host. It is asked only if a configuration file has a keyword that
+matters.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ DESCRIPTIONS = {
     "put": """\
 Copy a local file or directory to one or more hosts.
 
-If DESTINATION is a directory, the copy goes into it. A SOURCE that ends with / means the contents of that directory. Each
-file is written under a temporary name and renamed when complete. Files that have not changed are not sent.
+If DESTINATION is a directory, the copy goes into it. A SOURCE that ends with / means the contents of that directory.
+Each file is written under a temporary name and renamed when complete. Files that have not changed are not sent.
 """,
     "get": """\
 Copy a file or directory from one or more hosts to this machine.

@@ -93,7 +93,8 @@ def add_connection(parser: Parser) -> None:
         default="ssh",
         type=_backend,
         metavar="NAME",
-        help="ssh (default), local, docker, podman, kubernetes or openshift; with the last four HOST is a container or a pod",
+        help="ssh (default), local, docker, podman, kubernetes or openshift; "
+        "with the last four HOST is a container or a pod",
     )
     switch = {"action": "store_true"}
     number = {"type": seconds, "metavar": "SECONDS"}

@@ -162,7 +162,8 @@ class Call:
         return self._exit_status(answer.status)
 
     def exchange(self, blocks: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
-        """Send blocks to the command's stdin; yield its output, (STDOUT or STDERR, bytes), and last (STATUS, exit status).
+        """Send blocks to the command's stdin; yield its output, (STDOUT or STDERR, bytes), and last (STATUS, exit
+        status).
 
         In each direction, at most a window of bytes is unacknowledged.
         """

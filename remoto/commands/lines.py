@@ -6,7 +6,8 @@ from __future__ import annotations
 class Lines:
     r"""Join blocks of bytes and split them into lines.
 
-    :param errors: how to decode bytes that are not UTF-8: ``surrogateescape`` keeps them, ``backslashreplace`` escapes them.
+    :param errors: how to decode bytes that are not UTF-8: ``surrogateescape`` keeps them, ``backslashreplace`` escapes
+        them.
     :param lone_cr: also end a line at a CR that no LF follows.
 
     >>> lines = Lines('backslashreplace')
@@ -67,7 +68,8 @@ class Blocks:
 
 
 def split_lines(data: bytes) -> list[str]:
-    r"""Return the lines of complete output. LF, CR LF and a lone CR end a line; bytes that are not UTF-8 become lone surrogates.
+    r"""Return the lines of complete output. LF, CR LF and a lone CR end a line; bytes that are not UTF-8 become lone
+    surrogates.
 
     >>> split_lines(b'10%\r20%\nend')
     ['10%', '20%', 'end']

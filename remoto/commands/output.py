@@ -21,8 +21,8 @@ class TimeLimit:
     """The time limit of a call: for the whole call, or for each silence.
 
     :param seconds: None for no limit.
-    :param total: the limit is for the whole call and starts now. Otherwise it applies to each wait; time spent in callbacks
-        does not count, since the remote side is not silent meanwhile.
+    :param total: the limit is for the whole call and starts now. Otherwise it applies to each wait; time spent in
+        callbacks does not count, since the remote side is not silent meanwhile.
     """
 
     def __init__(self, seconds: float | None, total: bool) -> None:

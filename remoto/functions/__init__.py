@@ -1,1 +1,1 @@
-"""Run functions of a module on the remote side: ``legacy`` in a Python that keeps running, ``json_calls`` in a new one each."""
+"""Run functions of a module on the remote side: in a Python that keeps running, or in a new one for each call."""

@@ -52,7 +52,10 @@ class Calls:
         self._loading_is_logged = False
 
     def load(self) -> Any:
-        """Send the module, once; return the channel for its output. The first call follows without waiting, and loads it."""
+        """Send the module, once; return the channel for its output.
+
+        The first call follows without waiting, and loads it.
+        """
         with self._lock:
             if self._loading is None:
                 request = {

@@ -113,7 +113,10 @@ def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
 
 
 def _search_limit(conn: Any) -> tuple[str, float | None]:
-    """Return the name and the seconds of the search's time limit: the shorter of the connection's two. None for no limit."""
+    """Return the name and the seconds of the search's time limit: the shorter of the connection's two.
+
+    None for no limit.
+    """
     limits = {name: getattr(conn, name, None) for name in ("global_timeout", "connect_timeout")}
     # a mock in a program's test may have anything there
     numbers = {name: limit for name, limit in limits.items() if isinstance(limit, (int, float)) and limit > 0}

@@ -29,9 +29,11 @@ class JsonModuleExecute(ModuleExecute):
         connection's.
     :param python_executable: the remote Python, for instance of a virtualenv; by default the one that
         :func:`~remoto.backends.get_python_executable` finds. It may be set later.
-    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its parts.
+    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
+        parts.
     :raises TypeError: on a call: an argument can't be sent.
-    :raises FunctionError: on a call: the function raised an exception; the text is the remote traceback. Also a RuntimeError.
+    :raises FunctionError: on a call: the function raised an exception; the text is the remote traceback. Also a
+        RuntimeError.
     :raises CommandError: on a call: the remote Python can't be started. Also a RuntimeError.
 
     >>> import shutil, remoto

@@ -22,7 +22,8 @@ class LegacyModuleExecute(ModuleExecute):
     :param gateway: execnet's gateway; a connection's is ``conn.gateway``.
     :param module: a module of functions.
     :param logger: logs what the functions print at DEBUG, and what they write to stderr at WARNING.
-    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its parts.
+    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
+        parts.
     :raises TypeError: on a call: an argument can't be sent.
     :raises FunctionError: on a call: the function raised an exception. Also a RuntimeError.
     :raises ConnectionLost: on a call: the connection ended. Also a RuntimeError.

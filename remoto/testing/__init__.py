@@ -71,12 +71,13 @@ class Called(NamedTuple):
 
 
 class Script:
-    """The answers of a host, and a record of its calls, as in ``Hosts()['node1']`` and in a :class:`ScriptedConnection`.
+    """The answers of a host, and a record of its calls, as in ``Hosts()['node1']`` and in a
+    :class:`ScriptedConnection`.
 
     :ivar ran: a list of :class:`Ran`: all commands, in order.
     :ivar calls: a list of :class:`Called`: all calls of remote functions, in order.
-    :ivar files: the files of the host, a mapping of path to bytes, which ``put`` and ``rsync`` write and ``get`` reads. An
-        exception instead of the bytes makes reading or writing that file fail.
+    :ivar files: the files of the host, a mapping of path to bytes, which ``put`` and ``rsync`` write and ``get`` reads.
+        An exception instead of the bytes makes reading or writing that file fail.
     """
 
     def __init__(self, hostname: str = "node1") -> None:
@@ -105,7 +106,8 @@ class Script:
         :param stdout: its stdout.
         :param stderr: its stderr.
         :param exit_code: its exit status.
-        :param times_out: after its output, the command does not end. The call must have a timeout, which expires at once.
+        :param times_out: after its output, the command does not end. The call must have a timeout, which expires at
+            once.
         :param is_lost: after its output, the connection is lost.
         :param is_missing: the program does not exist.
         :raises TypeError: the output is neither str nor bytes, or the exit code is not an int.
@@ -122,7 +124,8 @@ class Script:
         self._commands.append((matcher, _Turns([answer])))
 
     def on_call(self, function: str, answer: Any) -> None:
-        """Set the answer of a remote function. Several answers of the same function are used in turn; the last one is repeated.
+        """Set the answer of a remote function. Several answers of the same function are used in turn; the last one is
+        repeated.
 
         :param function: its name, such as ``exists``, or ``posixpath.exists`` for one module only.
         :param answer: its result; an exception, raised on the remote side; or a function to call instead.
@@ -248,8 +251,8 @@ class ScriptedConnection(Script, _Scripted):
 class Hosts:
     """Replaces ``remoto.Connection``: each call returns a connection that answers from its host's script.
 
-    ``hosts['node1']`` is the :class:`Script` of the host that the program calls so, or of the container or pod of that name
-    or id. All connections to a host share one script.
+    ``hosts['node1']`` is the :class:`Script` of the host that the program calls so, or of the container or pod of that
+    name or id. All connections to a host share one script.
 
     >>> hosts = Hosts()
     >>> hosts['node1'].on(['uname'], stdout='Linux\\n')

@@ -1,7 +1,8 @@
 """Ctrl-C at any moment: each comes out soon, and leaves nothing behind and the connection usable or cleanly lost.
 
-``python -m tests.campaigns.interrupts random 10000`` interrupts at random moments, ``... lines`` once at each line of remoto's
-and execnet's code that the main thread comes through (``lines 8``: at one in eight). The test suite runs a short version.
+``python -m tests.campaigns.interrupts random 10000`` interrupts at random moments, ``... lines`` once at each line of
+remoto's and execnet's code that the main thread comes through (``lines 8``: at one in eight). The test suite runs a
+short version.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""How a connection of each backend is opened. A new backend is one more function here: all contract tests run over it."""
+"""How a connection of each backend is opened.
+
+A new backend is one more function here: all contract tests run over it.
+"""
 
 import functools
 

@@ -42,7 +42,8 @@ while True:
 def interpreter(folder, answer, ready=b" 0\n"):
     """What to connect with.
 
-    :param answer: code that is run for each task: ``send(value, ...)``, ``message(code, payload)`` and ``raw(bytes)`` write.
+    :param answer: code that is run for each task: ``send(value, ...)``, ``message(code, payload)`` and ``raw(bytes)``
+        write.
     :param ready: what follows the marker of the ready line.
     """
     path = re.sub("/execnet/__init__.py$", "", execnet.__file__)

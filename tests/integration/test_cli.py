@@ -58,7 +58,8 @@ def test_one_host_of_several_that_can_not_be_reached(sshd):
     assert summary == "remoto: 1 of 2 hosts failed"
 
 
-#: the first host to run it exits with 4, the second succeeds, the third is killed, the fourth is silent, the others succeed
+#: the first host to run it exits with 4, the second succeeds, the third is killed, the fourth is silent, the others
+#: succeed
 IN_TURN = """
 for number in 1 2 3 4 5; do mkdir $number 2> /dev/null && break; done
 case $number in 1) exit 4;; 3) kill -9 $$;; 4) exec sleep 100;; esac

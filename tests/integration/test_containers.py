@@ -60,7 +60,7 @@ def container(request, engine):
 
 @pytest.fixture(params=["docker", "podman", "kubernetes"])
 def connect_through(request, tmp_path):
-    """A function that opens a connection whose client is called by a script: ``{client}`` in its text is the real one's call."""
+    """Return a function that opens a connection through a script, in which ``{client}`` is the call of the client."""
     open_one = BACKENDS[request.param](request)
     client = {"kubernetes": "kubectl"}.get(request.param, request.param)
     opened = []
@@ -282,7 +282,7 @@ def test_a_folder_in_the_search_path_of_cd(backend, container):
 
 
 def test_a_client_that_takes_its_time(engine, backend, tmp_path):
-    """Nothing is left behind in the container, though each start of the client takes longer than a command may take to end."""
+    """Nothing stays in the container, though each start of the client takes longer than a command's end may."""
     client = tmp_path / "slow"
     client.write_text(f'#!/bin/sh\nsleep 2.5\nexec {engine.executable} "$@"\n')
     client.chmod(0o755)

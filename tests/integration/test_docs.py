@@ -180,7 +180,10 @@ def test_sessions(page, everything, files, log_to_stdout):
 
 
 def test_what_is_printed_before_an_exception_is_compared():
-    session = "::\n\n  >>> print('seen'); 1 / 0\n  {}\n  Traceback (most recent call last):\n    ...\n  ZeroDivisionError: division by zero\n"
+    session = (
+        "::\n\n  >>> print('seen'); 1 / 0\n  {}\n"
+        "  Traceback (most recent call last):\n    ...\n  ZeroDivisionError: division by zero\n"
+    )
     assert not run_sessions(session.format("seen"), "page", None)
     assert "Expected:\n    not seen" in run_sessions(session.format("not seen"), "page", None)
 

@@ -477,8 +477,8 @@ def test_an_error_in_the_middle_of_waiting(stopped, on_signal, function, error):
 
 
 def spin(seconds):
-    # a function: in CPython 3.13 an error of a signal's handler that comes at a loop's jump back escapes from the "with"
-    # or "try" around the loop in the same function (the jump is not in its exception table)
+    # a function: in CPython 3.13 an error of a signal's handler that comes at a loop's jump back escapes from the
+    # "with" or "try" around the loop in the same function (the jump is not in its exception table)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass

@@ -1096,7 +1096,8 @@ def test_search_for_a_python_that_hangs_ends_at_its_timeout(request, tmp_path, b
         request.getfixturevalue("sshd")
         conn = remoto.Connection("node0", interpreter=sys.executable, env=env)
     with conn:
-        script = f"mkdir {directory} && printf '#!/bin/sh\necho $$ > {directory}/pid\nsleep 1000; exit\n' > {directory}/python3"
+        program = f"#!/bin/sh\necho $$ > {directory}/pid\nsleep 1000; exit\n"
+        script = f"mkdir {directory} && printf '{program}' > {directory}/python3"
         assert check(conn, f"{script} && chmod +x {directory}/python3", shell=True).returncode == 0
         setattr(conn, setting, 1.0)
         with pytest.raises(ConnectError, match=rf"no answer within 1 seconds \({setting}\)") as caught:

@@ -1,4 +1,4 @@
-"""Ctrl-C, exceptions of signal handlers, fork() and a lack of threads, in the middle of whatever the main thread does."""
+"""Ctrl-C, exceptions of signal handlers, fork() and a lack of threads, at any moment of the main thread."""
 
 import os
 import signal

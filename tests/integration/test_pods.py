@@ -1,4 +1,5 @@
-"""What is particular to pods: how kubectl is called, how it and the API server fail, before a command and in the middle of one.
+"""What is particular to pods: how kubectl is called, how it and the API server fail, before a command and in the middle
+of one.
 
 The states of pods, and a pod that is deleted, are those of the contract tests' cluster, which may be a real one.
 """
@@ -26,7 +27,8 @@ LOGGER = logging.getLogger("remoto-test")
 ENDED = (
     "failed to load task: no running task found: task 0123 not found: not found",
     'failed to create exec "4567": task 0123 not found: not found',
-    'failed to start exec "4567": OCI runtime exec failed: exec failed: unable to start container process: error executing '
+    'failed to start exec "4567": OCI runtime exec failed: exec failed: unable to start container process: '
+    "error executing "
     "setns process: namespace path: lstat /proc/4711/ns/ipc: no such file or directory: unknown",
 )
 PAUSED = 'failed to start exec "4567": OCI runtime exec failed: exec failed: cannot exec in a paused container: unknown'
@@ -185,7 +187,7 @@ def test_functions_without_credentials(pods, system, python):
 
 @contextlib.contextmanager
 def server(folder, *prefix):
-    """An API server in a process of its own and a connection to a pod of it, where each command runs behind ``prefix``."""
+    """An API server in a process of its own, and a connection to its pod; ``prefix`` is put before each command."""
     kubeconfig = folder / "kubeconfig"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.servers.kube", str(kubeconfig), *prefix],

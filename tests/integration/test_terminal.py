@@ -43,7 +43,7 @@ class Terminal:
         os.write(self.fd, b"\x03")
 
     def interrupt_until(self, text):
-        """Python has no answer to a signal that comes right before it begins to wait; a person presses the key once more."""
+        """Press again: Python does not wake for a signal that comes right before it begins to wait."""
         for _ in range(5):
             self.interrupt()
             if self.has_come(text, 2):

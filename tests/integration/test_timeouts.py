@@ -1,4 +1,7 @@
-"""Timeouts of run and check: they hold while output comes, and can be told from other ends. The same over every backend."""
+"""Timeouts of run and check: they hold while output comes, and can be told from other ends.
+
+The same over every backend.
+"""
 
 import builtins
 import pickle

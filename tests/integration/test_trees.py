@@ -63,7 +63,7 @@ def itself(folder):
 
 
 def as_received(what):
-    """Return what ``listing`` or ``itself`` tells of a copy made by ``get``: set-id and sticky bits never arrive by it."""
+    """Return the ``listing`` or ``itself`` of a copy made by ``get``, which never sets set-id and sticky bits."""
     if isinstance(what, dict):
         return {name: as_received(content) for name, content in what.items()}
     return (what[0] & 0o777, *what[1:]) if isinstance(what, tuple) else what

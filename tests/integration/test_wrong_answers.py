@@ -1,4 +1,4 @@
-"""A broken or hostile remote side: errors name the host, and memory does not grow by what it announces or sends unasked."""
+"""A broken or hostile remote side: errors name the host, and memory does not grow."""
 
 import logging
 import os

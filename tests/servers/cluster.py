@@ -1,8 +1,8 @@
 """Pods that ``kubectl`` makes: on a real cluster, or on the tests' own API server. The same steps for both.
 
-REMOTO_TEST_KUBE_CONTEXT names a context of kubectl's configuration: a real cluster, which the tests then use. It has to let
-its user make, delete and get pods and run commands in them, and to get the images ``python:3-slim`` and ``busybox``, or
-those that REMOTO_TEST_IMAGE_PYTHON and REMOTO_TEST_IMAGE_SHELL name.
+REMOTO_TEST_KUBE_CONTEXT names a context of kubectl's configuration: a real cluster, which the tests then use. It has to
+let its user make, delete and get pods and run commands in them, and to get the images ``python:3-slim`` and
+``busybox``, or those that REMOTO_TEST_IMAGE_PYTHON and REMOTO_TEST_IMAGE_SHELL name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 from .images import named
 
 PUBLIC_IMAGES = {"python": "python:3-slim", "shell": "busybox"}
-#: seconds until a pod is in the state that it was made for; an image may have to be fetched, a crash comes after a start
+#: seconds until a pod is in the state that it was made for; an image may have to be fetched, a crash comes after a
+#: start
 READY_TIMEOUT = 180
 CLIENT_TIMEOUT = READY_TIMEOUT + 60
 IDLE = ("sleep", "7200")
@@ -82,7 +83,7 @@ class Cluster:
         return _kubectl(str(self.kubeconfig), *arguments)
 
     def run(self, image: str) -> str:
-        """The name of a new pod of the image ``python`` or ``shell`` that is ready; its container is called the same."""
+        """Return the name of a new, ready pod of the image ``python`` or ``shell``, and of its container."""
         return self._make(image, "condition=Ready", command=IDLE)
 
     def succeeded(self) -> str:

@@ -30,7 +30,8 @@ CLIENT_TIMEOUT = 120
 IDLE = ("sleep", "7200")
 
 
-#: the containers that README and docs show, by their names: here, since making them must not count against a test's time limit
+#: the containers that README and docs show, by their names: here, since making them must not count against a test's
+#: time limit
 SHARED = {"web": "python", "small": "shell"}
 
 
@@ -51,7 +52,7 @@ class Engine:
     @classmethod
     @contextmanager
     def shared(cls) -> Iterator[None]:
-        """Start an engine that this process and its children find by :meth:`running`, with the tests' images and SHARED."""
+        """Start an engine with the tests' images and SHARED; this process and its children find it by running()."""
         with cls() as engine:
             for name, image in SHARED.items():
                 engine.run(image, name=name)
@@ -181,7 +182,8 @@ class Docker(Engine):
     def _end(self) -> None:
         if self._daemon is not None and self._daemon.poll() is None:
             pid = self._daemon.pid
-            # unshare's only child is dockerd, the first process of its namespace: the kernel lets it end after all others
+            # unshare's only child is dockerd, the first process of its namespace: the kernel lets it end after all
+            # others
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             for child in children or [pid]:
                 os.kill(int(child), signal.SIGKILL)

@@ -1,7 +1,7 @@
 """Root file systems for the tests' containers, built on this machine, since no registry may be in reach.
 
-``python`` is a small Debian with Python 3; ``shell`` is busybox and nothing else. Each is built once and kept as a tar in
-REMOTO_TEST_CACHE (by default ~/.cache/remoto-tests), for any number of test runs at the same time.
+``python`` is a small Debian with Python 3; ``shell`` is busybox and nothing else. Each is built once and kept as a tar
+in REMOTO_TEST_CACHE (by default ~/.cache/remoto-tests), for any number of test runs at the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNNEEDED = ["dev/*", "proc/*", "sys/*", "var/cache/apt/*", "var/lib/apt/lists/*"
 
 
 def named(image: str) -> str | None:
-    """The image that REMOTO_TEST_IMAGE_PYTHON or REMOTO_TEST_IMAGE_SHELL names, to be used instead of one built here."""
+    """Return the image that REMOTO_TEST_IMAGE_PYTHON or REMOTO_TEST_IMAGE_SHELL names in place of one built here."""
     return os.environ.get(f"REMOTO_TEST_IMAGE_{image.upper()}") or None
 
 
@@ -72,7 +72,8 @@ def _debian(root: Path) -> None:
 
 def _busybox(root: Path) -> None:
     with tempfile.TemporaryDirectory() as download:
-        # downloaded, not installed: busybox-static and busybox conflict. apt's own user may not write here, so it is root
+        # downloaded, not installed: busybox-static and busybox conflict. apt's own user may not write here, so it is
+        # root
         _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "busybox-static"], cwd=download)
         (package,) = Path(download).glob("*.deb")
         _run(["dpkg-deb", "--extract", package, download])

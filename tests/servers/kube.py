@@ -74,7 +74,8 @@ TOKEN = "remoto-tests-token"
 class Pod:
     """A pod as :meth:`Kube.add` makes it."""
 
-    #: by name: what to put before a command to run it there; None while it isn't running, as one that crashes again and again
+    #: by name: what to put before a command to run it there; None while it isn't running, as one that crashes again and
+    #: again
     containers: Mapping[str, Sequence[str] | None]
     #: the verb that the user lacks: "get" for the pod itself, "create" for exec
     forbidden: str | None = None
@@ -94,9 +95,9 @@ class Pod:
 class Kube:
     """The server for the length of a ``with`` block.
 
-    ``kubectl`` and ``oc`` work as plain commands wherever ``environment`` is set. The current context is the server's. Four
-    more fail: ``unreachable``, where nobody listens; and of the port with TLS ``no-credentials``, ``wrong-credentials`` and
-    ``unknown-ca``.
+    ``kubectl`` and ``oc`` work as plain commands wherever ``environment`` is set. The current context is the server's.
+    Four more fail: ``unreachable``, where nobody listens; and of the port with TLS ``no-credentials``,
+    ``wrong-credentials`` and ``unknown-ca``.
     """
 
     executable = "kubectl"
@@ -271,7 +272,8 @@ class _Request(BaseHTTPRequestHandler):
         except _Failure as failure:
             self._answer(failure.code, failure.status)
 
-    # POST is also what kubectl does, for SPDY, when WebSocket was refused for whatever reason; it shows this second answer
+    # POST is also what kubectl does, for SPDY, when WebSocket was refused for whatever reason; it shows this second
+    # answer
     do_POST = do_DELETE = do_GET
 
     def _namespace(self, name: str) -> dict[str, Any]:
@@ -361,7 +363,10 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def _pod_of(spec: Mapping[str, Any], images: Mapping[str, Sequence[str]]) -> Pod:
-    """What becomes of a pod. This cluster runs nothing: ``true`` has ended well, ``false`` has crashed, and the rest runs on."""
+    """What becomes of a pod.
+
+    This cluster runs nothing: ``true`` has ended well, ``false`` has crashed, and the rest runs on.
+    """
     (container,) = spec["containers"]
     name, command = container["name"], [*container.get("command", []), *container.get("args", [])]
     if "nodeSelector" in spec:
@@ -398,7 +403,7 @@ def _document(namespace: str, name: str, pod: Pod) -> dict[str, Any]:
 
 
 def _matches(selector: str, labels: Mapping[str, str]) -> bool:
-    """Whether labels satisfy ``a=b``, ``a!=b`` and ``a``, each behind a comma; kubectl checks and normalises a selector."""
+    """Return True if labels satisfy ``a=b``, ``a!=b`` and ``a``, separated by commas, as kubectl normalises them."""
     for part in selector.split(","):
         found = re.fullmatch(r"([\w./-]+)(!=|==?|)([\w.-]*)", part)
         if not found:

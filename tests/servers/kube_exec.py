@@ -22,8 +22,8 @@ SUBPROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 #: the first byte of a message; in v5, CLOSE followed by a channel is the end of that channel
 STDIN, STDOUT, STDERR, STATUS, CLOSE = 0, 1, 2, 3, 255
 
-#: What the clients of engines write for failures that are not the command's. The kubelet hears of those from its runtime,
-#: and never mixes them with output; docker has them on stdout, podman on stderr.
+#: What the clients of engines write for failures that are not the command's. The kubelet hears of those from its
+#: runtime, and never mixes them with output; docker has them on stdout, podman on stderr.
 RUNTIME_FAILURE = re.compile(
     rb"OCI runtime exec failed: |Error response from daemon: "
     rb"|Error: (?:No such container|no container with name|can only create exec sessions|runc: |crun: )"
@@ -31,7 +31,7 @@ RUNTIME_FAILURE = re.compile(
 
 
 def internal_error(message: str) -> dict[str, Any]:
-    """The Status object that Kubernetes' apimachinery/pkg/api/errors makes for what is nobody's fault but a server's."""
+    """Return the Status object that Kubernetes' apimachinery/pkg/api/errors makes for a server's own failure."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -45,13 +45,16 @@ def internal_error(message: str) -> dict[str, Any]:
 
 
 def runtime_failure(message: str) -> dict[str, Any]:
-    """As :func:`internal_error`, of what the container runtime says: the kubelet's words, and the API server's around them."""
+    """As :func:`internal_error`, for the container runtime's message, in the kubelet's and the API server's words."""
     what = f"error executing command in container: failed to exec in container: {message}"
     return internal_error(f"Internal error occurred: {what}")
 
 
 class Channels:
-    """The WebSocket of one exec; used by several threads. What can't be sent, since the client went away, is dropped."""
+    """The WebSocket of one exec; used by several threads.
+
+    What can't be sent, since the client went away, is dropped.
+    """
 
     def __init__(self, request: BaseHTTPRequestHandler) -> None:
         self._socket: socket.socket = request.connection

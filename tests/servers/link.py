@@ -8,7 +8,7 @@ import time
 
 
 class Link:
-    """``port`` leads to ``to_port``, ``delay`` seconds away; ``bytes`` have passed so far, both ways, as ssh framed them."""
+    """``port`` leads to ``to_port``, ``delay`` seconds away; ``bytes`` have passed so far, both ways."""
 
     def __init__(self, to_port, delay):
         self.to_port = to_port

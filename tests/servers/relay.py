@@ -2,8 +2,8 @@
 
 usage: relay.py [--drop-when FILE] [--silence-when FILE] HOST PORT
 
-When the first file appears the connection is dropped; when the second one does, whatever is sent from then on vanishes and
-nothing is closed.
+When the first file appears the connection is dropped; when the second one does, whatever is sent from then on vanishes
+and nothing is closed.
 """
 
 import argparse

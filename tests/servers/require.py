@@ -6,7 +6,7 @@ import pytest
 
 
 def required():
-    """Return the names in REMOTO_TEST_REQUIRE, with commas between; docker as well where pods of the tests' own run in it."""
+    """Return the comma-separated names in REMOTO_TEST_REQUIRE; docker as well if the tests' own pods run in it."""
     names = [name.strip() for name in os.environ.get("REMOTO_TEST_REQUIRE", "").split(",") if name.strip()]
     if "kubectl" in names and "docker" not in names and not os.environ.get("REMOTO_TEST_KUBE_CONTEXT"):
         names.append("docker")

@@ -40,9 +40,10 @@ def free_port():
 class Sshd:
     """A context manager. ``port``, ``folder`` and ``config`` (for ``ssh -F``) tell how to get there.
 
-    Aliases: ``node0`` to ``node63``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to connect;
-    ``slow`` has a round trip of 100 ms and counts in ``slow_link`` what passes; ``dropping`` ends for good after :meth:`drop`, ``silent`` swallows everything
-    after :meth:`silence`; ``patient`` and ``batch`` have those settings; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
+    Aliases: ``node0`` to ``node63``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to
+    connect; ``slow`` has a round trip of 100 ms and counts in ``slow_link`` what passes; ``dropping`` ends for good
+    after :meth:`drop`, ``silent`` swallows everything after :meth:`silence`; ``patient`` and ``batch`` have those
+    settings; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
 
     :param settings: further lines of sshd_config, which come first and so take precedence.
     """

@@ -158,7 +158,8 @@ def test_limit_may_come_from_an_earlier_figure(raced):
 def test_worker_killed_by_its_alarm_is_reported(tmp_path, monkeypatch, contestant, kind):
     worker = tmp_path / "worker.py"
     worker.write_text(
-        'import os, signal\ninput()\nprint(\'{"version": "1"}\', flush=True)\ninput()\nos.kill(os.getpid(), signal.SIGALRM)\n'
+        'import os, signal\ninput()\nprint(\'{"version": "1"}\', flush=True)\n'
+        "input()\nos.kill(os.getpid(), signal.SIGALRM)\n"
     )
     monkeypatch.setattr(race, "WORKER", worker)
     monkeypatch.setattr(race, "python_for", lambda contestant: sys.executable)

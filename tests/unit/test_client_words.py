@@ -6,7 +6,10 @@ from remoto.backends.containers import diagnosed
 
 ID = "0123456789abcdef"
 #: a failure of the container runtime, as kubectl shows it over WebSocket
-KUBELET = "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: "
+KUBELET = (
+    "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in "
+    "container: "
+)
 
 
 @pytest.mark.parametrize(
@@ -28,18 +31,19 @@ KUBELET = "Internal error occurred: Internal error occurred: error executing com
         ("stopped", f'error: {KUBELET}failed to create exec "{ID}": task {ID} not found: not found'),
         (
             "stopped",
-            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: unable to start container '
-            "process: error executing setns process: namespace path: lstat /proc/4711/ns/ipc: no such file or directory",
+            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: unable to start '
+            "container process: error executing setns process: namespace path: lstat /proc/4711/ns/ipc: "
+            "no such file or directory",
         ),
         (
             "stopped",
-            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: cannot exec in a stopped '
-            "container: unknown",
+            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: cannot exec in a '
+            "stopped container: unknown",
         ),
         (
             "stopped",
-            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: cannot exec in a paused '
-            "container (use --ignore-paused to override): unknown",
+            f'error: {KUBELET}failed to start exec "{ID}": OCI runtime exec failed: exec failed: cannot exec in a '
+            "paused container (use --ignore-paused to override): unknown",
         ),
         ("user", "unable to find user nobody-there: no matching entries in passwd file"),
         ("permission", "permission denied while trying to connect to the Docker daemon socket at unix:///x.sock: ..."),
@@ -76,17 +80,19 @@ KUBELET = "Internal error occurred: Internal error occurred: error executing com
         ),
         (
             "unreachable",
-            "error: Internal error occurred: unable to upgrade connection: rpc error: code = Unavailable desc = connection "
-            'error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection '
-            'refused"',
+            "error: Internal error occurred: unable to upgrade connection: rpc error: code = Unavailable desc = "
+            'connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: '
+            'connect: connection refused"',
         ),
         (
             "unreachable",
-            "error: error reading from error stream: next reader: websocket: close 1006 (abnormal closure): unexpected EOF",
+            "error: error reading from error stream: next reader: websocket: close 1006 (abnormal closure): "
+            "unexpected EOF",
         ),
         (
             "client",
-            "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown "
+            "authority",
         ),
         ("client", 'error: context "x" does not exist'),
         ("client", "error: stat /no/such/file: no such file or directory"),

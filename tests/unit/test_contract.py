@@ -66,7 +66,8 @@ def test_import_remoto_has_the_public_names():
         (connection, "Connection docker get kubernetes local logger needs_ssh openshift podman ssh"),
         (
             backends,
-            "BaseConnection JsonModuleExecute LegacyModuleExecute basic_remote_logger check docker get_python_executable "
+            "BaseConnection JsonModuleExecute LegacyModuleExecute basic_remote_logger check docker "
+            "get_python_executable "
             "kubernetes local needs_ssh openshift podman ssh",
         ),
         (process, "check extend_env run"),
