@@ -441,7 +441,7 @@ def test_kill_on_timeout_ends_commands_with_the_connection(connect):
 
 
 def serving_python(conn, number):
-    """The process id, on this machine, of the Python that serves a command; for a persistent connection it is in the container."""
+    """Return the process id, on this machine, of a command's Python; in the container for a persistent connection."""
     if not getattr(conn, "persistent", False):
         return conn.execute("import os; channel.send(os.getpid())").receive()
     listing = subprocess.run(["ps", "axo", "ppid=,args="], capture_output=True, text=True).stdout
