@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from .backends import BaseConnection
+from .commands.target import target_of
 from .connection import Connection
 from .exc import ContainerError, FileTransferError, RsyncError
 from .files import tar, transfer
@@ -23,7 +24,6 @@ from .files.arguments import (
     require_source,
     size_of,
     timeout_of,
-    where,
 )
 from .files.errors import shown
 from .files.rsync import RSync as _RSync
@@ -76,7 +76,7 @@ def put(
     timeout = timeout_of(conn, timeout)
     if isinstance(contents, bytes):
         what, name = f"put {shown(contents)}", name_in_directory(contents)
-        require_source(contents, f"{what} to {shown(place)}", where(conn), advice(source))
+        require_source(contents, f"{what} to {shown(place)}", target_of(conn).where(), advice(source))
     else:
         what, name = "put data", b""
     gateway = _inside(conn)
@@ -245,7 +245,7 @@ def rsync_conn(
     :raises ConnectionLost: also a RuntimeError: the connection was lost.
     """
     require_connection(conn)
-    _require_rsync(source, destination, progress, where(conn))
+    _require_rsync(source, destination, progress, target_of(conn).where())
     _sync(conn, source, destination, logger, delete, progress)
 
 

@@ -52,9 +52,6 @@ class BaseConnection(Executor):
     (['a b'], [], 0)
     """
 
-    #: the class of the error if no Python is found
-    connect_error: type[StartError] = StartError
-
     def __init__(
         self,
         hostname: str,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 from ..commands.request import Request
 from ..commands.target import Channel
-from ..exc import ConnectError
 from ..functions import interpreter
 from ..functions.facade import ModuleExecute
 from ..functions.legacy import LegacyModuleExecute
@@ -19,42 +18,22 @@ from .patched import JsonModuleExecute
 
 
 class Executor(Lifecycle):
-    """The part of a connection that runs commands and functions; it is a :class:`remoto.commands.target.Target`."""
+    """The part of a connection that runs commands and functions."""
 
     #: how :meth:`import_module` runs functions: ``legacy`` in a Python that keeps running, ``json`` in a new one for
     #: each call
     remote_import_system = "legacy"
     # True where inside() starts a Python, as in a container, instead of returning the connection's own
     _has_python_inside = False
-    #: whether a container's client runs the commands
-    has_client = False
 
     def __init__(self) -> None:
         super().__init__()
         self.remote_module: ModuleExecute | None = None
         self.channel: Any = None
 
-    def cmd(self, command: Any) -> Any:
-        """Return the argv that runs a command on the remote side: the unchanged command, except in a container."""
-        return command
-
-    def where(self) -> str:
-        """Return the host or container, for messages."""
-        return self.hostname
-
-    def prepare_command(self, request: Request) -> Request:
-        return request
-
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        """Send a command's request.
-
-        :param timeout: seconds that sending may take.
-        """
         channel: Channel = sending_within(timeout, self.execute, function, **request)
         return channel
-
-    def client_failure(self, argv: Sequence[str], status: int | None, words: Sequence[str]) -> ConnectError | None:
-        return None
 
     def execute(self, function: Any, **kw: Any) -> Any:
         """Start a function on the remote side; connect first if needed.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..commands.target import Target
 from ..exc import ConnectError, ConnectionLost
 from ..gateways import bootstrap as gateways
 from ..gateways.gateway_io import CLOSE_TIMEOUT
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Lifecycle:
+class Lifecycle(Target):
     """The base of a connection: it opens one gateway, checks it before each use, and closes it."""
-
-    hostname: str
-    logger: logging.Logger
-    gateway: Any
 
     def __init__(self) -> None:
         self.gateway = None

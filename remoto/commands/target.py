@@ -1,4 +1,4 @@
-"""The part of a connection that commands use."""
+"""The part of a connection that commands and functions use."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ..exc import ConnectError, StartError
 from ..gateways.bootstrap import RemoteFunction
 from .request import Argv, Request
 
@@ -20,80 +21,93 @@ class Channel(Protocol):
     def close(self) -> None: ...
 
 
-class Target(Protocol):
-    """Where commands run. :class:`remoto.backends.BaseConnection` is one."""
+class Target:
+    """Where commands run: the base of all connections. Its defaults are those of a host."""
 
+    hostname: str
     logger: logging.Logger
     sudo: bool
     gateway: Any
+    connect_timeout: float | None
     global_timeout: float | None
     kill_on_timeout: bool
     raise_on_timeout: bool
+    #: the class of the error if no Python is found
+    connect_error: type[StartError] = StartError
     #: whether a container's client runs the commands
-    has_client: bool
+    has_client = False
 
     @property
     def is_closed(self) -> bool:
         """Whether ``exit()`` was called."""
+        raise NotImplementedError
 
     def where(self) -> str:
         """Return the host or container, for messages."""
+        return self.hostname
 
-    def cmd(self, command: Argv) -> Argv:
-        """Return the argv that is run on the remote side for a command."""
+    def cmd(self, command: Any) -> Any:
+        """Return the argv that runs a command on the remote side: the unchanged command, except in a container."""
+        return command
 
     def prepare_command(self, request: Request) -> Request:
         """Return the request to send: for a container, one that runs its client."""
+        return request
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        """Send a request; return the channel that carries its answers."""
+        """Send a request; return the channel that carries its answers.
 
-    def client_failure(self, argv: Sequence[str], status: int | None, stderr: Sequence[str]) -> Exception | None:
+        :param timeout: seconds that sending may take.
+        """
+        raise NotImplementedError
+
+    def client_failure(self, argv: Sequence[str], status: int | None, stderr: Sequence[str]) -> ConnectError | None:
         """Return the error for a failed container client; None if commands need no client."""
+        return None
 
 
 def target_of(conn: object) -> Target:
-    """Return a connection unchanged, or a program's mock with the members that it lacks.
+    """Return a connection unchanged; adapt a program's mock of one.
 
-    :raises TypeError: it is not a connection.
+    :raises TypeError: it has no ``cmd`` or no ``execute``.
     """
-    # look at the class: an instance of Mock has every attribute
-    if hasattr(type(conn), "start_command"):
-        return conn  # type: ignore[return-value]
-    if isinstance(conn, type) or not (hasattr(conn, "cmd") and hasattr(conn, "execute")):
+    is_target = issubclass(type(conn), Target)
+    if not is_target and (isinstance(conn, type) or not (hasattr(conn, "cmd") and hasattr(conn, "execute"))):
         raise TypeError(f"conn: expected a connection, not {type(conn).__name__}: {conn!r}")
-    return _Mock(conn)
+    return adapted(conn)
 
 
-class _Mock:
+def adapted(conn: Any) -> Target:
+    """Return a connection unchanged, or a Target for anything that a program's test uses in its place."""
+    # not isinstance(): a Mock(spec=Connection) claims to be one
+    return conn if issubclass(type(conn), Target) else _Mock(conn)
+
+
+class _Mock(Target):
     """Adapts a mock of a connection in a program's test: it has the attributes of remoto 1.2's, or any at all."""
 
-    has_client = False
     is_closed = False
 
     def __init__(self, conn: Any) -> None:
-        timeout = getattr(conn, "global_timeout", None)
         self._conn = conn
-        self.logger: logging.Logger = conn.logger
-        self.sudo = bool(conn.sudo)
-        self.gateway = conn.gateway
-        self.global_timeout: float | None = timeout if isinstance(timeout, (int, float)) else None
+        self.hostname = str(getattr(conn, "hostname", conn))
+        self.logger = conn.logger
+        self.sudo = bool(getattr(conn, "sudo", False))
+        self.gateway = getattr(conn, "gateway", None)
+        self.global_timeout = _seconds(conn, "global_timeout")
+        self.connect_timeout = _seconds(conn, "connect_timeout")
         self.kill_on_timeout = getattr(conn, "kill_on_timeout", None) is True
         self.raise_on_timeout = getattr(conn, "raise_on_timeout", None) is True
-
-    def where(self) -> str:
-        return str(self._conn.hostname)
 
     def cmd(self, command: Argv) -> Argv:
         argv: Argv = self._conn.cmd(command)
         return argv
 
-    def prepare_command(self, request: Request) -> Request:
-        return request
-
     def start_command(self, function: RemoteFunction, request: Mapping[str, Any], timeout: float | None) -> Channel:
         channel: Channel = self._conn.execute(function, **request)
         return channel
 
-    def client_failure(self, argv: Sequence[str], status: int | None, stderr: Sequence[str]) -> Exception | None:
-        return None
+
+def _seconds(conn: object, name: str) -> float | None:
+    value = getattr(conn, name, None)
+    return value if isinstance(value, (int, float)) else None

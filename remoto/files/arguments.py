@@ -6,6 +6,7 @@ import io
 import os
 from typing import Any, BinaryIO, Callable, Union
 
+from ..commands.target import target_of
 from ..exc import FileTransferError
 from ..util import bound
 from .errors import shown
@@ -96,9 +97,4 @@ def name_in_directory(path: bytes) -> bytes:
 
 def timeout_of(conn: Any, timeout: float | None) -> float | None:
     """Return the time limit in seconds, by default the connection's; None for no limit."""
-    general = getattr(conn, "global_timeout", None)
-    return bound("timeout", timeout or (general if isinstance(general, (int, float)) else None))
-
-
-def where(conn: Any) -> str:
-    return str(conn.where() if hasattr(type(conn), "where") else conn.hostname)
+    return bound("timeout", timeout or target_of(conn).global_timeout)

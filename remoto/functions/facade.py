@@ -121,7 +121,3 @@ def name_of(module: Any) -> str:
 
 def host_of(gateway: Any) -> str:
     return str(getattr(gateway, "remoteaddress", gateway))
-
-
-def where(conn: Any) -> str:
-    return str(conn.where()) if hasattr(type(conn), "where") else str(conn.hostname)

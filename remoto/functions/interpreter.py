@@ -6,11 +6,11 @@ import threading
 import time
 from typing import Any, Callable
 
-from ..exc import CommandTimeout, ConnectError, StartError
+from ..commands.target import adapted
+from ..exc import CommandTimeout, ConnectError
 from ..gateways.interrupts import PerObject
 from ..process import NO_EXIT_CODE
 from ..util import checked_text
-from .facade import where
 
 _FIND_PYTHON = (
     "for name in python3 python python2.7; do "
@@ -108,8 +108,8 @@ _NAME_ONE = "python_executable= of import_module() names one, and no search is m
 
 
 def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
-    kind_of_error: type[ConnectError] = getattr(conn, "connect_error", StartError)
-    return kind_of_error(reason, host=where(conn), kind=kind, advice=advice, action="run functions on")
+    target = adapted(conn)
+    return target.connect_error(reason, host=target.where(), kind=kind, advice=advice, action="run functions on")
 
 
 def _search_limit(conn: Any) -> tuple[str, float | None]:
@@ -117,7 +117,10 @@ def _search_limit(conn: Any) -> tuple[str, float | None]:
 
     None for no limit.
     """
-    limits = {name: getattr(conn, name, None) for name in ("global_timeout", "connect_timeout")}
-    # a mock in a program's test may have anything there
-    numbers = {name: limit for name, limit in limits.items() if isinstance(limit, (int, float)) and limit > 0}
-    return min(numbers.items(), key=lambda item: item[1], default=("", None))
+    target = adapted(conn)
+    limits = {"global_timeout": target.global_timeout, "connect_timeout": target.connect_timeout}
+    return min(
+        ((name, limit) for name, limit in limits.items() if limit and limit > 0),
+        key=lambda item: item[1],
+        default=("", None),
+    )

@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from .. import process, remote
+from ..commands.target import adapted
 from ..exc import CommandError, CommandTimeout, FunctionError
 from ..gateways.bootstrap import BOOT_COMMAND
 from . import interpreter
-from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, where, wrong_answer
+from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment, shown
 
 #: the deepest nesting of an argument; the remote Python's parser, which reads it, accepts about twice as many brackets
@@ -62,7 +63,7 @@ class JsonModuleExecute(ModuleExecute):
             self._remoto_shipment  # noqa: B018
 
     def _remoto_place(self) -> str:
-        return where(self.conn)
+        return adapted(self.conn).where()
 
     def _remoto_check(self, *args: Any, **kw: Any) -> Any:
         return process.check(*args, **kw)
@@ -135,7 +136,7 @@ class JsonModuleExecute(ModuleExecute):
                 self.logger.debug(shown(line))
 
     def _remoto_no_answer(self, name: str, what: str, stderr: list[str]) -> FunctionError:
-        host = where(self.conn)
+        host = adapted(self.conn).where()
         self.logger.error(f'error calling "{name}"')
         what = f'{UNEXPECTED}: error calling "{name}" on {host}: {what}'
         return FunctionError(host, name, "", what, "\n".join(stderr), "\n".join([what, *stderr]))
@@ -143,7 +144,7 @@ class JsonModuleExecute(ModuleExecute):
     def _remoto_result(self, name: str, answer: str) -> Any:
         import json
 
-        host = where(self.conn)
+        host = adapted(self.conn).where()
         try:
             content = json.loads(answer)
         except (ValueError, RecursionError):
@@ -157,9 +158,9 @@ class JsonModuleExecute(ModuleExecute):
 
 def _time_limit(conn: Any, started: float, status: int) -> float | None:
     """Return the connection's time limit in seconds if the command exceeded it, else None."""
-    limit = getattr(conn, "global_timeout", None)
+    limit = adapted(conn).global_timeout
     # a command killed by SIGHUP has the same status
-    if status == process.NO_EXIT_CODE and isinstance(limit, (int, float)) and 0 < limit <= time.monotonic() - started:
+    if status == process.NO_EXIT_CODE and limit and 0 < limit <= time.monotonic() - started:
         return limit
     return None
 

@@ -733,3 +733,20 @@ def test_a_wrong_python_executable_is_refused_before_anything_starts(monkeypatch
         if one.hostname == "localhost":
             with pytest.raises(error, match="^python_executable: "):
                 one.inside(value)
+
+
+def test_python_is_found_for_a_stub_that_has_a_logger_and_an_interpreter(monkeypatch):
+    class Stub:
+        logger = logging.getLogger("contract")
+        interpreter = "python3"
+
+    monkeypatch.setattr(backends, "check", lambda *args, **kw: (["/usr/bin/python3"], [], 0))
+    assert backends.get_python_executable(Stub()) == "/usr/bin/python3"
+
+
+def test_check_accepts_a_mock_that_claims_to_be_a_connection():
+    conn = mock.Mock(spec=remoto.Connection, hostname="node1", sudo=False, logger=logging.getLogger("contract"))
+    conn.gateway, conn.global_timeout = mock.Mock(), None
+    conn.cmd.side_effect = list
+    conn.execute.return_value.receive.return_value = (["a"], [], 0)
+    assert process.check(conn, ["ls"]) == (["a"], [], 0)
