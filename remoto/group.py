@@ -17,7 +17,7 @@ from .fleets.functions import GroupModule
 from .fleets.membership import Membership
 from .fleets.options import divided
 from .fleets.result import GroupResult
-from .fleets.rounds import ThreadedRound
+from .fleets.rounds import Round, ThreadedRound
 from .fleets.schedule import plan
 from .process import CheckResult
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .commands.request import Command
     from .files.arguments import Path
     from .fleets.options import CommandOptions, CopyOptions, Options, RsyncOptions, RunOptions
-    from .fleets.schedule import Plan
+    from .fleets.schedule import Plan, Progress
 
 __all__ = ["Group", "GroupResult"]
 
@@ -59,6 +59,9 @@ class Group(Membership):
     :param parallel: hosts that are served at the same time.
     :param logins: logins at the same time, for each jump host and for this machine.
     :param connect_retries: further tries for a host that times out or resets the connection.
+    :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or that of a dask cluster, for more hosts
+        than one process can serve. The hosts are dealt to its workers, which divide ``parallel`` and ``logins``. There,
+        connections live for one call, log records stay in the worker's process, and ``on_stdout`` and ``on_stderr`` are refused.
     :param keywords: further keywords of each connection.
     :raises TypeError, ValueError: a host or a keyword is invalid; nothing was started.
 
@@ -88,7 +91,7 @@ class Group(Membership):
         {'localhost': 3}
         """
         options, own = divided(keywords)
-        arguments.require_command(process.run, command, own)
+        arguments.require_command(process.run, command, own, self._executor)
         return self._on_each(partial(works.run, command=command, keywords=own), **options)
 
     @overload
@@ -132,7 +135,7 @@ class Group(Membership):
         ['hello']
         """
         options, own = divided(keywords)
-        arguments.require_command(process.check, command, own)
+        arguments.require_command(process.check, command, own, self._executor)
         return self._on_each(partial(works.check, command=command, keywords=own), **options)
 
     @overload
@@ -265,9 +268,15 @@ class Group(Membership):
         return result
 
     def _on_each(self, what: works.Work, *, as_completed: bool = False, **options: Unpack[Options]) -> Any:
-        progress = options.get("progress")
-        served = ThreadedRound(self._plan(**options), progress, what, self._members, self._logins.connect)
+        served = self._round(self._plan(**options), options.get("progress"), what)
         return served.values() if as_completed else served.run()
+
+    def _round(self, chosen: Plan, progress: Progress | None, what: works.Work) -> Round:
+        if self._executor is None:
+            return ThreadedRound(chosen, progress, what, self._members, self._logins.connect)
+        from .fleets.shares import SharedRound
+
+        return SharedRound(chosen, progress, what, self._members, self._executor, *self._login_limits)
 
     def _plan(self, **options: Unpack[Options]) -> Plan:
         return plan(list(self), self._parallel, **options)

@@ -26,15 +26,19 @@ _OF_CALL = {
 _OF_REQUEST = {"env", "extend_env", "stdin"}
 
 
-def require_command(verb: Callable[..., Any], command: Any, keywords: Mapping[str, Any]) -> None:
+def require_command(verb: Callable[..., Any], command: Any, keywords: Mapping[str, Any], executor: object) -> None:
     """Check the arguments of ``run`` or ``check``.
 
+    :param executor: if the command is run in other processes; they can't call this program's functions.
     :raises TypeError, ValueError: one is invalid or can't be sent.
     """
     if "exit" in keywords:
         raise TypeError("exit: a group's connections stay open until close()")
     inspect.signature(verb).bind(None, command, **keywords)
-    require_callables(**{name: keywords.get(name) for name in ("on_stdout", "on_stderr")})
+    handlers = {name: keywords.get(name) for name in ("on_stdout", "on_stderr")}
+    require_callables(**handlers)
+    if executor is not None and any(handlers.values()):
+        raise TypeError("on_stdout, on_stderr: not supported with executor=")
     bound("timeout", keywords.get("timeout"))
     popen = {name: value for name, value in keywords.items() if name not in _OF_CALL | _OF_REQUEST | {"text"}}
     request = {name: keywords.get(name) for name in _OF_REQUEST}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # keywords of a group, and those of a container's connection that are for the engine's host
-_OF_GROUP = {"parallel", "logins", "connect_retries"}
+_OF_GROUP = {"parallel", "logins", "connect_retries", "executor"}
 _OF_HOST = {"logger", "sudo", "interpreter", "ssh_options", "connect_timeout", "keepalive", "use_ssh"}
 
 
@@ -36,12 +37,18 @@ class Membership:
         parallel: int = 64,
         logins: int = 8,
         connect_retries: int = 2,
+        executor: Executor | None = None,
         **keywords: Any,
     ) -> None:
         self._parallel = positive("parallel", parallel)
         if isinstance(connect_retries, bool) or not isinstance(connect_retries, int) or connect_retries < 0:
             raise ValueError(f"connect_retries: expected 0 or a positive int, not {connect_retries!r}")
-        self._logins = Logins(positive("logins", logins), connect_retries)
+        self._login_limits = positive("logins", logins), connect_retries
+        self._logins = Logins(*self._login_limits)
+        if executor is not None and not isinstance(executor, Executor):
+            kind = type(executor).__name__
+            raise TypeError(f"executor: expected a concurrent.futures.Executor, not {kind}: {executor!r}")
+        self._executor = executor
         self._members = rooms.members_of(hosts, backend, keywords)
         self._is_part = False
         # asks again for the members of a group that was found by labels

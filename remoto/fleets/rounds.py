@@ -30,8 +30,8 @@ class Round(abc.ABC):
     def __init__(self, plan: Plan, progress: Progress | None) -> None:
         self.plan = plan
         self._progress = progress
-        # stored before the main thread has them: an interrupt loses none
-        self._outcomes: dict[str, Outcome] = {}
+        #: stored before the main thread has them: an interrupt loses none
+        self.outcomes: dict[str, Outcome] = {}
         # hosts that count for stop_after
         self._counted: list[str] = []
 
@@ -58,7 +58,7 @@ class Round(abc.ABC):
         """Return the outcomes so far. A host that is still being served has failed."""
         # in this order: a host that ends in between has its outcome
         running = self._running()
-        known = dict(self._outcomes)
+        known = dict(self.outcomes)
         for host in running:
             known.setdefault(host, Outcome("failed", ConnectionLost(host, "it may still run", "interrupted")))
         return GroupResult(self.plan.hosts, known)
@@ -77,7 +77,7 @@ class Round(abc.ABC):
                 yield from self._serve_batch(batch)
 
     def _store(self, host: str, outcome: Outcome) -> None:
-        self._outcomes[host] = outcome
+        self.outcomes[host] = outcome
         if self.plan.counts(outcome):
             self._counted.append(host)
 

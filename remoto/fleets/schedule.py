@@ -19,8 +19,8 @@ Size = Union[int, str]
 #: called with the number of hosts that are done, the number of all, and the host that was done last
 Progress = Callable[[int, int, str], object]
 
-# seconds that the main thread waits at a time: a Ctrl-C just before a wait begins is noticed after it only (signal(7))
-_SLICE = 0.25
+#: seconds that the main thread waits at a time: a Ctrl-C just before a wait begins is noticed after it only (signal(7))
+SLICE = 0.25
 
 
 class Workers(Generic[Item, Answer]):
@@ -68,9 +68,9 @@ class Workers(Generic[Item, Answer]):
 
     def _take(self, deadline: float | None) -> Iterator[tuple[Item, Answer]]:
         while self._threads:
-            left = _SLICE if deadline is None else deadline - time.monotonic()
+            left = SLICE if deadline is None else deadline - time.monotonic()
             try:
-                answer = self._answers.get(timeout=max(0.0, min(left, _SLICE)))
+                answer = self._answers.get(timeout=max(0.0, min(left, SLICE)))
             except queue.Empty:
                 if left <= 0:
                     return

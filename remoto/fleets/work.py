@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import errno
+import pickle
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
@@ -47,7 +49,7 @@ def run(host: str, conn: BaseConnection, *, command: Any, keywords: Mapping[str,
     raises = keywords.get("raise_on_timeout")
     try:
         # its -1 may also be that of a command killed by SIGHUP
-        status = process.run(conn, command, **{**keywords, "raise_on_timeout": True})
+        status = process.run(conn, command, **{"stop_on_nonzero": False, **keywords, "raise_on_timeout": True})
     except CommandTimeout as error:
         raises = conn.raise_on_timeout if raises is None else raises
         return Outcome("timed_out", error if raises else process.NO_EXIT_CODE)
@@ -113,6 +115,9 @@ class Import:
         return known[1]
 
     def __reduce__(self) -> tuple[Any, ...]:
+        for module in (self.module, *self._include):
+            if module.__name__ == "__main__" or sys.modules.get(module.__name__) is not module:
+                raise pickle.PicklingError(f"another process can't import {module!r}")
         return _import, (self.module.__name__, self._python, [module.__name__ for module in self._include])
 
 

@@ -1,0 +1,185 @@
+"""A round on a program's executor: its processes serve a share of the hosts each, and open connections of their own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, Callable, NamedTuple
+
+from ..backends import BaseConnection
+from ..exc import RemotoError
+from . import members
+from .logins import Logins
+from .members import Member
+from .result import Outcome
+from .rounds import Round, ThreadedRound
+from .schedule import SLICE, Plan, Progress, plan
+from .work import Work
+
+
+class Share(NamedTuple):
+    """What a process of the executor needs to serve some of the hosts."""
+
+    hosts: dict[str, Callable[[], BaseConnection]]
+    work: Work
+    parallel: int
+    logins: int
+    connect_retries: int
+    stop_after: int | None
+    count_unreachable: bool
+    #: a random number: dask gives the result of an equal call again, without calling the function
+    number: bytes
+
+
+class SharedRound(Round):
+    """A round whose hosts are dealt to an executor in shares, as many as it has workers.
+
+    :param logins: logins at the same time, for all shares together.
+    :raises TypeError: the work, or a host's keywords, can't be pickled; nothing was started.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        progress: Progress | None,
+        work: Work,
+        hosts: Mapping[str, Member],
+        executor: Executor,
+        logins: int,
+        connect_retries: int,
+    ) -> None:
+        super().__init__(plan, progress)
+        self._executor = executor
+        self._number = workers_of(executor)
+        self._hosts = {host: _maker(hosts[host]) for host in plan.hosts}
+        self._share = Share(
+            {},
+            work,
+            max(1, -(-plan.parallel // self._number)),
+            max(1, logins // self._number),
+            connect_retries,
+            plan.stop_after,
+            plan.count_unreachable,
+            b"",
+        )
+        self._waiting: dict[Future[bytes], list[str]] = {}
+        # only these promise that what was cancelled has not begun
+        self._cancels = isinstance(executor, (ProcessPoolExecutor, ThreadPoolExecutor))
+        self._pickled(plan.hosts)
+
+    def _pickled(self, hosts: Sequence[str]) -> bytes:
+        share = self._share._replace(hosts={host: self._hosts[host] for host in hosts}, number=os.urandom(8))
+        try:
+            return pickle.dumps(share)
+        except Exception as error:
+            raise TypeError(f"executor: the work, or a host's keywords, can't be pickled: {error}") from error
+
+    def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
+        ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
+        try:
+            for hosts in dealt(batch, self._number):
+                future = self._submit(hosts)
+                if future is None:
+                    break
+                self._waiting[future] = hosts
+                future.add_done_callback(ended.put)
+            while self._waiting:
+                try:
+                    future = ended.get(timeout=SLICE)
+                except queue.Empty:
+                    continue
+                outcomes = _outcomes(future, self._waiting[future])
+                for host, outcome in outcomes.items():
+                    self._store(host, outcome)
+                del self._waiting[future]
+                if self._is_over():
+                    self._cancel()
+                yield from outcomes.items()
+        except BaseException:
+            self._cancel()
+            raise
+
+    def _submit(self, hosts: Sequence[str]) -> Future[bytes] | None:
+        """Start a share; return None if the executor has ended since the round began, as one of processes does when one dies."""
+        try:
+            return self._executor.submit(serve_share, self._pickled(hosts))
+        except RuntimeError:  # BrokenExecutor, too
+            if self._waiting or self.outcomes:
+                return None
+            raise
+
+    def _cancel(self) -> None:
+        if self._cancels:
+            for future in list(self._waiting):
+                future.cancel()
+
+    def _running(self) -> list[str]:
+        return [host for future, hosts in list(self._waiting.items()) if not future.cancelled() for host in hosts]
+
+    def _close(self) -> None:
+        """Do nothing: each share closes its own connections."""
+
+
+def _maker(member: Member) -> Callable[[], BaseConnection]:
+    if member.make is None:
+        raise TypeError(f"executor: the connection {member.name} can't be passed to another process: name its host")
+    return member.make
+
+
+def _outcomes(future: Future[bytes], hosts: Sequence[str]) -> dict[str, Outcome]:
+    """Return the outcomes of a share; its hosts have failed if its worker has died."""
+    if future.cancelled():
+        return {}
+    error = future.exception()
+    if error is not None:
+        return {host: Outcome("failed", error) for host in hosts}
+    outcomes: dict[str, Outcome] = pickle.loads(future.result())
+    return outcomes
+
+
+def dealt(hosts: Sequence[str], number: int) -> list[list[str]]:
+    """Deal hosts to a number of shares, none of them empty.
+
+    >>> dealt(['a', 'b', 'c'], 2)
+    [['a', 'c'], ['b']]
+    """
+    return [list(hosts[start::number]) for start in range(min(number, len(hosts)))]
+
+
+def workers_of(executor: Any) -> int:
+    """Return how many shares an executor can serve at the same time."""
+    number = getattr(executor, "_max_workers", None)
+    if isinstance(number, int):
+        return number
+    # dask's: the processes of its cluster
+    client = getattr(executor, "_client", None)
+    return max(1, len(client.nthreads())) if client is not None else os.cpu_count() or 1
+
+
+def serve_share(data: bytes) -> bytes:
+    """Serve the hosts of a share, in a process of the executor; return their outcomes."""
+    share: Share = pickle.loads(data)
+    hosts = {host: Member(host, make(), make) for host, make in share.hosts.items()}
+    chosen = plan(list(hosts), share.parallel, None, share.stop_after, share.count_unreachable)
+    logins = Logins(share.logins, share.connect_retries)
+    served = ThreadedRound(chosen, None, share.work, hosts, logins.connect)
+    try:
+        served.run()
+    finally:
+        members.close(hosts.values())
+    return pickle.dumps({host: _sendable(outcome) for host, outcome in served.outcomes.items()})
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """Return an outcome that can be pickled, and had again from what was pickled."""
+    try:
+        pickle.loads(pickle.dumps(outcome))
+        return outcome
+    except Exception as error:
+        if isinstance(outcome.value, BaseException):
+            return Outcome(outcome.kind, RemotoError(f"{type(outcome.value).__name__}: {outcome.value}"))
+        text = f"the result, of the type {type(outcome.value).__name__}, can't be pickled: {error}"
+        return Outcome("failed", TypeError(text))

@@ -1,0 +1,78 @@
+"""A group on executors of processes: concurrent.futures' own, and dask's."""
+
+import contextlib
+import multiprocessing
+import os
+import posixpath
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+import remoto
+from remoto.process import check
+from tests.integration.leftovers import VARIABLE, started_with, wait_until
+
+# names of this machine, over which no ssh is used
+HOSTS = ["localhost", "127.0.0.1", "127.0.1.1", "::1"]
+
+
+def process_of(conn):
+    return os.getpid(), check(conn, ["echo", "hello"]).stdout
+
+
+def die_for_one(conn):
+    if conn.hostname == "127.0.1.1":
+        os._exit(9)
+    return check(conn, ["echo", "hello"]).stdout
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def dask():
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    # dask would run a share again whose worker has died
+    settings = {"distributed.scheduler.allowed-failures": 0, "distributed.comm.timeouts.connect": "60s"}
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        cluster = stack.enter_context(distributed.LocalCluster(**options, silence_logs=50))
+        yield stack.enter_context(distributed.Client(cluster, timeout=120)).get_executor()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_hosts_are_served_by_the_workers_of_an_executor(executor, request):
+    mark = f"group-{executor}"
+    pool = request.getfixturevalue(executor)
+    group = remoto.Group(HOSTS, executor=pool, connect_timeout=100, env={VARIABLE: mark})
+    result = group.map(process_of).raise_for_errors()
+    assert list(result) == HOSTS
+    assert {output[0] for _, output in result.values()} == {"hello"}
+    pids = {pid for pid, _ in result.values()}
+    assert os.getpid() not in pids
+    assert set(group.run(["sh", "-c", "exit 3"]).failed.values()) == {3}
+    assert group.import_module(posixpath).join("a", "b")["::1"] == "a/b"
+    wait_until(lambda: not started_with(mark))
+
+
+@pytest.mark.timeout(300)
+def test_the_hosts_of_a_dask_worker_that_dies_have_failed_and_the_others_finish(dask):
+    result = remoto.Group(HOSTS, executor=dask, connect_timeout=100).map(die_for_one)
+    assert "127.0.1.1" in result.failed and result.ok
+    assert set(result.failed) | set(result.ok) == set(HOSTS)
+    assert {type(error).__name__ for error in result.failed.values()} == {"KilledWorker"}
+
+
+@pytest.mark.timeout(300)
+def test_the_hosts_of_a_process_that_dies_have_failed_and_what_was_done_before_stays():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        result = remoto.Group(HOSTS, executor=executor, connect_timeout=100).map(die_for_one, batch=1)
+    assert list(result.ok) == HOSTS[:2] and list(result.failed) == ["127.0.1.1"] and list(result.not_started) == ["::1"]
+    assert "terminated abruptly" in str(result["127.0.1.1"])

@@ -1,0 +1,177 @@
+"""A group on an executor: shares, what can be pickled, what comes back."""
+
+import pickle
+import posixpath
+import signal
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+import remoto
+from remoto import exc
+from tests.unit.test_group import Fleet
+
+
+def host_of(conn):
+    return conn.hostname
+
+
+def fail_on_b(conn):
+    if conn.hostname == "b":
+        raise ValueError("b")
+
+
+class Stubborn(Exception):
+    """Can be pickled, but not had again from it."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def stubborn(conn):
+    raise Stubborn("reason", 2)
+
+
+def unpicklable(conn):
+    return threading.Lock()
+
+
+def fleet(executor, *names, **keywords):
+    return remoto.Group(names, backend=Fleet, executor=executor, **keywords)
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def test_each_host_has_its_outcome_in_the_group_s_order(pool):
+    result = fleet(pool, "a", "b", "down1", "c").map(fail_on_b)
+    assert list(result) == ["a", "b", "down1", "c"]
+    assert (list(result.ok), list(result.failed), list(result.unreachable)) == (["a", "c"], ["b"], ["down1"])
+    assert isinstance(result["down1"], exc.HostError)
+
+
+def test_results_come_by_shares_and_progress_is_called_here(pool):
+    calls = []
+    results = fleet(pool, "a", "b", "c").map(
+        host_of, as_completed=True, progress=lambda *numbers: calls.append(numbers)
+    )
+    assert dict(results) == {"a": "a", "b": "b", "c": "c"}
+    assert [call[:2] for call in calls] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_batches_and_stop_after_apply(pool):
+    result = fleet(pool, "a", "b", "c", "d").map(fail_on_b, batch=2, stop_after=1)
+    assert list(result.not_started) == ["c", "d"]
+
+
+def test_functions_travel_by_the_name_of_their_module(pool):
+    assert fleet(pool, "a").import_module(posixpath).join("x").failed  # Fleet has no remote side
+    module = type(posixpath)("made_here")
+    module.answer = len
+    with pytest.raises(TypeError, match="can't import"):
+        fleet(pool, "a").import_module(module).answer("x")
+
+
+def test_what_cannot_be_pickled_is_refused_before_anything_starts(pool):
+    for group, work in [(fleet(pool, "a"), lambda conn: 1), (fleet(pool, "a", logger=_Logger()), host_of)]:
+        with pytest.raises(TypeError, match="can't be pickled"):
+            group.map(work)
+
+
+class _Logger:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    debug = info = warning = error = print
+
+
+def test_callbacks_and_connections_are_refused(pool):
+    with pytest.raises(TypeError, match="on_stdout"):
+        fleet(pool, "a").run("true", on_stdout=print)
+    with pytest.raises(TypeError, match="another process"):
+        remoto.Group([Fleet("a")], executor=pool).map(host_of)
+    with pytest.raises(TypeError, match="executor"):
+        remoto.Group(["a"], executor="dask")
+
+
+def test_results_that_cannot_be_pickled_are_failures_with_the_reason(pool):
+    result = fleet(pool, "a").map(unpicklable)
+    assert "lock" in str(result.failed["a"])
+    assert "reason" in str(fleet(pool, "a").map(stubborn).failed["a"])
+
+
+class Broken(ThreadPoolExecutor):
+    """Its first worker dies."""
+
+    def submit(self, function, *args):
+        if self.died:
+            return super().submit(function, *args)
+        self.died = True
+        future = Future()
+        future.set_exception(RuntimeError("the worker has died"))
+        return future
+
+    died = False
+
+
+def test_the_hosts_of_a_worker_that_dies_have_failed_and_the_others_finish():
+    with Broken(2) as executor:
+        result = fleet(executor, "a", "b", "c", "d").map(host_of)
+    assert list(result.failed) == ["a", "c"] and list(result.ok) == ["b", "d"]
+    assert "died" in str(result["a"])
+
+
+class Never(ThreadPoolExecutor):
+    """Begins the first share, and does not end it."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.futures = []
+
+    def submit(self, function, *args):
+        self.futures.append(Future())
+        if len(self.futures) == 1:
+            self.futures[0].set_running_or_notify_cancel()
+        return self.futures[-1]
+
+
+def test_ctrl_c_has_the_result_so_far_and_starts_no_further_share():
+    executor = Never()
+
+    def send():
+        while len(executor.futures) < 2:
+            pass
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        fleet(executor, "a", "b").map(host_of)
+    thread.join()
+    assert list(raised.value.result.failed) == ["a"] and list(raised.value.result.not_started) == ["b"]
+
+
+def test_logins_and_parallel_are_divided_among_the_shares(pool):
+    shares = []
+
+    class Recording(ThreadPoolExecutor):
+        def submit(self, function, data):
+            shares.append(pickle.loads(data))
+            return super().submit(function, data)
+
+    with Recording(4) as executor:
+        fleet(executor, *"abcdefgh", parallel=8, logins=8).map(host_of)
+    assert [(len(share.hosts), share.parallel, share.logins) for share in shares] == [(2, 2, 2)] * 4
+    assert len({share.number for share in shares}) == 4
+
+
+def test_an_executor_that_has_ended_leaves_the_others_not_started(pool):
+    group = fleet(pool, "a", "b")
+    result = group.map(host_of, batch=1, progress=lambda *numbers: pool.shutdown())
+    assert list(result.ok) == ["a"] and list(result.not_started) == ["b"]
+    with pytest.raises(RuntimeError, match="shutdown"):
+        group.map(host_of)
