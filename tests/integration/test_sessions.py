@@ -1,4 +1,4 @@
-"""Persistent connections to containers: when a session opens, falls back, is lost, and ends. The contract tests run over it, too."""
+"""Persistent connections to containers: sessions open, fall back, are lost, and end. The contract tests run over it."""
 
 import logging
 import os
