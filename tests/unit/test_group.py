@@ -452,12 +452,13 @@ def test_nothing_is_run_on_a_host_that_connects_while_the_others_are_abandoned(i
 
 
 def test_threads_end_with_a_verb():
-    before = threading.active_count()
-    fleet(*"abcdef").map(str)
-    deadline = time.monotonic() + 20
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    before = set(threading.enumerate())
+    seen = fleet(*"abcdef").map(lambda conn: threading.current_thread())
+    started = set(seen.values()) - before
+    assert started
+    for thread in started:
+        thread.join(20)
+    assert not started & set(threading.enumerate())
 
 
 @pytest.mark.parametrize(
