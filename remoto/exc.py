@@ -78,10 +78,11 @@ class ConnectError(RemotoError):
 
     :ivar str reason: the reason, such as ``connection refused``.
     :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``,
-        ``timeout``, ``unreachable``, ``hostkey``, ``permission``, ``closed``, ``hostname`` or ``other``. StartError:
-        ``interpreter``, ``version``, ``sudo``, ``client`` or ``other``.
+        ``timeout``, ``unreachable``, ``hostkey``, ``permission``, ``closed``, ``hostname``, ``relay`` or ``other``.
+        StartError: ``interpreter``, ``version``, ``sudo``, ``client`` or ``other``.
     :ivar str host: the host as it was given.
-    :ivar list command: the argv that was tried on this machine; empty when nothing was started.
+    :ivar str via: the relay on the way there, empty without one.
+    :ivar list command: the argv that was tried on this machine, or on the relay; empty when nothing was started.
     :ivar exit_status: that command's exit status; None after a timeout.
     :ivar str stderr: the stderr of that command: of ssh, the remote shell, sudo or Python.
     :ivar str action: the action that failed, as the text names it: ``connect to``, or for instance
@@ -108,10 +109,17 @@ class ConnectError(RemotoError):
         self.stderr = stderr
         self.advice = advice
         self.action = action
+        self.via = ""
         super().__init__(self._text())
 
+    def name_relay(self, via: str) -> None:
+        """Add the name of the relay that the host was to be reached through."""
+        self.via = via
+        self.args = (self._text(),)
+
     def _text(self) -> str:
-        lines = [f"cannot {self.action} {self.host}: {self.reason}"]
+        via = f" via {self.via}" if self.via else ""
+        lines = [f"cannot {self.action} {self.host}{via}: {self.reason}"]
         lines += [f"    {line}" for line in self.stderr.splitlines() if line.strip()]
         if self.command:
             ended = "ended by remoto" if self.exit_status is None else f"exit status {self.exit_status}"

@@ -19,6 +19,7 @@ from ..log import basic_remote_logger
 from ..util import bound, checked_text
 from . import ssh, ssh_config
 from .executor import Executor
+from .relayed import checked_relay, through
 
 
 class BaseConnection(Executor):
@@ -41,6 +42,8 @@ class BaseConnection(Executor):
     :param env: variables for every command and function on the remote side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
     :param raise_on_timeout: likewise.
+    :param via: the connection to a relay: ssh runs there, and connects to the host from there. ``localhost`` is then
+        the relay, and paths in ``ssh_options`` are paths there. Closing the relay closes this connection first.
     :raises HostError: also an execnet.HostNotFound: the host was not reached.
     :raises StartError: also an OSError: Python could not be started.
     :raises TypeError: an argument is of the wrong type; nothing has been started.
@@ -69,9 +72,11 @@ class BaseConnection(Executor):
         env: Mapping[str, str] | None = None,
         kill_on_timeout: bool = False,
         raise_on_timeout: bool = False,
+        via: BaseConnection | None = None,
     ) -> None:
         ssh.split_hostname(hostname)
         self.hostname = hostname
+        self.via: BaseConnection | None = checked_relay(via)
         self.logger: logging.Logger = _checked_logger(logger) if logger else basic_remote_logger(hostname)
         self.sudo = sudo
         self.detect_sudo = detect_sudo
@@ -116,9 +121,11 @@ class BaseConnection(Executor):
             )
 
     def login_door(self) -> str | None:
-        """Return the first jump host of a login, or an empty text for a direct one; None without ssh."""
+        """Return the first jump host, or the relay, of a login; an empty text for a direct one; None without ssh."""
         if not self._needs_ssh(self.hostname):
             return None
+        if self.via is not None:
+            return f"relay {self.via.where()}"
         target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
         configured = ssh_config.configuration(ssh.split_target(target, self.hostname))
         return "" if configured is None else configured.jump
@@ -138,7 +145,9 @@ class BaseConnection(Executor):
         return True
 
     def _needs_ssh(self, hostname: str) -> bool:
-        return self.use_ssh or ssh.needs_ssh(hostname)
+        # the name of this machine is not the relay's
+        needs_ssh = ssh.needs_ssh if self.via is None else ssh.is_no_local_name
+        return self.use_ssh or needs_ssh(hostname)
 
     def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
         """Return the execnet spec of the gateway to open.
@@ -168,13 +177,17 @@ class BaseConnection(Executor):
             return gateways.open_spec(spec, self.group)
         interpreter = found["python"]
         if found["ssh"]:
-            argv = ssh.ssh_argv(ssh.split_target(found["ssh"], self.hostname), interpreter, self.keepalive)
+            argv = ssh.ssh_argv(ssh.split_target(found["ssh"], self.hostname), interpreter, self._keepalive_here())
         else:
             try:
                 argv = gateways.popen_argv(interpreter)
             except ValueError as error:
                 raise StartError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
         return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group, self.connect_timeout)
+
+    def _keepalive_here(self) -> float | None:
+        """Return the interval for ssh on this machine; ``remote/relay.py`` adds that of ssh on a relay."""
+        return self.keepalive if self.via is None else None
 
     def _start(
         self,
@@ -185,27 +198,31 @@ class BaseConnection(Executor):
         group: execnet.Group,
         timeout: float | None,
     ) -> ExecnetGateway:
-        """Start a process that runs Python, and return its gateway.
+        """Start a process that runs Python, on this machine or on the relay, and return its gateway.
 
         :param host: for messages; ``interpreter`` likewise.
         :param env: variables for that Python and all that it starts.
         :param timeout: seconds to wait for its answer; None for no limit.
         :raises ConnectError: the process failed, or Python did not answer.
         """
-        try:
-            return gateways.open_gateway(
-                argv,
-                host=host,
-                logger=self.logger,
-                timeout=timeout,
-                env=env,
-                group=group,
-                opening=self._opening,
-            )
-        except gateways.NotOpened as failure:
-            raise ssh.diagnosis(argv, host, interpreter, failure) from None
-        except OSError as error:
-            raise ssh.not_started(argv, host, interpreter, error) from error
+        with through(self.via, host) as relay:
+            try:
+                return gateways.open_gateway(
+                    argv,
+                    host=host,
+                    logger=self.logger,
+                    timeout=timeout,
+                    env=env,
+                    group=group,
+                    opening=self._opening,
+                    relay=relay,
+                    relay_keepalive=ssh.keepalive_on_relay(argv, self.keepalive) if relay else 0,
+                )
+            except gateways.NotOpened as failure:
+                raise ssh.diagnosis(argv, host, interpreter, failure) from None
+            except OSError as error:
+                machine = relay.name if relay else "this machine"
+                raise ssh.not_started(argv, host, interpreter, error, machine) from error
 
     def _gateway_env(self) -> Mapping[str, str]:
         return self.env

@@ -304,9 +304,12 @@ class ContainerConnection(BaseConnection):
         else:
             kind, reason = diagnosed(said)
         shown = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD] + "..." for word in argv]
-        return ContainerError(
+        error = ContainerError(
             reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=said, action=action
         )
+        if self.via is not None:
+            error.name_relay(self.via.where())
+        return error
 
     def inside(self, python: str | None = None) -> Any:
         """A gateway whose Python runs in the container, opened on first use.
@@ -358,7 +361,8 @@ class ContainerConnection(BaseConnection):
         argv = client
         if self._needs_ssh(self.hostname):
             target = f"{self.ssh_options} {self.hostname}" if self.ssh_options else self.hostname
-            argv = ssh.ssh_command_argv(ssh.split_target(target, self.hostname), shlex.join(client), self.keepalive)
+            words = ssh.split_target(target, self.hostname)
+            argv = ssh.ssh_command_argv(words, shlex.join(client), self._keepalive_here())
         try:
             return self._start(argv, self.where(), python, self.env, group, timeout)
         except ConnectError:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from .base import BaseConnection
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -22,6 +25,7 @@ class ConnectionOptions(TypedDict, total=False):
     env: Mapping[str, str] | None
     kill_on_timeout: bool
     raise_on_timeout: bool
+    via: BaseConnection | None
 
 
 class ContainerOptions(ConnectionOptions, total=False):

@@ -57,16 +57,21 @@ def needs_ssh(hostname: str, _socket: Any = None) -> bool:
     >>> needs_ssh('root@localhost')
     True
     """
-    name = hostname.lower()
-    if name in _LOCAL_NAMES:
+    if not is_no_local_name(hostname):
         return False
     import socket
 
+    name = hostname.lower()
     here = (_socket or socket).gethostname().lower()
     if name in (here, here.split(".")[0]):
         return False
     # this may ask DNS, which may be slow: do it last, and once
     return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
+
+
+def is_no_local_name(hostname: str) -> bool:
+    """Return True unless a name means the machine that it is used on, whichever that is."""
+    return hostname.lower() not in _LOCAL_NAMES
 
 
 @functools.cache
@@ -155,6 +160,16 @@ def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None
     if keepalive and not _names_keepalive(options) and _has_no_keepalive(words):
         options += ["-o", f"ServerAliveInterval={max(1, round(keepalive))}"]
     return ["ssh", "-T", *options, host, command]
+
+
+def keepalive_on_relay(argv: Sequence[str], keepalive: float | None) -> int:
+    """Return the seconds between probes for an ssh on a relay, whose configuration may have another interval.
+
+    :returns: 0 if the argv is not ssh's or names an interval, or if there are to be no probes.
+    """
+    if not keepalive or argv[0] != "ssh" or _names_keepalive(argv[1:-1]):
+        return 0
+    return max(1, round(keepalive))
 
 
 def _has_no_keepalive(words: Sequence[str]) -> bool:
@@ -274,8 +289,10 @@ def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpen
     return error(cause, "other", f"{program} ended before Python started")
 
 
-def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError) -> StartError:
-    """Return the error for a program that could not be started on this machine."""
+def not_started(
+    argv: Sequence[str], host: str, interpreter: str, error: OSError, machine: str = "this machine"
+) -> StartError:
+    """Return the error for a program that could not be started on this machine, or on a relay."""
     kind, advice = "client", f"Install {argv[0]}, or add its directory to PATH."
     if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC):
         kind, advice = "other", ""
@@ -283,7 +300,7 @@ def not_started(argv: Sequence[str], host: str, interpreter: str, error: OSError
         kind, advice = "sudo", "Install sudo, or run this program as root."
     elif argv[0] == shlex.split(interpreter)[0]:
         kind, advice = "interpreter", "Name another one with interpreter=."
-    reason = f"cannot run {argv[0]} on this machine: {error.strerror}"
+    reason = f"cannot run {argv[0]} on {machine}: {error.strerror}"
     return StartError(reason, host=host, kind=kind, command=_printable(argv), exit_status=127, advice=advice)
 
 

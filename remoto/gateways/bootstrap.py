@@ -1,7 +1,7 @@
 """Open and close execnet gateways.
 
-A gateway here is execnet's own ``Gateway`` over the pipes of a process that remoto starts: ssh, a Python on this machine, a
-container's client. remoto starts it itself because execnet shows neither what that process said when it failed, nor lets
+A gateway here is execnet's own ``Gateway`` over the pipes of a process that remoto starts, on this machine or on a relay: ssh,
+Python, a container's client. remoto starts it itself because execnet shows neither what that process said when it failed, nor lets
 anybody put a bound on the wait for it.
 """
 
@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import execnet
 
@@ -32,6 +32,7 @@ from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO
 from .interrupts import uninterrupted
 from .outbox import NotTaken
 from .process_io import ProcessIO
+from .relay import Relay, RelayIO, RelayLost
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
@@ -42,6 +43,7 @@ BOOT_COMMAND = "import sys;exec(eval(sys.stdin.readline()))"
 FAR_MODULES = {
     "command": ["process", "stdin", "streams", "ending", "command"],
     "files": ["records", "sources", "sender", "places", "tree", "receiver", "files"],
+    "relay": ["process", "relay"],
     "module": ["loading", "including", "problem", "module"],
 }
 #: those that it gets with its first line; another one goes along with the first call that needs it
@@ -151,6 +153,8 @@ def open_gateway(
     env: Mapping[str, str] | None = None,
     group: execnet.Group | None = None,
     opening: set[Opening] | None = None,
+    relay: Relay | None = None,
+    relay_keepalive: int = 0,
 ) -> ExecnetGateway:
     """Start ``argv``, which is to run Python with :data:`BOOT_COMMAND`, and make a gateway of it.
 
@@ -160,22 +164,31 @@ def open_gateway(
     :param env: variables for the remote Python and all that it starts.
     :param group: where execnet is to list it; a new one by default.
     :param opening: has it meanwhile: to give it up makes this fail at once.
+    :param relay: starts ``argv`` there instead of on this machine.
+    :param relay_keepalive: of an ssh on the relay: see :class:`RelayIO`.
     :raises NotOpened: the process ended first, or the timeout expired. Nothing is left of it.
     :raises OSError: the process could not be started.
+    :raises RelayLost: the connection to the relay is closed or was lost.
     """
     opening = set() if opening is None else opening
     this = Opening()
     opening.add(this)
     # an empty group is false
     group = execnet_internals.new_group() if group is None else group
-    work = partial(_open, this, argv, host, logger, timeout, env or {}, group)
+
+    def start() -> GatewayIO:
+        if relay is None:
+            return ProcessIO(argv, host, logger)
+        return RelayIO(_RELAY.start, relay, argv, host, logger, relay_keepalive)
+
+    work = partial(_open, this, start, timeout, env or {}, group)
     try:
         gateway, io, noise = uninterrupted(work, interrupted=this.give_up)
         for line in io.stderr.connected():
             logger.debug(line)
         for line in noise.decode("utf-8", "backslashreplace").splitlines():
             logger.debug("%s printed before Python started: %s", host, line)
-    except (NotOpened, OSError):
+    except (NotOpened, OSError, RelayLost):
         wait_if_program_ends()
         raise
     except BaseException:
@@ -188,9 +201,7 @@ def open_gateway(
 
 def _open(
     opening: Opening,
-    argv: Sequence[str],
-    host: str,
-    logger: logging.Logger,
+    start: Callable[[], GatewayIO],
     timeout: float | None,
     env: Mapping[str, str],
     group: execnet.Group,
@@ -199,12 +210,13 @@ def _open(
 
     :raises NotOpened: the process ended first, or took too long.
     :raises OSError: it could not be started.
+    :raises RelayLost: likewise, because of the relay.
     """
     worker = f"remoto{next(_worker_numbers)}"
     marker = f"remoto-ready-{os.urandom(8).hex()}"
     first_line = _first_line(env, marker, worker)
     try:
-        io = ProcessIO(argv, host, logger)
+        io = start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, str(error)) from error
     io.sent_modules.update(SENT_FIRST)
@@ -241,6 +253,20 @@ def open_spec(text: str, group: execnet.Group) -> ExecnetGateway:
 def _register(gateway: ExecnetGateway, group: execnet.Group) -> None:
     execnet_internals.register(gateway, group)
     _open_gateways.add(gateway)
+    for relayed in _relayed_with(gateway):
+        relayed.add(gateway)
+
+
+def _forget(gateway: Any) -> None:
+    _open_gateways.discard(gateway)
+    for relayed in _relayed_with(gateway):
+        relayed.discard(gateway)
+
+
+def _relayed_with(gateway: Any) -> list[set[Any]]:
+    """Return the gateways of the same relay, if there is one."""
+    io = _io(gateway)
+    return [io.relay.relayed] if io is not None and io.relay is not None else []
 
 
 def _io(gateway: Any) -> GatewayIO | None:
@@ -274,10 +300,13 @@ def _close_foreign(gateway: Any, timeout: float) -> None:
 
 
 def _close_together(gateways: Sequence[Any], timeout: float) -> None:
-    """Close gateways, with one time limit for all of them."""
+    """Close gateways, with one time limit for all of them; before them, as long, those that they are the relays of."""
+    ios: list[GatewayIO] = [execnet_internals.io_of(gateway) for gateway in gateways]
+    relayed = [gateway for io in ios for gateway in list(io.relayed)]
+    if relayed:
+        _close_together(relayed, timeout)
     for gateway in gateways:
         execnet_internals.end(gateway)
-    ios: list[GatewayIO] = [execnet_internals.io_of(gateway) for gateway in gateways]
     running = _still_running(ios, timeout)
     for io in _still_running([io for io in running if not io.terminate()], TERM_TIMEOUT):
         io.kill_process()
@@ -287,7 +316,7 @@ def _close_together(gateways: Sequence[Any], timeout: float) -> None:
     for gateway, io in zip(gateways, ios):
         io.finish(max(0.1, deadline - time.monotonic()))
         gateway.join(max(0.1, deadline - time.monotonic()))
-        _open_gateways.discard(gateway)
+        _forget(gateway)
 
 
 def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
@@ -313,7 +342,8 @@ def _close_all() -> None:
     """Close all that is open: programs that never call exit() leave no ssh behind."""
     _program_ends.set()
     foreign = [gateway for gateway in list(_open_gateways) if _io(gateway) is None]
-    _close_together([gateway for gateway in list(_open_gateways) if _io(gateway) is not None], 1.0)
+    # each relay closes its own
+    _close_together([gateway for gateway in list(_open_gateways) if (io := _io(gateway)) and io.relay is None], 1.0)
     for gateway in foreign:
         close(gateway, timeout=1.0)
 
@@ -345,6 +375,9 @@ class RemoteFunction(NamedTuple):
 
     def _add_source(self) -> str:
         return f"\nSOURCES.add({self.module!r}, unpack({_packed_module(self.module)!r}))\n"
+
+
+_RELAY = RemoteFunction("relay", "serve")
 
 
 def wait_if_program_ends() -> None:

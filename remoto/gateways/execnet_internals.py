@@ -66,6 +66,17 @@ def send_packed(channel: Any, data: bytes) -> None:
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
 
 
+def data_message(channel: Any, item: object) -> bytes:
+    """Return the message that the channel's send() would send."""
+    data = packed(item)
+    return struct.pack(_HEADER, Message.CHANNEL_DATA, channel.id, len(data)) + data
+
+
+def error_of(channel: Any) -> str:
+    """Return the remote traceback of a channel that has ended; empty if there is none."""
+    return str(channel._getremoteerror() or "")
+
+
 def io_of(gateway: Any) -> Any:
     """Return what carries a gateway's messages; None for a program's mock without it."""
     return getattr(gateway, "_io", None)

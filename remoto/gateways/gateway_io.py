@@ -1,4 +1,4 @@
-"""execnet's IO over the pipes of a process."""
+"""execnet's IO over the pipes of a process, on this machine or on a relay."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from . import io_loop
 from .execnet_internals import CLOSING, ExecModel, Incoming
@@ -29,6 +30,8 @@ class GatewayIO(ABC):
 
     outbox: Outbox
     stderr: Stderr
+    #: the IO of the relay that the process runs on
+    relay: GatewayIO | None = None
 
     def __init__(self, argv: Sequence[str], host: str) -> None:
         self.argv = list(argv)
@@ -38,6 +41,8 @@ class GatewayIO(ABC):
         self.far_uid: int | None = None
         #: of bootstrap.FAR_MODULES, those that the remote Python has
         self.sent_modules: set[str] = set()
+        #: the gateways of the hosts that this one is the relay of
+        self.relayed: set[Any] = set()
         #: what is wrong with what was received
         self.problem = ""
         self.incoming = Incoming()

@@ -18,6 +18,11 @@ def ssh(request):
     return lambda **kw: remoto.Connection("node0", **kw)
 
 
+def ssh_via(request):
+    relay = request.getfixturevalue("relay")
+    return lambda **kw: remoto.Connection("node0", via=relay, **kw)
+
+
 def docker(request, image="python"):
     name = request.getfixturevalue(f"docker_{image}")
     return lambda **kw: connection.get("docker")(container_name=name, **kw)
@@ -39,7 +44,14 @@ def persistent(backend):
     return lambda request: functools.partial(backend(request), persistent="require")
 
 
-BACKENDS = {"local": local, "ssh": ssh, "docker": docker, "podman": podman, "kubernetes": kubernetes}
+BACKENDS = {
+    "local": local,
+    "ssh": ssh,
+    "ssh_via": ssh_via,
+    "docker": docker,
+    "podman": podman,
+    "kubernetes": kubernetes,
+}
 BACKENDS.update({f"{name}-persistent": persistent(BACKENDS[name]) for name in ("docker", "podman", "kubernetes")})
 #: containers with nothing but a shell, for the tests of a module that has NEEDS_NO_PYTHON
 SHELLS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import remoto
 from tests.integration.backends import BACKENDS, SHELLS
 from tests.servers.cluster import Cluster, real_context
 from tests.servers.engines import Docker, Podman
@@ -50,6 +51,13 @@ def sshd():
     yield server
     os.environ["PATH"] = path
     server.__exit__()
+
+
+@pytest.fixture(scope="session")
+def relay(sshd):
+    """A host that others are reached through: its ssh knows the aliases, too."""
+    with remoto.Connection("node1", env={"PATH": os.environ["PATH"]}) as conn:
+        yield conn
 
 
 @pytest.fixture(scope="session")
@@ -187,7 +195,7 @@ def connect(request):
         return opened[-1]
 
     connect.backend = request.param
-    connect.in_container = request.param not in ("local", "ssh")
+    connect.in_container = request.param not in ("local", "ssh", "ssh_via")
     yield connect
     for conn in opened:
         conn.exit()

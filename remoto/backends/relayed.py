@@ -1,0 +1,64 @@
+"""Hosts that are reached through another connection's machine, the relay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..exc import ConnectError, ConnectionLost, HostError
+from ..gateways.relay import Relay, RelayLost
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+
+def checked_relay(via: Any) -> Any:
+    """Return a connection.
+
+    :raises TypeError: it is something else, such as a name.
+    """
+    from .executor import Executor
+
+    if via is not None and not isinstance(via, Executor):
+        raise TypeError(f"via: expected a connection, not {type(via).__name__}: {via!r}")
+    return via
+
+
+@contextmanager
+def through(via: Executor | None, host: str) -> Iterator[Relay | None]:
+    """Give the open relay, or None if there is none. A ConnectError that is raised meanwhile gets the relay's name.
+
+    :param host: the host to reach, for errors.
+    :raises HostError: the relay is closed or lost, or could not be reached.
+    """
+    if via is None:
+        yield None
+        return
+    try:
+        yield Relay(_open(via, host), via.where())
+    except RelayLost as error:
+        failure = HostError(str(error), host=host, kind="relay")
+        failure.name_relay(via.where())
+        raise failure from None
+    except ConnectError as error:
+        error.name_relay(via.where())
+        raise
+
+
+def _open(via: Executor, host: str) -> Any:
+    try:
+        return via.inside()
+    except ConnectionLost as error:
+        reason = f"the connection to the relay {'is closed' if via.is_closed else 'was lost'}"
+        raise HostError(reason, host=host, kind="relay", stderr=error.stderr) from error
+    except ConnectError as error:
+        raise HostError(
+            f"cannot connect to the relay: {error.reason}",
+            host=host,
+            kind="relay",
+            command=error.command,
+            exit_status=error.exit_status,
+            stderr=error.stderr,
+            advice=error.advice,
+        ) from error

@@ -1,0 +1,296 @@
+"""execnet's IO over the pipes of a process on a relay: another host, whose gateway carries them as messages of a channel.
+
+``remote/relay.py`` is the other side; its docstring describes the messages. Of execnet's own gateways ``via=`` another one, a write
+that blocks stalls all others, and stderr is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Callable, NamedTuple
+
+from ..util import shown
+from .execnet_internals import data_message, deal_with, error_of, io_of, set_window
+from .gateway_io import GatewayIO
+from .interrupts import Event
+from .io_loop import Loop
+from .outbox import Outbox
+from .process_io import A_DAY
+from .receiving import Window
+from .stderr import Stderr
+
+# as in remote/relay.py
+STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
+MESSAGE = 64
+#: bytes for stdin that may be on their way to a process which has not read them yet
+WINDOW = 1024 * 1024
+# bytes of stdin in a message: those of other hosts get their turn in between
+BLOCK = 64 * 1024
+# bytes of stdout that are acknowledged at once
+ACKNOWLEDGE = 256 * 1024
+# bytes that the relay may send ahead: twice its windows, and as much again for messages around the data
+_AHEAD = 4 * 1024 * 1024
+#: what the loss of the relay does to its processes
+_HANGUP = -signal.SIGHUP
+
+
+class Relay(NamedTuple):
+    """A host that others are reached through.
+
+    :ivar gateway: its gateway.
+    :ivar name: for errors.
+    """
+
+    gateway: Any
+    name: str
+
+
+class RelayLost(Exception):
+    """The connection to the relay is closed or was lost, or can't be used as one."""
+
+
+class RelayIO(GatewayIO):
+    """execnet's IO over the pipes of a process on a relay.
+
+    :param start: starts ``remote/relay.py`` with a request, and returns its channel.
+    :param keepalive: seconds between ssh's probes, if ssh's configuration on the relay has no interval; 0 for any other program.
+    :raises RelayLost: the connection to the relay is closed, or was lost.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Any, dict[str, Any]], Any],
+        relay: Relay,
+        argv: Sequence[str],
+        host: str,
+        logger: logging.Logger,
+        keepalive: int,
+    ) -> None:
+        super().__init__(argv, host)
+        io = io_of(relay.gateway)
+        if not isinstance(io, GatewayIO):
+            raise RelayLost(f"remoto did not open the gateway of the relay {relay.name}")
+        self.relay: GatewayIO = io
+        self._relay_name = relay.name
+        # the last one is empty
+        self._blocks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._unacknowledged = 0
+        self._exited = Event()
+        self._status: int | None = None
+        self._start_error: OSError | None = None
+        self._closed = False
+        self.outbox: RelayOutbox = RelayOutbox(host, self._loop, partial(self._post, STDIN))
+        self.stderr: RelayStderr = RelayStderr(logger, self._loop, partial(self._acknowledge, STDERR))
+        request = {"argv": [os.fsencode(word) for word in self.argv], "keepalive": keepalive}
+        try:
+            self._channel = start(relay.gateway, request)
+        except OSError:
+            raise RelayLost(self._lost()) from None
+        set_window(self._channel, Window(_AHEAD))
+        self._channel.setcallback(self._receive, endmarker=None)
+
+    def _lost(self) -> str:
+        return f"the connection to the relay {self._relay_name} was lost"
+
+    def _post(self, kind: int, value: int | bytes) -> None:
+        """Send a message to the relay, without waiting for it.
+
+        :raises OSError: the connection to the relay is closed, or was lost.
+        """
+        self.relay.outbox.send(data_message(self._channel, (kind, value)), wait=False)
+
+    # the relay's receiver calls these: they must not wait
+
+    def _receive(self, item: object) -> None:
+        if item is None:
+            self._end_of_channel()
+            return
+        kind, value = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
+        if isinstance(value, str):
+            value = value.encode("latin-1", "replace")  # execnet decodes a Python 2's bytes as Latin-1
+        if kind == STDOUT and isinstance(value, bytes):
+            self._blocks.put(value)
+        elif kind == STDERR and isinstance(value, bytes):
+            self._loop.call(partial(self.stderr.receive, value))
+        elif kind == STDIN and isinstance(value, int):
+            self._loop.call(partial(self.outbox.acknowledge, value))
+        elif kind == EXITED and isinstance(value, int):
+            self._status = value
+            self._exited.set()
+        elif kind == FAILED and isinstance(value, int):
+            self._start_error = OSError(value, os.strerror(value))
+        else:
+            self._fail(f"the relay {self._relay_name} sent something that is not a message: {shown(item)}")
+
+    def _end_of_channel(self) -> None:
+        if not (self._closed or self._exited.is_set() or self._start_error is not None):
+            self._fail(error_of(self._channel) or self._lost())
+        if self._status is None:
+            self._status = _HANGUP
+        self._exited.set()
+        self._blocks.put(b"")
+        self._loop.call(self._close_pipes)
+
+    def _fail(self, problem: str) -> None:
+        self.problem = self.problem or problem
+        self._blocks.put(b"")
+
+    # see GatewayIO
+
+    def _read_block(self, timeout: float | None) -> bytes:
+        try:
+            data = self._blocks.get(timeout=None if timeout is None else min(timeout, A_DAY))
+        except queue.Empty:
+            raise TimeoutError(timeout) from None
+        if not data:
+            self._blocks.put(data)  # for the next read
+            return data
+        self._unacknowledged += len(data) + MESSAGE
+        if self._unacknowledged >= ACKNOWLEDGE:
+            self._acknowledge(STDOUT, self._unacknowledged)
+            self._unacknowledged = 0
+        return data
+
+    def _acknowledge(self, stream: int, size: int) -> None:
+        deal_with(self._channel, size)
+        try:
+            self._post(stream, size)
+        except OSError:
+            pass  # the connection to the relay has ended: the end of the channel says so
+
+    def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
+        try:
+            return super().shake_hands(payload, marker, timeout)
+        except (EOFError, OSError) as error:
+            if self._start_error is not None:
+                raise self._start_error from None
+            if self.problem and not isinstance(error, TimeoutError):
+                raise RelayLost(self.problem) from None
+            raise
+
+    def close_read(self) -> None:
+        self._blocks.put(b"")
+
+    def wait(self) -> int:
+        self._exited.wait()
+        return self._status or 0
+
+    def terminate(self) -> bool:
+        try:
+            self._post(KILL, 0)
+        except OSError:
+            pass  # the connection to the relay has ended, and the process with it
+        return True
+
+    def kill_process(self) -> None:
+        self.terminate()
+
+    def reap(self, timeout: float) -> None:
+        self._exited.wait(timeout)
+
+    def wait_for_exit(self, timeout: float) -> int | None:
+        return self._status if self._exited.wait(timeout) else None
+
+    def finish(self, timeout: float) -> None:
+        super().finish(timeout)
+        self._closed = True
+        try:
+            self._channel.close()
+        except OSError:
+            pass  # the connection to the relay has ended
+
+    def leave_to_owner(self) -> None:
+        """There are no descriptors."""
+
+    def last_words(self) -> str:
+        words = super().last_words()
+        if self.problem:
+            words = "\n".join(filter(None, [words, self.relay.last_words()]))
+        return words
+
+
+class RelayOutbox(Outbox):
+    """The messages for a process on a relay, as far as its window is open.
+
+    :param post: sends a block to the relay, an empty one at the end; it does not wait.
+    """
+
+    def __init__(self, host: str, loop: Loop, post: Callable[[bytes], None]) -> None:
+        super().__init__(host, loop)
+        self._post = post
+        self._window = WINDOW
+        self._is_closed = False
+
+    def acknowledge(self, size: int) -> None:
+        """So many bytes have been written to the process. In the loop's thread."""
+        with self._writing:
+            self._window += size
+            self._write_queue()
+
+    def _write_some(self, data: memoryview) -> int:
+        if self._window <= 0:
+            raise BlockingIOError
+        block = bytes(data[:BLOCK])
+        self._post(block)
+        self._window -= len(block) + MESSAGE
+        return len(block)
+
+    def _watch(self, wanted: bool) -> None:
+        """There is nothing to watch: :meth:`acknowledge` writes the queue."""
+
+    def _close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            try:
+                self._post(b"")
+            except OSError:
+                pass  # the connection to the relay has ended
+
+
+class RelayStderr(Stderr):
+    """The stderr of a process on a relay.
+
+    :param acknowledge: tells the relay that so many bytes have been logged.
+    """
+
+    def __init__(self, logger: logging.Logger, loop: Loop, acknowledge: Callable[[int], None]) -> None:
+        super().__init__(logger, loop)
+        self._acknowledge = acknowledge
+        self._blocks: deque[bytes] = deque()
+
+    def receive(self, block: bytes) -> None:
+        """Deal with a block, an empty one at the end. In the loop's thread."""
+        self._blocks.append(block)
+        self._go_on()
+
+    def finish(self) -> None:
+        self._take_blocks(lambda: True)
+        self._end()
+
+    def _go_on(self) -> None:
+        size = self._take_blocks(lambda: not self._paused)
+        if size:
+            self._acknowledge(size)
+
+    def _take_blocks(self, may_go_on: Callable[[], bool]) -> int:
+        size = 0
+        while self._blocks and may_go_on() and not self._ended.is_set():
+            block = self._blocks.popleft()
+            size += len(block) + MESSAGE
+            if block:
+                self._take(block)
+            else:
+                self._end()
+        return size
+
+    def _pause(self) -> None:
+        """Blocks wait; their number is limited by the window."""
+
+    def _close(self) -> None:
+        """There is no descriptor."""

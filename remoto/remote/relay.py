@@ -1,0 +1,251 @@
+"""RUNS ON A RELAY: starts a process, such as ssh, and carries its stdin, stdout and stderr over a channel.
+
+Each message is a pair. The controller sends (STDIN, data), empty at its end; (STDOUT or STDERR, size): it has dealt with so many
+bytes; (KILL, 0). It receives (STDOUT or STDERR, data), empty at its end; (STDIN, size): so many bytes were written; then
+(EXITED, status); or (FAILED, errno) alone if the process could not be started.
+
+Each stream has a window: a process that does not read, or a controller that does not, stalls this process and no other.
+"""
+
+import collections
+import errno
+import fcntl
+import os
+import re
+import select
+import signal
+import subprocess
+import threading
+
+
+STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
+# bytes that may be on their way until the controller has dealt with them; MESSAGE bytes count of each message besides its data
+WINDOWS = {STDOUT: 1024 * 1024, STDERR: 64 * 1024}
+MESSAGE = 64
+BLOCK = 64 * 1024
+# bytes that are read after the end of the process: others may have its stderr, and write to it for ever
+LAST_BYTES = 1024 * 1024
+# seconds; a `Match exec` of ssh's configuration may wait for ever
+ASK_LIMIT = 10.0
+CLOSED = None
+
+
+class Child(object):
+    def __init__(self, channel, argv):
+        """
+        :raises OSError: it can't be started.
+        """
+        self.channel = channel
+        self.process = start(argv, False, True, None, None, {})
+        self.stdin = self.process.stdin
+        self.blocks = collections.deque()
+        self.outputs = {STDOUT: self.process.stdout, STDERR: self.process.stderr}
+        self.windows = dict(WINDOWS)
+        self.closed = False  # by the controller, or with the connection
+        self.killed = False
+        self.exited = False
+        self.waiting = False
+        self.last_bytes = LAST_BYTES
+        self.lock = threading.Lock()
+        self.wake_reader, self.wake_writer = os.pipe()
+        for pipe in (self.wake_reader, self.wake_writer, self.stdin, self.process.stdout, self.process.stderr):
+            flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+            fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        channel.setcallback(self.hear, endmarker=CLOSED)
+
+    # called in other threads: in the receiver's, which must never wait
+
+    def hear(self, item):
+        if item is CLOSED:
+            self.closed = True
+            # here, since this Python may end as soon as the receiver has
+            self.kill()
+        elif item[0] == STDIN:
+            self.blocks.append(memoryview(item[1]))
+        elif item[0] == KILL:
+            self.kill()
+        else:
+            with self.lock:
+                self.windows[item[0]] += item[1]
+        self.wake()
+
+    def kill(self):
+        self.killed = True
+        with self.lock:
+            if not self.exited:
+                try:
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                except OSError:
+                    pass  # it has ended, or is root's, which sudo has started: it reads the end of stdin
+
+    def wait(self):
+        self.process.wait()
+        with self.lock:
+            self.exited = True
+        self.wake()
+
+    def wake(self):
+        with self.lock:
+            if self.wake_writer is not None:
+                retry(os.write, self.wake_writer, b".")
+
+    # called in the thread that serves the process
+
+    def serve(self):
+        """Carry the streams until the process has ended; return its exit status, or None if the controller has closed the channel."""
+        try:
+            while not self.closed and (self.outputs or not self.exited):
+                if self.exited and self.killed:
+                    break
+                self.handle(self.poll())
+                self.wait_when_ending()
+            return None if self.closed else self.process.returncode
+        finally:
+            self.leave()
+
+    def poll(self):
+        """Return the descriptors that are ready. If the process has exited, its streams end where they are empty."""
+        poller = select.poll()
+        poller.register(self.wake_reader, select.POLLIN)
+        if self.stdin is not None and self.blocks:
+            poller.register(self.stdin, select.POLLOUT)
+        with self.lock:
+            readable = [name for name in self.outputs if self.windows[name] > 0]
+        for name in readable:
+            poller.register(self.outputs[name], select.POLLIN)
+        exited = self.exited
+        ready = [fd for fd, _ in retry(poller.poll, 0 if exited and readable else None) or []]
+        if exited and not ready:
+            for name in readable:
+                self.end_output(name)
+        return ready
+
+    def handle(self, ready):
+        for fd in ready:
+            if fd == self.wake_reader:
+                retry(os.read, fd, 4096)
+            elif self.stdin is not None and fd == self.stdin.fileno():
+                self.write()
+            else:
+                for name in [name for name in self.outputs if self.outputs[name].fileno() == fd]:
+                    self.read(name)
+        if self.stdin is None and self.blocks:
+            self.drop_blocks()
+
+    def read(self, name):
+        size = BLOCK if not self.exited else min(BLOCK, self.last_bytes)
+        data = retry(os.read, self.outputs[name].fileno(), size) if size else b""
+        if data is None:
+            return
+        if self.exited:
+            self.last_bytes -= len(data)
+        if not data:
+            self.end_output(name)
+            return
+        with self.lock:
+            self.windows[name] -= len(data) + MESSAGE
+        self.send(name, data)
+
+    def end_output(self, name):
+        self.outputs.pop(name).close()
+        self.send(name, b"")
+
+    def write(self):
+        block = self.blocks[0]
+        if not len(block):
+            self.close_stdin()
+            return
+        try:
+            written = retry(os.write, self.stdin.fileno(), block) or 0
+        except (IOError, OSError) as error:
+            if error.errno != errno.EPIPE:
+                raise
+            self.close_stdin()
+            return
+        # only this thread takes blocks
+        self.blocks[0] = block[written:]
+        taken = written
+        if not len(self.blocks[0]):
+            self.blocks.popleft()
+            taken += MESSAGE
+        if taken:
+            self.send(STDIN, taken)
+
+    def close_stdin(self):
+        self.stdin.close()
+        self.stdin = None
+
+    def drop_blocks(self):
+        """The process has closed its stdin: nobody reads the rest."""
+        while self.blocks:
+            self.send(STDIN, len(self.blocks.popleft()) + MESSAGE)
+
+    def wait_when_ending(self):
+        """Wait for the process in a thread, once there is reason to believe that it ends."""
+        if not self.waiting and (self.stdin is None or self.killed or STDOUT not in self.outputs):
+            self.waiting = True
+            in_background(self.wait)
+
+    def send(self, name, value):
+        try:
+            self.channel.send((name, value))
+        except (IOError, OSError):
+            self.closed = True  # nobody is there to get it
+
+    def leave(self):
+        self.kill()
+        if self.stdin is not None:
+            self.close_stdin()
+        for name in list(self.outputs):
+            self.outputs.pop(name).close()
+        if not self.waiting:
+            self.process.wait()
+        with self.lock:
+            os.close(self.wake_reader)
+            os.close(self.wake_writer)
+            self.wake_writer = None
+
+
+def with_keepalive(argv, seconds):
+    """Return ssh's argv with an interval between its probes, unless ssh's configuration on this machine has one.
+
+    :param argv: ``ssh -T OPTIONS HOST COMMAND``
+    """
+    # in batch mode, Debian's ssh reports 300, which no user has configured
+    question = argv[:1] + [b"-G", b"-o", b"BatchMode=no"] + argv[2:-1]
+    with open(os.devnull, "r+b") as devnull:
+        process = subprocess.Popen(
+            [native(word) for word in question],
+            stdin=devnull,
+            stdout=subprocess.PIPE,
+            stderr=devnull,
+            close_fds=True,
+            env=environment(None, None),
+        )
+    timer = threading.Timer(ASK_LIMIT, process.kill)
+    timer.start()
+    try:
+        answer = process.communicate()[0]
+    finally:
+        timer.cancel()
+    if not re.search(b"^serveraliveinterval 0$", answer, re.MULTILINE):
+        return argv
+    return argv[:-2] + [b"-o", b"ServerAliveInterval=%d" % seconds] + argv[-2:]
+
+
+def serve(channel, argv, keepalive):
+    """Start a process, and carry its streams.
+
+    :param argv: a list of bytes.
+    :param keepalive: seconds for :func:`with_keepalive`; 0 leaves the argv alone.
+    """
+    try:
+        if keepalive:
+            argv = with_keepalive(argv, keepalive)
+        child = Child(channel, argv)
+    except (IOError, OSError) as error:
+        channel.send((FAILED, error.errno or 0))
+        return
+    status = child.serve()
+    if status is not None:
+        child.send(EXITED, status)
