@@ -62,7 +62,8 @@ class Door:
                 self.allowed = max(1.0, self.allowed / 2)
             elif result == "open":
                 self.allowed = min(float(self._limit), self.allowed + 1 / self.allowed)
-            self._free.notify_all()
+            # one has left, and the limit grows by at most one
+            self._free.notify(2)
 
 
 class Logins:
@@ -109,7 +110,7 @@ class Logins:
             raise
 
     def _try(self, conn: BaseConnection, door: Door) -> None:
-        tries, closed, refused_until = 0, 0, None
+        tries, closed, left = 0, 0, conn.connect_timeout or float("inf")
         while True:
             entered, result = door.enter(lambda: conn.is_closed), "open"
             began = self._clock()
@@ -119,9 +120,10 @@ class Logins:
             except HostError as error:
                 result = error.kind
                 if result == "closed":
-                    refused_until = refused_until or began + (conn.connect_timeout or float("inf"))
                     closed += 1
-                    if self._clock() >= refused_until:
+                    # without the wait for a turn, which is long if there are many hosts
+                    left -= self._clock() - began
+                    if left <= 0:
                         raise
                 else:
                     tries += 1
@@ -134,7 +136,11 @@ class Logins:
                 door.leave(entered, result)
             longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
             # so that hosts which were refused together do not come back together
-            self._pause(conn, random.uniform(longest / 2, longest))
+            pause = random.uniform(longest / 2, longest)
+            if result == "closed":
+                pause = min(pause, left)
+                left -= pause
+            self._pause(conn, pause)
 
 
 def _wait(conn: BaseConnection, seconds: float) -> None:

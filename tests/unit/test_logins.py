@@ -83,7 +83,20 @@ def test_connections_closed_by_sshd_are_tried_again_for_connect_timeout_at_most(
     host = Host(forever="closed")
     with pytest.raises(HostError):
         logins.connect(host)
-    assert 60 <= clock.now < 60 + 8.1 and host.reported == ["closed"]
+    assert clock.now == pytest.approx(60) and host.reported == ["closed"]
+
+
+def test_the_wait_for_a_turn_is_no_part_of_connect_timeout(logins, clock, monkeypatch):
+    host = Host(*["closed"] * 3)
+    enter = Door.enter
+
+    def late(door, given_up):
+        clock.now += 50
+        return enter(door, given_up)
+
+    monkeypatch.setattr(Door, "enter", late)
+    logins.connect(host)
+    assert host.tries == 4 and clock.now > 200
 
 
 def test_a_closed_connection_is_not_tried_again(logins):
