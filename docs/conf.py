@@ -19,7 +19,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:class",
-        r"(collections\.abc|logging|os|pathlib|types|typing)\..+|Command|Handler|(Popen|Connection|Container)Options|remoto\.functions\.facade\.ModuleExecute"
-        r"|dict\[str|.*\._Stream",
+        r"(collections\.abc|concurrent\.futures.*|logging|os|pathlib|types|typing)\..+|Command|Handler|Path|ModuleType"
+        r"|(Popen|Connection|Container|Run|Command|Copy|Rsync)?Options|remoto\.functions\.facade\.ModuleExecute"
+        r"|dict\[str|.*\._Stream|.*\._?Value",
     )
 ]

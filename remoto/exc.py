@@ -338,9 +338,9 @@ class RsyncError(RemotoError, HostNotFound, OSError):
 
 
 class GroupError(RemotoError, RuntimeError):
-    """Some hosts of a group did not succeed. :meth:`remoto.fleets.result.GroupResult.raise_for_errors` raises it.
+    """Some hosts of a group did not succeed. :meth:`remoto.group.GroupResult.raise_for_errors` raises it.
 
-    :ivar result: the :class:`~remoto.fleets.result.GroupResult`, also with the values of the hosts that succeeded.
+    :ivar result: the :class:`~remoto.group.GroupResult`, also with the values of the hosts that succeeded.
     """
 
     def __init__(self, text: str, result: GroupResult[Any]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .fleets.options import CommandOptions, CopyOptions, Options, RsyncOptions, RunOptions
     from .fleets.schedule import Plan, Progress
 
-__all__ = ["Group", "GroupResult"]
+__all__ = ["Group", "GroupModule", "GroupResult"]
 
 _Value = TypeVar("_Value")
 
@@ -38,9 +38,12 @@ class Group(Membership):
     """Hosts, or containers, that are worked on at the same time.
 
     Connections are opened on first use, and stay open until :meth:`close` or the end of the ``with`` block. Each verb, such as
-    :meth:`run`, works on all hosts and returns a :class:`~remoto.fleets.result.GroupResult`; it raises nothing for a host's
+    :meth:`run`, works on all hosts and returns a :class:`~remoto.group.GroupResult`; it raises nothing for a host's
     sake. A host that could not be reached is reported again at once, with the same error, until :meth:`reconnect`. A lost
     connection is opened again at the next call.
+
+    Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt, whose ``result``
+    is the GroupResult so far.
 
     Each verb also takes these options:
 

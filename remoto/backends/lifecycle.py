@@ -53,7 +53,7 @@ class Lifecycle(Target):
 
         Do nothing if it is open. If another thread is opening it, wait for that.
 
-        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, :meth:`report_failure` can
+        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, ``report_failure`` can
             do that.
 
         :raises ConnectError: it could not be opened: a HostError or a StartError. Another call tries again.

@@ -13,7 +13,7 @@ from .work import Import, Work, call
 class GroupModule:
     """A stand-in for a module on all hosts of a group: each of its functions is an attribute.
 
-    A call returns a :class:`~remoto.fleets.result.GroupResult`.
+    A call returns a :class:`~remoto.group.GroupResult`.
 
     :raises AttributeError: the module has no such function.
     :raises TypeError: on a call: an argument can't be sent; nothing was started.

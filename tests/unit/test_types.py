@@ -86,6 +86,34 @@ rsync_conn("node1", "source", "destination")  # incompatible type "str"; expecte
 """
 
 
+GROUPS = """\
+import posixpath
+
+import remoto
+from remoto.exc import GroupError
+
+group = remoto.Group(["node1", ("node2", {"sudo": True})], parallel=8, connect_timeout=5)
+remoto.Group({"web": {"user": "www"}}, backend="docker")
+remoto.Group(5)  # Argument 1 to "Group" has incompatible type "int"
+reveal_type(group["node1"])  # remoto.backends.base.BaseConnection
+result = group.check(["ls"], batch=[1, "25%"], stop_after=3)
+reveal_type(result.ok)  # fallback=remoto.process.CheckResult[list[str]]]]
+reveal_type(group.check(["ls"], text=False).ok["node1"].stdout)  # "bytes"
+reveal_type(group.run(["ls"], umask=0o077).failed)  # dict[str, int | BaseException]
+reveal_type(group.map(lambda conn: conn.hostname).ok)  # dict[str, str]
+for host, value in group.run(["ls"], as_completed=True):
+    reveal_type(value)  # int | BaseException
+for name, copied in group.put("source", "/tmp", as_completed=True, progress=lambda done, total, host: None):
+    reveal_type(copied)  # CopyResult, fallback
+reveal_type(group.import_module(posixpath))  # remoto.fleets.functions.GroupModule
+group.check(["ls"], tiemout=3)  # No overload variant of "check"
+group.run(["ls"], batch=1.5)  # No overload variant of "run"
+group.rsync("source", "/tmp", delet=True)  # No overload variant of "rsync"
+reveal_type(result.raise_for_errors())  # GroupResult[
+reveal_type(group.only("node1"))  # remoto.group.Group
+"""
+
+
 def readme_examples() -> str:
     """Return what README.rst types at ``>>>``, as a program."""
     page = (ROOT / "README.rst").read_text()
@@ -97,8 +125,8 @@ def readme_examples() -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "program",
-    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, readme_examples()],
-    ids=["get", "options", "commands", "functions and files", "README"],
+    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, GROUPS, readme_examples()],
+    ids=["get", "options", "commands", "functions and files", "groups", "README"],
 )
 def test_mypy_reports_what_a_program_has_in_its_comments(program, tmp_path, monkeypatch):
     """The lines with a comment, and no others."""
