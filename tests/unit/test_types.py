@@ -104,7 +104,7 @@ reveal_type(group.map(lambda conn: conn.hostname).ok)  # dict[str, str]
 for host, value in group.run(["ls"], as_completed=True):
     reveal_type(value)  # int | BaseException
 for name, copied in group.put("source", "/tmp", as_completed=True, progress=lambda done, total, host: None):
-    reveal_type(copied)  # CopyResult, fallback
+    reveal_type(copied)  # CopyResult] | BaseException
 reveal_type(group.import_module(posixpath))  # remoto.fleets.functions.GroupModule
 group.check(["ls"], tiemout=3)  # No overload variant of "check"
 group.run(["ls"], batch=1.5)  # No overload variant of "run"
