@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import remote
-from ..commands.call import raise_cause_of_sending
 from ..commands.output import TimedOut
 from ..commands.request import Request
 from ..commands.target import Channel
+from ..commands.wire import raise_cause_of_sending
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways

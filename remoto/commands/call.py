@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable, NoReturn, TypeVar
@@ -11,44 +10,33 @@ import execnet
 
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
-from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
-from ..gateways.execnet_internals import deal_with, set_window
-from ..gateways.outbox import sending_within
-from ..gateways.receiving import Window
+from ..gateways.bootstrap import RemoteFunction, lost
 from ..util import admin_command, bound
 from .answers import (
-    ENDED,
-    LEFT,
     MESSAGE,
     STATUS,
     STDERR,
     STDOUT,
-    ClientEnded,
     Ended,
     Result,
     Status,
     Taken,
-    WrongAnswer,
     answer_of_check,
     answer_of_exchange,
     answer_of_run,
-    is_left,
     wrong_answer,
 )
-from .failure import last_lines, reason_of, shell_advice
+from .failure import client_lost, last_lines, reason_of, shell_advice
 from .lines import split_lines
 from .output import NO_LIMIT, Output, TimedOut, TimeLimit
 from .request import Command, argv_of, as_logged, encoded
-from .target import Channel, target_of
+from .target import target_of
+from .wire import Wire, raise_cause_of_sending
 
 Answer = TypeVar("Answer")
 
 # seconds to wait for the report that a command was ended: SIGTERM, two seconds, SIGKILL
 KILL_TIMEOUT = 10.0
-# stderr lines of a container's client that an error shows
-CLIENT_LINES = 5
-# bytes of output to process before acknowledging them to the remote side
-ACKNOWLEDGE = 1024 * 1024
 # bytes of stdin that may be sent before the remote side acknowledges them
 INPUT_WINDOW = 4 * 1024 * 1024
 
@@ -79,14 +67,13 @@ class Call:
         self.host = self.conn.where()
         self.text = text
         self.argv: list[str] = []
-        self.channel: Channel | None = None
+        self._opened: Wire | None = None
         #: the error that was raised if the command could not be started
         self.failure: CommandError | None = None
         self._total = total
         self._limit = NO_LIMIT
         self._popen: Mapping[str, Any] = {}
         self._is_left = False
-        self._unacknowledged = 0
 
     def start(
         self,
@@ -116,8 +103,8 @@ class Call:
             self.conn.logger.info("Running command: %s", self.text)
         self._limit = TimeLimit(self.timeout, self._total)
         try:
-            self.channel = self.conn.start_command(function, request, self.timeout)
-            set_window(self.channel, Window())
+            channel = self.conn.start_command(function, request, self.timeout)
+            self._opened = Wire(channel, self.conn.gateway, self.host, self.text, self.timeout)
         except ConnectError:
             raise
         except ConnectionLost as error:
@@ -128,9 +115,9 @@ class Call:
 
     def answer(self, outputs: Mapping[int, Output]) -> int:
         """Receive the result of a check, in blocks if it is long; return the exit status."""
-        while not isinstance(answer := self._receive(answer_of_check, self._limit.left()), Result):
+        while not isinstance(answer := self._receive(answer_of_check), Result):
             outputs[answer.stream].feed(answer.data, NO_LIMIT)
-            self._acknowledge(len(answer.data), 0)
+            self._wire.acknowledge(len(answer.data), 0)
         for stream, last in ((STDOUT, answer.stdout), (STDERR, answer.stderr)):
             if isinstance(last, bytes):
                 outputs[stream].feed(last, NO_LIMIT)
@@ -143,7 +130,7 @@ class Call:
         """Deliver the output as it arrives; return the exit status."""
         while True:
             try:
-                answer = self._receive(answer_of_run, self._limit.left())
+                answer = self._receive(answer_of_run)
                 if isinstance(answer, Ended):
                     break
             except (TimedOut, ConnectionLost):
@@ -157,7 +144,7 @@ class Call:
             except BaseException:
                 self.abandon()
                 raise
-            self._acknowledge(len(answer.data), MESSAGE)
+            self._wire.acknowledge(len(answer.data), MESSAGE)
         _end(outputs)
         return self._exit_status(answer.status)
 
@@ -172,29 +159,28 @@ class Call:
         while True:
             while block is not None and untaken < INPUT_WINDOW:
                 block = next(unsent, None)
-                self._send((block or b"",), self.timeout)
+                self._wire.send((block or b"",), self.timeout)
                 untaken += len(block or b"")
-            answer = self._receive(functools.partial(answer_of_exchange, sent=untaken), self._limit.left())
+            answer = self._receive(functools.partial(answer_of_exchange, sent=untaken))
             if isinstance(answer, Taken):
                 untaken -= answer.size
-                deal_with(self.channel)
+                self._wire.acknowledge(0, 0)
             elif isinstance(answer, Ended):
                 yield STATUS, self._exit_status(answer.status)
                 return
             else:
                 yield answer
-                self._acknowledge(len(answer.data), MESSAGE)
+                self._wire.acknowledge(len(answer.data), MESSAGE)
 
     def abandon(self) -> None:
         """Stop waiting for the command. It is left running, or ended if it was started with ``kill``."""
-        if self.channel is not None:
-            with contextlib.suppress(OSError):  # the connection is lost as well
-                self.channel.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def time_out(self) -> None:
         """Log the timeout; leave the command running, or kill it if ``kill`` is set."""
         log.timed_out(self.conn, self.timeout)
-        if self.channel is None:
+        if self._opened is None:
             return
         if self.kill and not self.end(KILL_TIMEOUT):
             self._is_left = True
@@ -206,17 +192,7 @@ class Call:
 
         :param seconds: how long to wait.
         """
-        assert self.channel is not None
-        limit = TimeLimit(seconds, total=True)
-        try:
-            self._send("kill", seconds)
-            while not is_left(self.channel.receive(limit.left())):
-                pass
-            return False
-        except execnet.TimeoutError:
-            return False
-        except (EOFError, execnet.RemoteError):
-            return True
+        return self._wire.kill(seconds)
 
     def raise_timeout(self, stdout: Any, stderr: Any) -> NoReturn:
         """Raise the error for a command that timed out.
@@ -249,52 +225,19 @@ class Call:
             return 128 - status if status < 0 and self.conn.has_client else status
         lines = split_lines(status.stderr)
         if status.started:
-            raise self._client_lost(status)
+            raise client_lost(self.host, self.text, status)
         raise self.conn.client_failure(self.argv, status.status, lines) or wrong_answer(self.host, self.text, status)
 
-    def _client_lost(self, status: ClientEnded) -> ConnectionLost:
-        what = "the connection to the container ended before the command did"
-        lines = split_lines(status.stderr)[-CLIENT_LINES:]
-        if status.ending == ENDED:
-            what += ", and the command was ended"
-        elif status.ending == LEFT:
-            what += "; the command could not be ended and may still run"
-            lines += split_lines(status.problem)[-CLIENT_LINES:]
-        return ConnectionLost(self.host, self.text, what, "\n".join(lines))
+    @property
+    def _wire(self) -> Wire:
+        assert self._opened is not None
+        return self._opened
 
-    def _lost(self) -> ConnectionLost:
-        # a channel of a Python in a container has another gateway than the connection
-        gateway = getattr(self.channel, "gateway", None) or self.conn.gateway
-        return lost(gateway, self.host, self.text)
-
-    def _acknowledge(self, size: int, overhead: int) -> None:
-        deal_with(self.channel, size)
-        self._unacknowledged += size + overhead
-        if self._unacknowledged >= ACKNOWLEDGE:
-            self._send(self._unacknowledged, self.timeout)
-            self._unacknowledged = 0
-
-    def _receive(self, read: Callable[[object], Answer], timeout: float | None) -> Answer:
-        assert self.channel is not None
+    def _receive(self, read: Callable[[object], Answer]) -> Answer:
         try:
-            item = self.channel.receive(timeout)
-        except execnet.TimeoutError:
-            raise TimedOut from None
+            return self._wire.receive(read, self._limit.left())
         except execnet.RemoteError as error:
             self._raise_not_started(str(error))
-        except TimeoutError:  # Python's own, raised by a signal handler
-            self.abandon()
-            raise
-        except (EOFError, OSError):
-            raise lost(self.conn.gateway, self.host, self.text) from None
-        except BaseException:
-            self.abandon()
-            raise
-        try:
-            return read(item)
-        except WrongAnswer:
-            self.abandon()
-            raise wrong_answer(self.host, self.text, item) from None
 
     def _raise_not_started(self, traceback: str) -> NoReturn:
         reason = reason_of(traceback)
@@ -303,23 +246,7 @@ class Call:
         # before Python 3.11 the cause holds its notes
         raise self.failure from self.failure.__cause__
 
-    def _send(self, item: int | str | tuple[bytes], seconds: float | None) -> None:
-        assert self.channel is not None
-        try:
-            sending_within(seconds, self.channel.send, item)
-        except OSError as error:
-            raise_cause_of_sending(error)
-            # otherwise the command or the connection has just ended: the next receive reports it
-
 
 def _end(outputs: Mapping[int, Output]) -> None:
     for output in outputs.values():
         output.end()
-
-
-def raise_cause_of_sending(error: OSError) -> None:
-    """Raise the cause of an error, if it has one; execnet's TimeoutError becomes the call's TimedOut."""
-    try:
-        raise_cause(error)
-    except execnet.TimeoutError:
-        raise TimedOut from None

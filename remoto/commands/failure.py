@@ -7,12 +7,16 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..exc import ConnectionLost
 from ..util import RemoteError
+from .answers import ENDED, LEFT, ClientEnded
 from .lines import split_lines
 
 #: stderr lines that an error shows, and the characters of each
 STDERR_LINES = 10
 LONGEST_LINE = 500
+# stderr lines of a container's client that an error shows
+CLIENT_LINES = 5
 
 _SHELL_ADVICE = "Without shell=True, a string is the name of one program: pass shell=True, or a list."
 # frames of remoto's and execnet's own files on the remote side: a line, and the indented source below it
@@ -67,3 +71,15 @@ def last_lines(stderr: Iterable[str | bytes]) -> str:
     last = [line for line in lines or split_lines(b"".join(blocks)) if line.strip()][-STDERR_LINES:]
     shown = "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in last)
     return shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def client_lost(host: str, text: str, status: ClientEnded) -> ConnectionLost:
+    """Return the error for a container's client that ended before its command did."""
+    what = "the connection to the container ended before the command did"
+    lines = split_lines(status.stderr)[-CLIENT_LINES:]
+    if status.ending == ENDED:
+        what += ", and the command was ended"
+    elif status.ending == LEFT:
+        what += "; the command could not be ended and may still run"
+        lines += split_lines(status.problem)[-CLIENT_LINES:]
+    return ConnectionLost(host, text, what, "\n".join(lines))

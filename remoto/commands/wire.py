@@ -1,0 +1,121 @@
+"""Send to a running command, and receive from it, over its channel."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, TypeVar
+
+import execnet
+
+from ..exc import ConnectionLost
+from ..gateways.bootstrap import lost, raise_cause
+from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.outbox import sending_within
+from ..gateways.receiving import Window
+from .answers import WrongAnswer, is_left, wrong_answer
+from .output import TimedOut, TimeLimit
+from .target import Channel
+
+Answer = TypeVar("Answer")
+
+# bytes of output to process before acknowledging them to the remote side
+ACKNOWLEDGE = 1024 * 1024
+
+
+class Wire:
+    """The channel of a command. Its errors name the host and the command.
+
+    :param gateway: the connection's gateway.
+    :param timeout: seconds that an acknowledgement may take to be sent.
+    """
+
+    def __init__(self, channel: Channel, gateway: Any, host: str, text: str, timeout: float | None) -> None:
+        self.channel = channel
+        # a channel of a Python in a container has another gateway than the connection
+        self._gateway = getattr(channel, "gateway", None) or gateway
+        self._host = host
+        self._text = text
+        self._timeout = timeout
+        self._unacknowledged = 0
+        set_window(channel, Window())
+
+    def send(self, item: int | str | tuple[bytes], timeout: float | None) -> None:
+        """Send an item. If the command or the connection has ended, do nothing: the next receive reports it.
+
+        :raises TimedOut: the timeout expired.
+        """
+        try:
+            sending_within(timeout, self.channel.send, item)
+        except OSError as error:
+            raise_cause_of_sending(error)
+
+    def receive(self, read: Callable[[object], Answer], timeout: float | None) -> Answer:
+        """Receive an answer.
+
+        :param read: returns an item as an answer, or raises WrongAnswer.
+        :raises TimedOut: the timeout expired.
+        :raises ConnectionLost: the connection was lost, or the answer is not valid.
+        :raises execnet.RemoteError: the command could not be started.
+        """
+        try:
+            item = self.channel.receive(timeout)
+        except execnet.TimeoutError:
+            raise TimedOut from None
+        except execnet.RemoteError:
+            raise
+        except TimeoutError:  # Python's own, raised by a signal handler
+            self.close()
+            raise
+        except (EOFError, OSError):
+            raise self.lost() from None
+        except BaseException:
+            self.close()
+            raise
+        try:
+            return read(item)
+        except WrongAnswer:
+            self.close()
+            raise wrong_answer(self._host, self._text, item) from None
+
+    def acknowledge(self, size: int, overhead: int) -> None:
+        """Report bytes of output as processed, a megabyte at a time.
+
+        :param overhead: bytes that the remote side counts for the message besides them.
+        """
+        deal_with(self.channel, size)
+        self._unacknowledged += size + overhead
+        if self._unacknowledged >= ACKNOWLEDGE:
+            self.send(self._unacknowledged, self._timeout)
+            self._unacknowledged = 0
+
+    def kill(self, seconds: float) -> bool:
+        """Kill the command. Return True if it or the connection has ended in time, False if it may still run.
+
+        :param seconds: how long to wait.
+        """
+        limit = TimeLimit(seconds, total=True)
+        try:
+            self.send("kill", seconds)
+            while not is_left(self.channel.receive(limit.left())):
+                pass
+            return False
+        except execnet.TimeoutError:
+            return False
+        except (EOFError, execnet.RemoteError):
+            return True
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # the connection is lost as well
+            self.channel.close()
+
+    def lost(self) -> ConnectionLost:
+        """Return the error for a lost connection."""
+        return lost(self._gateway, self._host, self._text)
+
+
+def raise_cause_of_sending(error: OSError) -> None:
+    """Raise the cause of an error, if it has one; execnet's TimeoutError becomes the call's TimedOut."""
+    try:
+        raise_cause(error)
+    except execnet.TimeoutError:
+        raise TimedOut from None
