@@ -62,6 +62,9 @@ class Group(Membership):
     :param parallel: hosts that are served at the same time.
     :param logins: logins at the same time, for each jump host and for this machine.
     :param connect_retries: further tries for a host that times out or resets the connection.
+    :param via: the relays that the hosts are reached through: names or connections, to which the hosts are dealt in turn; or a
+        mapping of each to the pattern of its hosts, where the others are connected to directly. See ``via`` of
+        :class:`remoto.backends.BaseConnection`. If a relay is lost, its hosts are ``unreachable`` until :meth:`reconnect`.
     :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or that of a dask cluster, for more hosts
         than one process can serve. The hosts are dealt to its workers, which divide ``parallel`` and ``logins``. There,
         connections live for one call, log records stay in the worker's process, and ``on_stdout`` and ``on_stderr`` are refused.

@@ -49,11 +49,20 @@ def through(via: Executor | None, host: str) -> Iterator[Relay | None]:
 def _open(via: Executor, host: str) -> Any:
     try:
         return via.inside()
-    except ConnectionLost as error:
+    except (ConnectError, ConnectionLost) as error:
+        raise relay_failure(via, host, error) from error
+
+
+def relay_failure(via: Executor, host: str, error: ConnectError | ConnectionLost) -> HostError:
+    """Return the error for a host whose relay is closed or lost, or could not be reached.
+
+    :param error: the relay's.
+    """
+    if isinstance(error, ConnectionLost):
         reason = f"the connection to the relay {'is closed' if via.is_closed else 'was lost'}"
-        raise HostError(reason, host=host, kind="relay", stderr=error.stderr) from error
-    except ConnectError as error:
-        raise HostError(
+        failure = HostError(reason, host=host, kind="relay", stderr=error.stderr)
+    else:
+        failure = HostError(
             f"cannot connect to the relay: {error.reason}",
             host=host,
             kind="relay",
@@ -61,4 +70,6 @@ def _open(via: Executor, host: str) -> Any:
             exit_status=error.exit_status,
             stderr=error.stderr,
             advice=error.advice,
-        ) from error
+        )
+    failure.name_relay(via.where())
+    return failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import importlib
 import inspect
 import os
@@ -12,12 +11,13 @@ import resource
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Callable, Union
+from typing import Any, Callable, NamedTuple, Union
 
 from .. import connection
 from ..backends import BaseConnection
 from ..backends.containers import ContainerConnection
-from ..exc import ConnectError
+from ..backends.relayed import relay_failure
+from ..exc import ConnectError, ConnectionLost
 from .hosts import expand
 from .schedule import Workers
 
@@ -39,7 +39,7 @@ class Member:
     :param make: returns an unopened connection; None for a connection that belongs to the program.
     """
 
-    def __init__(self, name: str, conn: BaseConnection, make: Callable[[], BaseConnection] | None) -> None:
+    def __init__(self, name: str, conn: BaseConnection, make: Maker | None) -> None:
         self.name = name
         self.conn = conn
         self.make = make
@@ -54,6 +54,15 @@ class Member:
     @property
     def is_open(self) -> bool:
         return self.conn.has_connection()
+
+    @property
+    def was_lost(self) -> bool:
+        return self._was_open and not self.conn.has_connection()
+
+    @property
+    def needs_descriptors(self) -> bool:
+        """Whether a connection would need descriptors of this program; the process of a relayed host runs on its relay."""
+        return not self.is_open and (self.make is None or self.make.relay is None)
 
     def connect(self, connect: Callable[[BaseConnection], None]) -> BaseConnection:
         """Return the open connection.
@@ -72,6 +81,8 @@ class Member:
                 if self._was_open and self.make is not None:
                     self._renew(self.make)
                 try:
+                    if self.make is not None and self.make.relay is not None:
+                        self._connect_relay(self.make, self.make.relay, connect)
                     connect(self.conn)
                 except ConnectError as error:
                     self._error = error
@@ -79,7 +90,19 @@ class Member:
             self._was_open = True
             return self.conn
 
-    def _renew(self, make: Callable[[], BaseConnection]) -> None:
+    def _connect_relay(self, make: Maker, relay: Member, connect: Callable[[BaseConnection], None]) -> None:
+        """Open the connection to the relay, unless it is open; use the one that is open now.
+
+        :raises HostError: the relay can't be reached, or was lost.
+        """
+        try:
+            via = relay.connect(connect)
+        except (ConnectError, ConnectionLost) as error:
+            raise relay_failure(relay.conn, self.conn.hostname, error) from error
+        if self.conn.via is not via:
+            self._renew(make)
+
+    def _renew(self, make: Maker) -> None:
         self.conn.exit()
         self.conn = make()
         self._was_open = False
@@ -117,6 +140,37 @@ class Member:
                 self.conn.channel.close()
 
 
+class Maker(NamedTuple):
+    """Makes the unopened connection of a host. It can be pickled if the keywords can.
+
+    :ivar relay: the host that it is reached through.
+    """
+
+    backend: str | type[BaseConnection]
+    keywords: Mapping[str, Any]
+    relay: Member | None = None
+
+    def __call__(self) -> BaseConnection:
+        keywords = dict(self.keywords)
+        if self.relay is not None:
+            keywords["via"] = self.relay.conn
+        kind = self.backend
+        if isinstance(kind, str):
+            # looked up each time, so that remoto.testing.Hosts can replace them
+            kind = connection.get(kind, "ssh")
+            if kind is BaseConnection:
+                kind = importlib.import_module("remoto").Connection
+        return kind(**keywords, eager=False)
+
+
+def close_all(members: Iterable[Member], timeout: float | None = None) -> None:
+    """Close connections, then those of their relays; see :func:`close`."""
+    members = list(members)
+    close(members, timeout)
+    relays = {member.make.relay for member in members if member.make is not None}
+    close([relay for relay in relays if relay is not None], timeout)
+
+
 def close(members: Iterable[Member], timeout: float | None = None) -> None:
     """Close connections, many at the same time.
 
@@ -136,24 +190,37 @@ def abandon(members: Sequence[Member]) -> None:
     Workers(members, Member.abandon, len(members)).start()
 
 
-def members_of(hosts: Hosts, backend: str | type[BaseConnection], keywords: Mapping[str, Any]) -> dict[str, Member]:
+def members_of(
+    hosts: Hosts,
+    backend: str | type[BaseConnection],
+    keywords: Mapping[str, Any],
+    relays_of: Callable[[Sequence[str]], Mapping[str, Member]] = lambda names: {},
+) -> dict[str, Member]:
     """Return the members of a group, by name. Nothing is opened.
 
+    :param relays_of: returns the relay of each host that has one.
     :raises TypeError, ValueError: a host, a keyword or the backend is of no use.
     """
     kind = class_of(backend)
-    members: dict[str, Member] = {}
+    named: dict[str, Mapping[str, Any] | BaseConnection] = {}
     twice: list[str] = []
     for name, given in _named(hosts):
-        if name in members:
+        if name in named:
             twice.append(name)
-        elif isinstance(given, BaseConnection):
+        else:
+            named[name] = given
+    if not named:
+        raise ValueError("hosts: no host is named")
+    relays = relays_of(list(named))
+    members: dict[str, Member] = {}
+    for name, given in named.items():
+        if isinstance(given, BaseConnection):
+            if name in relays:
+                raise TypeError(f"via: the connection {name} is there already: pass via= to it")
             members[name] = Member(name, given, None)
         else:
-            make = _maker(backend, _named_by(kind), name, {**keywords, **given})
+            make = _maker(backend, _named_by(kind), name, {**keywords, **given}, relays.get(name))
             members[name] = Member(name, make(), make)
-    if not members:
-        raise ValueError("hosts: no host is named")
     if twice:
         warnings.warn(f"hosts: named more than once: {', '.join(dict.fromkeys(twice))}", stacklevel=4)
     return members
@@ -201,22 +268,14 @@ def name_of(conn: BaseConnection) -> str:
 
 
 def _maker(
-    backend: str | type[BaseConnection], named_by: str, name: str, keywords: Mapping[str, Any]
-) -> Callable[[], BaseConnection]:
+    backend: str | type[BaseConnection], named_by: str, name: str, keywords: Mapping[str, Any], relay: Member | None
+) -> Maker:
     if "eager" in keywords:
         raise TypeError("eager: a group opens its connections on first use")
-    # keywords may name another host than the result does; partial() can be pickled
-    return functools.partial(_unopened, backend, **{named_by: name, **keywords})
-
-
-def _unopened(backend: str | type[BaseConnection], **keywords: Any) -> BaseConnection:
-    kind = backend
-    if isinstance(backend, str):
-        # looked up each time, so that remoto.testing.Hosts can replace them
-        kind = connection.get(backend, "ssh")
-        if kind is BaseConnection:
-            kind = importlib.import_module("remoto").Connection
-    return kind(**keywords, eager=False)  # type: ignore[operator]
+    if relay is not None and "via" in keywords:
+        raise TypeError(f"via: {name} has a relay of its own")
+    # keywords may name another host than the result does
+    return Maker(backend, {named_by: name, **keywords}, relay)
 
 
 def _named_by(kind: type[BaseConnection]) -> str:

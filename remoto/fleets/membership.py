@@ -16,13 +16,14 @@ from .found import Found
 from .hosts import expand
 from .logins import Logins
 from .members import Hosts, Member
+from .relays import Relays, Via
 from .schedule import positive
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 # keywords of a group, and those of a container's connection that are for the engine's host
-_OF_GROUP = {"parallel", "logins", "connect_retries", "executor"}
+_OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via"}
 _OF_HOST = {"logger", "sudo", "interpreter", "ssh_options", "connect_timeout", "keepalive", "use_ssh"}
 
 
@@ -37,6 +38,7 @@ class Membership:
         parallel: int = 64,
         logins: int = 8,
         connect_retries: int = 2,
+        via: Via | None = None,
         executor: Executor | None = None,
         **keywords: Any,
     ) -> None:
@@ -49,7 +51,8 @@ class Membership:
             kind = type(executor).__name__
             raise TypeError(f"executor: expected a concurrent.futures.Executor, not {kind}: {executor!r}")
         self._executor = executor
-        self._members = rooms.members_of(hosts, backend, keywords)
+        self._relays = Relays(via)
+        self._members = rooms.members_of(hosts, backend, keywords, self._relays.of)
         self._is_part = False
         # asks again for the members of a group that was found by labels
         self._find: Callable[[], dict[str, Member]] | None = None
@@ -134,7 +137,7 @@ class Membership:
     def _of_found(cls, find: Callable[[], list[Found]], kind: type[BaseConnection], keywords: dict[str, Any]) -> Self:
         group = cls({one.name: one.keywords for one in find()}, kind, **keywords)
         own = {key: value for key, value in keywords.items() if key not in _OF_GROUP}
-        group._find = lambda: rooms.members_of({one.name: one.keywords for one in find()}, kind, own)
+        group._find = lambda: rooms.members_of({one.name: one.keywords for one in find()}, kind, own, group._relays.of)
         return group
 
     def refresh(self) -> None:
@@ -180,10 +183,12 @@ class Membership:
         A group from :meth:`only` or :meth:`without` closes none: the connections are those of the group it was taken from.
         """
         if not self._is_part:
-            rooms.close(self._members.values())
+            rooms.close_all(self._members.values())
 
     def _forget_errors(self) -> None:
         for member in self._members.values():
+            if member.make is not None and member.make.relay is not None:
+                member.make.relay.forget_error()
             member.forget_error()
 
     def only(self, *hosts: str) -> Self:

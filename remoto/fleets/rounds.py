@@ -126,7 +126,7 @@ class ThreadedRound(Round):
         self._connect = connect
         self._is_abandoned = False
         self._workers: Workers[str, Outcome | None] = Workers([], self._serve, 1)
-        members.require_descriptors(sum(not member.is_open for member in self._members.values()))
+        members.require_descriptors(sum(member.needs_descriptors for member in self._members.values()))
 
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
         self._workers = Workers(batch, self._serve, self.plan.parallel)
@@ -174,4 +174,4 @@ class ThreadedRound(Round):
         return list(self._workers.running)
 
     def _close(self) -> None:
-        members.close(self._members.values(), CLOSED)
+        members.close_all(self._members.values(), CLOSED)

@@ -7,13 +7,12 @@ import pickle
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
-from ..backends import BaseConnection
 from ..exc import RemotoError
 from . import members
 from .logins import Logins
-from .members import Member
+from .members import Maker, Member
 from .result import Outcome
 from .rounds import Round, ThreadedRound
 from .schedule import SLICE, Plan, Progress, plan
@@ -23,7 +22,7 @@ from .work import Work
 class Share(NamedTuple):
     """What a process of the executor needs to serve some of the hosts."""
 
-    hosts: dict[str, Callable[[], BaseConnection]]
+    hosts: dict[str, Maker]
     work: Work
     parallel: int
     logins: int
@@ -123,7 +122,7 @@ class SharedRound(Round):
         """Do nothing: each share closes its own connections."""
 
 
-def _maker(member: Member) -> Callable[[], BaseConnection]:
+def _maker(member: Member) -> Maker:
     if member.make is None:
         raise TypeError(f"executor: the connection {member.name} can't be passed to another process: name its host")
     return member.make
@@ -169,7 +168,7 @@ def serve_share(data: bytes) -> bytes:
     try:
         served.run()
     finally:
-        members.close(hosts.values())
+        members.close_all(hosts.values())
     return pickle.dumps({host: _sendable(outcome) for host, outcome in served.outcomes.items()})
 
 

@@ -1,0 +1,103 @@
+"""The relays of a group: connections that its hosts are reached through."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Union
+
+from ..backends import BaseConnection
+from ..exc import ConnectionLost
+from .hosts import expand
+from .members import Maker, Member, name_of
+
+_Relay = Union[str, BaseConnection]
+#: the relays that hosts are dealt to, or a mapping of relays to the patterns of their hosts
+Via = Union[_Relay, Iterable[_Relay], Mapping[_Relay, Union[str, Iterable[str]]]]
+
+
+class Relay(Member):
+    """A relay of a group. If it is lost, it stays lost until :meth:`forget_error`, and its hosts are unreachable."""
+
+    def _renew(self, make: Maker) -> None:
+        if not self.conn.is_closed:
+            raise ConnectionLost(self.name, "nothing can be run", "the connection has ended")
+        super()._renew(make)
+
+    def forget_error(self) -> None:
+        super().forget_error()
+        if self.was_lost and self.make is not None:
+            super()._renew(self.make)
+
+    def __reduce__(self) -> Any:
+        # for a process of an executor, which opens its own connection
+        if self.make is None:
+            raise TypeError(
+                f"the connection of the relay {self.name} can't be passed to another process: name its host"
+            )
+        return type(self).unopened, (self.name, self.make)
+
+    @classmethod
+    def unopened(cls, name: str, make: Maker) -> Relay:
+        return cls(name, make(), make)
+
+
+class Relays:
+    """The relays of a group, and which host has which.
+
+    :param via: None for none.
+    :raises TypeError, ValueError: it names none, or a host twice.
+    """
+
+    def __init__(self, via: Via | None) -> None:
+        self._assigned: dict[str, Relay] | None = None
+        self._dealt: list[Relay] = []
+        if isinstance(via, Mapping):
+            self._assigned = {}
+            for given, hosts in via.items():
+                self._assign(_relay(given), expand([hosts] if isinstance(hosts, str) else hosts))
+        elif via is not None:
+            self._dealt = [_relay(given) for given in _listed(via)]
+        if via is not None and not (self._dealt or self._assigned):
+            raise ValueError("via: no relay is named")
+
+    def _assign(self, relay: Relay, hosts: Sequence[str]) -> None:
+        assert self._assigned is not None
+        for host in hosts:
+            if self._assigned.setdefault(host, relay) is not relay:
+                raise ValueError(f"via: {host} has two relays: {self._assigned[host].name} and {relay.name}")
+
+    def of(self, names: Sequence[str]) -> dict[str, Relay]:
+        """Return the relay of each host that has one.
+
+        :raises ValueError: a relay is also a host of the group, or one that is named is not in the group.
+        """
+        hosts = set(names)
+        for relay in self._dealt or (self._assigned or {}).values():
+            if relay.name in hosts:
+                raise ValueError(f"via: the relay {relay.name} is also a host of the group")
+        unknown = [name for name in self._assigned or () if name not in hosts]
+        if unknown:
+            raise ValueError(f"via: not in the group: {', '.join(unknown)}")
+        if self._dealt:
+            return dict(zip(names, itertools.cycle(self._dealt)))
+        return self._assigned or {}
+
+
+def _listed(via: Any) -> list[_Relay]:
+    if isinstance(via, BaseConnection):
+        return [via]
+    if isinstance(via, bytes) or not isinstance(via, Iterable):
+        raise TypeError(f"via: expected names or connections, not {type(via).__name__}: {via!r}")
+    listed: list[_Relay] = []
+    for given in [via] if isinstance(via, str) else via:
+        listed += expand([given]) if isinstance(given, str) else [given]
+    return listed
+
+
+def _relay(given: Any) -> Relay:
+    if isinstance(given, BaseConnection):
+        return Relay(name_of(given), given, None)
+    if not isinstance(given, str):
+        raise TypeError(f"via: expected a name or a connection, not {type(given).__name__}: {given!r}")
+    return Relay.unopened(given, Maker("ssh", {"hostname": given}))
