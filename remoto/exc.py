@@ -25,7 +25,7 @@ import builtins
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
 
@@ -57,11 +57,13 @@ __all__ = [
 class RemotoError(Exception):
     """Base class of remoto's own errors. They can be pickled, for instance to pass them between processes."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _restored, (type(self), self.args, dict(vars(self)), getattr(self, "errno", None))
 
 
-def _restored(kind: type[RemotoError], args: tuple[Any, ...], state: dict[str, Any], errno: int | None) -> RemotoError:
+def _restored(
+    kind: type[RemotoError], args: tuple[object, ...], state: dict[str, object], errno: int | None
+) -> RemotoError:
     # OSError requires its own __new__; where RuntimeError is a base as well, kind.__new__ may be another one
     error: RemotoError = (OSError if issubclass(kind, OSError) else Exception).__new__(kind, *args)
     error.args = args
@@ -211,7 +213,7 @@ class CommandError(RemotoError, RuntimeError):
         self.command = command
         self.exit_code = exit_code
         self.traceback = traceback
-        self.stderr: Any = stderr
+        self.stderr: str | list[str] | bytes = stderr
         self.reason = reason
         self.advice = advice
         super().__init__(f"Failed to execute command: {command}")
@@ -247,7 +249,9 @@ class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
     :ivar stderr: likewise.
     """
 
-    def __init__(self, host: str, command: str, timeout: float, stdout: Any, stderr: Any, note: str) -> None:
+    def __init__(
+        self, host: str, command: str, timeout: float, stdout: list[str] | bytes, stderr: list[str] | bytes, note: str
+    ) -> None:
         super().__init__(host, command)
         self.timeout = timeout
         self.stdout = stdout
@@ -343,6 +347,6 @@ class GroupError(RemotoError, RuntimeError):
     :ivar result: the :class:`~remoto.group.GroupResult`, also with the values of the hosts that succeeded.
     """
 
-    def __init__(self, text: str, result: GroupResult[Any]) -> None:
+    def __init__(self, text: str, result: GroupResult[object]) -> None:
         self.result = result
         super().__init__(text)

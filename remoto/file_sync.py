@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 from .backends import BaseConnection
 from .commands.target import target_of
@@ -29,6 +29,16 @@ from .files.errors import shown
 from .files.rsync import RSync as _RSync
 from .files.rsync import Shares, to_hosts
 from .files.transfer import CopyResult
+
+if TYPE_CHECKING:
+    import execnet
+
+    from .log import AnyLogger
+
+    class _More(TypedDict, total=False):
+        ssh_options: str
+        eager: bool
+
 
 __all__ = ["CopyResult", "get", "put", "rsync", "rsync_conn"]
 
@@ -171,7 +181,7 @@ def rsync(
     hosts: str | Iterable[str],
     source: Path,
     destination: Path,
-    logger: Any = None,
+    logger: AnyLogger | None = None,
     sudo: bool = False,
     *,
     delete: bool = False,
@@ -210,7 +220,7 @@ def rsync(
     if names:
         _require_rsync(source, destination, progress, names[0] if len(names) == 1 else f"{len(names)} hosts")
     shares = Shares(progress) if progress else None
-    more: dict[str, Any] = {"ssh_options": ssh_options} if ssh_options else {}
+    more: _More = {"ssh_options": ssh_options} if ssh_options else {}
     if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
         more["eager"] = False  # a program's own function in its place need not accept it
     failures = to_hosts(
@@ -228,7 +238,7 @@ def rsync_conn(
     conn: BaseConnection,
     source: Path,
     destination: Path,
-    logger: Any = None,
+    logger: AnyLogger | None = None,
     *,
     delete: bool = False,
     progress: Progress | None = None,
@@ -250,7 +260,12 @@ def rsync_conn(
 
 
 def _sync(
-    conn: BaseConnection, source: Path, destination: Path, logger: Any, delete: bool, progress: Progress | None
+    conn: BaseConnection,
+    source: Path,
+    destination: Path,
+    logger: AnyLogger | None,
+    delete: bool,
+    progress: Progress | None,
 ) -> None:
     gateway = _inside(conn)
     if gateway is None:
@@ -263,15 +278,17 @@ def _sync(
         tar.put(conn, what, path, remote_path("destination", destination), name, progress, None, report)
         return
     # programs replace the class by their own, which accepts only what remoto 1.2 passed
-    of_sync: dict[str, Any] = {"progress": progress} if progress else {}
-    of_target = {"delete": True} if delete else {}
-    sync = _RSync(source, logger=logger or conn.logger, **of_sync)
+    logger = logger or conn.logger
+    sync = _RSync(source, logger=logger, progress=progress) if progress else _RSync(source, logger=logger)
     sync.timeout = timeout_of(conn, None)
-    sync.add_target(gateway, destination, **of_target)
+    if delete:
+        sync.add_target(gateway, destination, delete=True)
+    else:
+        sync.add_target(gateway, destination)
     sync.send()
 
 
-def _inside(conn: BaseConnection) -> Any:
+def _inside(conn: BaseConnection) -> execnet.Gateway | None:
     """Return the gateway for the transfer; None for a container without Python."""
     try:
         return conn.inside()

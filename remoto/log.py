@@ -5,11 +5,28 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import execnet
 
 from .util import escape_controls
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from .backends import BaseConnection
+
+    class AnyLogger(Protocol):
+        """A logger of logging's, a LoggerAdapter, or a program's object with these methods."""
+
+        def debug(self, msg: str, /, *args: object) -> object: ...
+
+        def info(self, msg: str, /, *args: object) -> object: ...
+
+        def warning(self, msg: str, /, *args: object) -> object: ...
+
+        def error(self, msg: str, /, *args: object) -> object: ...
+
 
 __all__ = ["TerminalFormatter", "basic_remote_logger", "reporting"]
 
@@ -76,7 +93,7 @@ _unconfigured = _ShownUnlessConfigured()
 _unconfigured.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
 
 
-def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:
+def reporting(conn: BaseConnection, result: execnet.Channel, timeout: float | None = None) -> None:
     """Log the messages of a channel until it ends.
 
     :param conn: the connection; its ``logger`` is used.
@@ -96,7 +113,7 @@ def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:
         except EOFError:
             return
         except execnet.TimeoutError:
-            timed_out(conn, timeout)
+            timed_out(conn.logger, timeout)
             return
         for level, text in received.items():
             if isinstance(text, bytes):
@@ -104,5 +121,5 @@ def reporting(conn: Any, result: Any, timeout: float | None = None) -> None:
             logs[level](text.rstrip("\r\n"))
 
 
-def timed_out(conn: Any, timeout: float | None) -> None:
-    conn.logger.warning("No data was received after %s seconds, disconnecting...", timeout)
+def timed_out(logger: logging.Logger, timeout: float | None) -> None:
+    logger.warning("No data was received after %s seconds, disconnecting...", timeout)

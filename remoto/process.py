@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar, Union, cast, overload
 
 import execnet
 
@@ -145,7 +145,7 @@ def run(
         except TimedOut:
             call.time_out()
             if target.raise_on_timeout if raise_on_timeout is None else raise_on_timeout:
-                call.raise_timeout(*_whole(outputs, text))
+                call.raise_timeout(*_result(outputs, text, NO_EXIT_CODE)[:2])
             return NO_EXIT_CODE
         except CommandError as error:
             if error is not call.failure:
@@ -273,11 +273,11 @@ def check(
         try:
             call.start(RUN if as_it_comes else CHECK, env, extend_env, stdin, popen)
             status = call.stream(outputs) if as_it_comes else call.answer(outputs)
-            return CheckResult((*_whole(outputs, text), status))
+            return _result(outputs, text, status)
         except TimedOut:
             call.time_out()
             if raises:
-                call.raise_timeout(*_whole(outputs, text))
+                call.raise_timeout(*_result(outputs, text, NO_EXIT_CODE)[:2])
             return _failed([], text, timed_out=True)
         except CommandError as error:
             if error is not call.failure:
@@ -353,9 +353,11 @@ def _failed(stderr: list[str], text: bool, timed_out: bool = False) -> CheckResu
     return CheckResult((b"", "\n".join(stderr).encode("utf-8"), NO_EXIT_CODE), timed_out)
 
 
-def _whole(outputs: Mapping[int, Output], text: bool) -> tuple[Any, Any]:
+def _result(outputs: Mapping[int, Output], text: bool, status: int) -> CheckResult[list[str]] | CheckResult[bytes]:
     stdout, stderr = outputs[STDOUT].kept, outputs[STDERR].kept
-    return (list(stdout), list(stderr)) if text else (b"".join(stdout), b"".join(stderr))
+    if text:
+        return CheckResult((list(cast("list[str]", stdout)), list(cast("list[str]", stderr)), status))
+    return CheckResult((b"".join(cast("list[bytes]", stdout)), b"".join(cast("list[bytes]", stderr)), status))
 
 
 def _log_traceback(logger: logging.Logger, error: CommandError) -> None:

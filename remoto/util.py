@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import reprlib
-from typing import Any
+from collections.abc import Sequence
 
 __all__ = ["RemoteError", "admin_command", "escape_controls"]
 
@@ -13,7 +13,7 @@ __all__ = ["RemoteError", "admin_command", "escape_controls"]
 _LONGEST_WAIT = (2**31 - 1) // 1000
 
 
-def admin_command(sudo: bool, command: Any) -> Any:
+def admin_command(sudo: bool, command: str | Sequence[str]) -> str | Sequence[str]:
     """Return a command that runs with sudo, if that is wanted.
 
     :param sudo: whether to put ``sudo`` before the command.
@@ -31,7 +31,7 @@ def admin_command(sudo: bool, command: Any) -> Any:
     return ["sudo", *argv]
 
 
-def checked_text(name: str, value: Any) -> str | None:
+def checked_text(name: str, value: object) -> str | None:
     """Return a text or path as text; None if it is empty or None.
 
     :param name: the argument's name, for the error.
@@ -46,7 +46,7 @@ def checked_text(name: str, value: Any) -> str | None:
     return text or None
 
 
-def bound(name: str, seconds: Any) -> float | None:
+def bound(name: str, seconds: object) -> float | None:
     """Return a time limit in seconds. None, 0, and more seconds than the system can wait mean no limit: None.
 
     :param name: the argument's name, for the error.

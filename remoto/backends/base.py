@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Callable, Protocol, cast
 
 import execnet
 
@@ -20,6 +20,14 @@ from ..util import bound, checked_text
 from . import ssh, ssh_config
 from .executor import Executor
 from .relayed import checked_relay, through
+
+if TYPE_CHECKING:
+    from ..log import AnyLogger
+
+    class _Execnet(Protocol):
+        """execnet, or a program's mock of it."""
+
+        def makegateway(self, spec: str) -> execnet.Gateway: ...
 
 
 class BaseConnection(Executor):
@@ -58,7 +66,7 @@ class BaseConnection(Executor):
     def __init__(
         self,
         hostname: str,
-        logger: Any = None,
+        logger: AnyLogger | None = None,
         sudo: bool = False,
         threads: int = 1,
         eager: bool = True,
@@ -130,7 +138,7 @@ class BaseConnection(Executor):
         configured = ssh_config.configuration(ssh.split_target(target, self.hostname))
         return "" if configured is None else configured.jump
 
-    def _detect_sudo(self, _execnet: Any = None) -> bool:
+    def _detect_sudo(self, _execnet: _Execnet | None = None) -> bool:
         """Return True unless the remote user is root; if it is, keep the gateway that was opened to find out."""
         if _execnet is not None:
             gateway = _execnet.makegateway(self._make_connection_string(self.hostname, use_sudo=False))
@@ -149,7 +157,9 @@ class BaseConnection(Executor):
         needs_ssh = ssh.needs_ssh if self.via is None else ssh.is_no_local_name
         return self.use_ssh or needs_ssh(hostname)
 
-    def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
+    def _make_connection_string(
+        self, hostname: str, _needs_ssh: Callable[[str], bool] | None = None, use_sudo: bool | None = None
+    ) -> str:
         """Return the execnet spec of the gateway to open.
 
         It is ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
@@ -167,10 +177,10 @@ class BaseConnection(Executor):
         sudo = self.sudo if use_sudo is None else use_sudo
         return f"sudo {self.interpreter}" if sudo else self.interpreter
 
-    def _make_gateway(self, hostname: str) -> Any:
+    def _make_gateway(self, hostname: str) -> execnet.Gateway:
         return self._open(self._make_connection_string(hostname))
 
-    def _open(self, spec: str) -> Any:
+    def _open(self, spec: str) -> execnet.Gateway:
         # execnet splits a spec at every // and every blank; paths and quoted options may contain them
         found = re.fullmatch(r"(?:ssh=(?P<ssh>.+?)|popen)//python=(?P<python>(?:(?!//[\w:]+=).)+)", spec, re.DOTALL)
         if not found:
@@ -228,14 +238,14 @@ class BaseConnection(Executor):
         return self.env
 
 
-def _checked_logger(logger: Any) -> Any:
+def _checked_logger(logger: AnyLogger) -> logging.Logger:
     """Return the logger if it has a logger's methods, as have a LoggerAdapter and classes of programs."""
     if not all(callable(getattr(logger, level, None)) for level in ("debug", "info", "warning", "error")):
         raise TypeError(f"logger: expected a logger, not {type(logger).__name__}: {logger!r}")
-    return logger
+    return cast("logging.Logger", logger)
 
 
-def _checked_env(env: Any) -> dict[str, str]:
+def _checked_env(env: object) -> dict[str, str]:
     if not isinstance(env, Mapping):
         raise TypeError(f"env: expected a mapping of names to values, not {type(env).__name__}: {env!r}")
     checked = {_text(name): _text(value) for name, value in env.items()}
@@ -245,11 +255,11 @@ def _checked_env(env: Any) -> dict[str, str]:
     return checked
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return os.fsdecode(value) if isinstance(value, (str, bytes, os.PathLike)) else str(value)
 
 
-def _remote_uid(gateway: Any) -> int:
+def _remote_uid(gateway: execnet.Gateway) -> int:
     io = io_of(gateway)
     if isinstance(io, GatewayIO) and io.far_uid is not None:
         return io.far_uid

@@ -15,11 +15,11 @@ import re
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from .. import remote
 from ..commands.output import TimedOut
-from ..commands.request import Request
+from ..commands.request import Argv, Request
 from ..commands.target import Channel
 from ..commands.wire import raise_cause_of_sending
 from ..exc import ConnectError, ContainerError, StartError
@@ -34,8 +34,10 @@ from .patched import get_python_executable
 from .sessions import NOT_FOUND, Session, for_session
 
 if TYPE_CHECKING:
+    import execnet
     from typing_extensions import Unpack
 
+    from ..gateways.execnet_internals import ExecnetGateway
     from .options import ConnectionOptions
 
 Pairs = Mapping[bytes, bytes]
@@ -134,12 +136,12 @@ class ContainerConnection(BaseConnection):
         self.persistent = persistent
         self._session = Session(self._open_python) if persistent else None
         self.executable = checked_text("executable", executable) or self.executable
-        self._inside: dict[str, Any] = {}
+        self._inside: dict[str, ExecnetGateway] = {}
         self._opening_inside = threading.Lock()
         super().__init__(hostname or "localhost", **kw)
 
     @classmethod
-    def refuse_unknown(cls, keywords: Mapping[str, Any]) -> None:
+    def refuse_unknown(cls, keywords: Mapping[str, object]) -> None:
         """Refuse keyword arguments that connections of this class do not have.
 
         :raises TypeError: names the first one, and the keyword arguments that name the container.
@@ -161,7 +163,7 @@ class ContainerConnection(BaseConnection):
         """The argv that a line for the container's shell is put behind."""
         return [*self.client(), "/bin/sh", "-c"]
 
-    def cmd(self, command: Any) -> list[str]:
+    def cmd(self, command: Argv) -> list[str]:
         """The argv that runs a command in the container, as it is logged.
 
         :param command: a list, of which each element stays one argument, or a string: a line for the container's /bin/sh.
@@ -190,7 +192,7 @@ class ContainerConnection(BaseConnection):
         self.channel = channel
         return channel
 
-    def _session_gateway(self, session: Session, timeout: float | None) -> Any:
+    def _session_gateway(self, session: Session, timeout: float | None) -> ExecnetGateway | None:
         """Return the gateway of the session; None if the container has none, so that the client serves this call.
 
         :param timeout: seconds that the call may take; None for no limit.
@@ -211,7 +213,7 @@ class ContainerConnection(BaseConnection):
                 self.logger.debug("%s: each command calls %s: %s", self.where(), self.executable, error.reason)
             return None
 
-    def _open_python(self, command: Sequence[str], group: Any, timeout: float | None) -> Any:
+    def _open_python(self, command: Sequence[str], group: execnet.Group, timeout: float | None) -> ExecnetGateway:
         """Open a gateway to the Python that a command starts in the container, for a session."""
         try:
             return self._open_client([*self.client(), *command], "python3", group, timeout)
@@ -240,7 +242,7 @@ class ContainerConnection(BaseConnection):
         :raises TypeError, ValueError: a keyword, or the name of a variable, is not supported in containers.
         """
         popen = dict(request["popen"])
-        directory = popen.pop("cwd", b"")
+        directory = cast("bytes", popen.pop("cwd", b""))
         shell = popen.pop("shell", False)
         if popen:
             raise TypeError(f"{', '.join(popen)}: not supported in containers")
@@ -311,7 +313,7 @@ class ContainerConnection(BaseConnection):
             error.name_relay(self.via.where())
         return error
 
-    def inside(self, python: str | None = None) -> Any:
+    def inside(self, python: str | None = None) -> ExecnetGateway:
         """A gateway whose Python runs in the container, opened on first use.
 
         :param python: that Python; by default the one that :func:`get_python_executable` finds.
@@ -341,7 +343,7 @@ class ContainerConnection(BaseConnection):
                     raise
             return gateway
 
-    def _open_inside(self, python: str, group: Any) -> Any:
+    def _open_inside(self, python: str, group: execnet.Group) -> ExecnetGateway:
         try:
             return self._open_client([*self.client(), python, "-c", BOOT_COMMAND], python, group, self.connect_timeout)
         except ConnectError as error:
@@ -351,7 +353,9 @@ class ContainerConnection(BaseConnection):
             status = None if error.kind == "client" and not self._needs_ssh(self.hostname) else error.exit_status
             raise self.client_failure(error.command, status, words, "start Python in") from None
 
-    def _open_client(self, client: list[str], python: str, group: Any, timeout: float | None) -> Any:
+    def _open_client(
+        self, client: list[str], python: str, group: execnet.Group, timeout: float | None
+    ) -> ExecnetGateway:
         """Open a gateway to the Python that a call of the client starts.
 
         :param python: for messages.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..commands.request import Request
 from ..commands.target import Channel
@@ -15,6 +15,9 @@ from ..gateways.bootstrap import RemoteFunction
 from ..gateways.outbox import sending_within
 from .lifecycle import Lifecycle
 from .patched import JsonModuleExecute
+
+if TYPE_CHECKING:
+    import execnet
 
 
 class Executor(Lifecycle):
@@ -81,7 +84,7 @@ class Executor(Lifecycle):
             self.remote_module = LegacyModuleExecute(gateway, module, self.logger, include=include)
         return self.remote_module
 
-    def inside(self, python: str | None = None) -> Any:
+    def inside(self, python: str | None = None) -> execnet.Gateway:
         """Return the gateway whose Python runs where commands run; connect first if needed.
 
         :param python: the Python in a container; by default the one that :func:`get_python_executable` finds.

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..commands.target import Target
 from ..exc import ConnectError, ConnectionLost
@@ -15,6 +15,7 @@ from ..gateways.gateway_io import CLOSE_TIMEOUT
 from ..gateways.interrupts import uninterrupted
 
 if TYPE_CHECKING:
+    import execnet
     from typing_extensions import Self
 
 
@@ -79,7 +80,8 @@ class Lifecycle(Target):
         """
         if self._owner != os.getpid():
             return False
-        return self.gateway is not None and bool(self.gateway.hasreceiver())
+        gateway: execnet.Gateway = self.gateway
+        return gateway is not None and bool(self.gateway.hasreceiver())
 
     def exit(self) -> None:
         """Close the connection; wait at most five seconds for its processes on this machine to end.
@@ -108,7 +110,7 @@ class Lifecycle(Target):
             self.gateway = None
             raise
 
-    def _live_gateway(self, report: bool = True) -> Any:
+    def _live_gateway(self, report: bool = True) -> execnet.Gateway:
         """Return the gateway; connect first if needed.
 
         :raises ConnectError: it could not be opened.
@@ -123,7 +125,8 @@ class Lifecycle(Target):
                     self._connect(report)
         if not self.has_connection():
             raise self._is_closed()
-        return self.gateway
+        gateway: execnet.Gateway = self.gateway
+        return gateway
 
     def _is_closed(self) -> ConnectionLost:
         """Return the error for using a connection that is not open."""

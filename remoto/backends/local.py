@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Callable
 
 from .base import BaseConnection
 
@@ -28,5 +28,7 @@ class LocalConnection(BaseConnection):
         kw["detect_sudo"] = False
         super().__init__("localhost", **kw)
 
-    def _make_connection_string(self, hostname: str, _needs_ssh: Any = None, use_sudo: bool | None = None) -> str:
+    def _make_connection_string(
+        self, hostname: str, _needs_ssh: Callable[[str], bool] | None = None, use_sudo: bool | None = None
+    ) -> str:
         return f"popen//python={self._python_command(use_sudo)}"

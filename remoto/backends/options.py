@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
+    from ..log import AnyLogger
     from .base import BaseConnection
 
 
 class ConnectionOptions(TypedDict, total=False):
     """Keywords of every connection; :class:`remoto.backends.BaseConnection` documents each."""
 
-    logger: Any
+    logger: AnyLogger | None
     sudo: bool
     threads: int
     eager: bool

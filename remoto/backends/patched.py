@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..functions import interpreter, json_calls
+
+if TYPE_CHECKING:
+    from ..commands.target import Target
 
 
 def _check(*args: Any, **kw: Any) -> Any:
@@ -14,7 +17,7 @@ def _check(*args: Any, **kw: Any) -> Any:
     return backends.check(*args, **kw)
 
 
-def get_python_executable(conn: Any) -> str:
+def get_python_executable(conn: Target) -> str:
     """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the
     remote side.
 

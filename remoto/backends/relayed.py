@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from ..exc import ConnectError, ConnectionLost, HostError
 from ..gateways.relay import Relay, RelayLost
 
 if TYPE_CHECKING:
+    import execnet
+
+    from .base import BaseConnection
     from .executor import Executor
 
 
-def checked_relay(via: Any) -> Any:
+def checked_relay(via: object) -> BaseConnection | None:
     """Return a connection.
 
     :raises TypeError: it is something else, such as a name.
@@ -22,7 +25,7 @@ def checked_relay(via: Any) -> Any:
 
     if via is not None and not isinstance(via, Executor):
         raise TypeError(f"via: expected a connection, not {type(via).__name__}: {via!r}")
-    return via
+    return cast("BaseConnection | None", via)
 
 
 @contextmanager
@@ -46,7 +49,7 @@ def through(via: Executor | None, host: str) -> Iterator[Relay | None]:
         raise
 
 
-def _open(via: Executor, host: str) -> Any:
+def _open(via: Executor, host: str) -> execnet.Gateway:
     try:
         return via.inside()
     except (ConnectError, ConnectionLost) as error:

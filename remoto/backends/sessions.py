@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..commands.request import Request
 from ..exc import ConnectError
@@ -11,6 +11,10 @@ from ..gateways import bootstrap as gateways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import execnet
+
+    from ..gateways.execnet_internals import ExecnetGateway
 
 #: in the container's /bin/sh: the first Python that works, in place of the shell. As the search for functions finds it
 START_PYTHON = (
@@ -27,7 +31,7 @@ _NO_PYTHON = ("interpreter", "version", "shell")
 class Opener(Protocol):
     """Open a gateway to what an argv starts in the container."""
 
-    def __call__(self, command: Sequence[str], group: Any, timeout: float | None) -> Any: ...
+    def __call__(self, command: Sequence[str], group: execnet.Group, timeout: float | None) -> ExecnetGateway: ...
 
 
 class Session:
@@ -38,12 +42,12 @@ class Session:
 
     def __init__(self, open_python: Opener) -> None:
         self._open_python = open_python
-        self._gateway: Any = None
+        self._gateway: ExecnetGateway | None = None
         self.lock = threading.Lock()
         #: why the container can't have one
         self.refusal: ConnectError | None = None
 
-    def gateway(self, line: str, timeout: float | None) -> Any:
+    def gateway(self, line: str, timeout: float | None) -> ExecnetGateway:
         """Return the open gateway.
 
         :param line: the first program of the remote Python.

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import execnet
 
@@ -18,6 +18,14 @@ from .ssh_config import configuration
 
 if TYPE_CHECKING:
     from .base import BaseConnection as SshConnection
+
+    class _Socket(Protocol):
+        """socket, or a program's mock of it."""
+
+        def gethostname(self) -> str: ...
+
+        def getfqdn(self) -> str: ...
+
 
 __all__ = [
     "KEEPALIVE",
@@ -35,7 +43,7 @@ __all__ = [
 KEEPALIVE = 20
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[SshConnection]:
     # on first use: the module of BaseConnection imports this one
     if name == "SshConnection":
         from .base import BaseConnection
@@ -47,7 +55,7 @@ def __getattr__(name: str) -> Any:
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
 
 
-def needs_ssh(hostname: str, _socket: Any = None) -> bool:
+def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
     """Return True if a host is another machine than this one.
 
     :param hostname: with a user or options, it counts as another machine: it may mean another user.

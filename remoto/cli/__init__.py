@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from . import command, options
 from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
@@ -79,7 +78,7 @@ def _give_up(error: BaseException) -> int:
 def _signals_and_streams() -> Iterator[None]:
     """Let SIGTERM end the commands as Ctrl-C does, and replace a closed stream with /dev/null."""
 
-    def terminate(number: int, frame: Any) -> None:
+    def terminate(number: int, frame: object) -> None:
         raise Terminated
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import __version__, process
 from ..backends import BaseConnection
@@ -24,6 +24,9 @@ from .hosts import (
 )
 from .options import Parser, add_connection, add_hosts, add_program, connect, seconds, variable
 from .output import Output
+
+if TYPE_CHECKING:
+    from ..commands.request import PopenOptions
 
 DESCRIPTION = """\
 Run a command on one or more hosts at once: over ssh, or directly if the host is this machine.
@@ -120,9 +123,13 @@ class Work:
         return error.reason
 
 
-def _popen(options: argparse.Namespace) -> dict[str, Any]:
-    given = {"shell": options.shell, "cwd": options.cwd}
-    return {name: value for name, value in given.items() if value}
+def _popen(options: argparse.Namespace) -> PopenOptions:
+    given: PopenOptions = {}
+    if options.shell:
+        given["shell"] = True
+    if options.cwd:
+        given["cwd"] = options.cwd
+    return given
 
 
 def parser() -> Parser:

@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
@@ -14,6 +14,9 @@ from ..util import escape_controls
 from .hosts import INTERRUPTED, NO_CONNECTION, Outcome, message, on_all_hosts, reason, summarise
 from .options import Parser, add_connection, add_hosts, add_program, connect, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
+
+if TYPE_CHECKING:
+    from ..backends import BaseConnection
 
 DESCRIPTIONS = {
     "put": """\
@@ -77,7 +80,7 @@ class _Copies:
         self._destination = destination
         self._options = options
         self._output = Output()
-        self._connections: list[Any] = []
+        self._connections: list[BaseConnection] = []
 
     def do(self) -> int:
         """Copy; return the exit status."""
@@ -109,10 +112,10 @@ class _Copies:
             shown.problem(host, str(error))
             return Outcome(FAILED, reason(error))
 
-    def _put(self, conn: Any, host: str, show: Show | None) -> file_sync.CopyResult:
+    def _put(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
         return file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
 
-    def _get(self, conn: Any, host: str, show: Show | None) -> file_sync.CopyResult:
+    def _get(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
         get, destination = file_sync.get_into, self._destination
         if len(self._options.hosts) > 1:
             os.makedirs(destination, exist_ok=True)

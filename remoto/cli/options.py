@@ -127,7 +127,7 @@ def add_hosts(parser: Parser) -> None:
     )
 
 
-def add_program(parser: Parser) -> Callable[..., Any]:
+def add_program(parser: Parser) -> Callable[..., argparse.Action]:
     add = parser.add_argument_group("program").add_argument
     add("--parallel", type=_number, default=32, metavar="N", help="use N hosts at a time (default: %(default)s)")
     add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")

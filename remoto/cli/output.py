@@ -8,16 +8,18 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Callable, Protocol, TextIO, Union
+from typing import TYPE_CHECKING, Callable, Protocol, TextIO, Union
 
 from ..commands.lines import Lines as OutputLines
 from ..util import escape_controls
 
 if TYPE_CHECKING:
+    import rich.progress
+
     # most calls never move files
     from ..file_sync import CopyResult
 
-Show = Callable[[int, Union[int, None]], Any]
+Show = Callable[[int, Union[int, None]], object]
 Write = Callable[[bytes], None]
 
 
@@ -188,10 +190,10 @@ class Lines:
 class Bars(Lines):
     """Shows a progress bar for each host, with rich."""
 
-    def __init__(self, what: str, output: Output, bars: Any) -> None:
+    def __init__(self, what: str, output: Output, bars: rich.progress.Progress) -> None:
         super().__init__(what, output)
         self._bars = bars
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, rich.progress.TaskID] = {}
 
     def of(self, host: str) -> Show:
         from rich.markup import escape

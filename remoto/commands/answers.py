@@ -53,6 +53,12 @@ class Ended(NamedTuple):
     status: Status
 
 
+class Exited(NamedTuple):
+    """The exit status of a command."""
+
+    status: int
+
+
 class Result(NamedTuple):
     """The result of a check: the rest of its output, which a program's mock gives as lines, and its status."""
 

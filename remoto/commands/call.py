@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Callable, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Callable, NoReturn, TypeVar
 
 import execnet
 
@@ -14,10 +14,11 @@ from ..gateways.bootstrap import RemoteFunction, lost
 from ..util import admin_command, bound
 from .answers import (
     MESSAGE,
-    STATUS,
     STDERR,
     STDOUT,
+    Block,
     Ended,
+    Exited,
     Result,
     Status,
     Taken,
@@ -30,8 +31,11 @@ from .failure import client_lost, last_lines, reason_of, shell_advice
 from .lines import split_lines
 from .output import NO_LIMIT, Output, TimedOut, TimeLimit
 from .request import Command, argv_of, as_logged, encoded
-from .target import target_of
+from .target import Target, target_of
 from .wire import Wire, raise_cause_of_sending
+
+if TYPE_CHECKING:
+    from ..backends import BaseConnection
 
 Answer = TypeVar("Answer")
 
@@ -49,7 +53,7 @@ class Call:
 
     def __init__(
         self,
-        conn: object,
+        conn: Target | BaseConnection,
         command: Command,
         timeout: float | None,
         kill_on_timeout: bool | None,
@@ -72,7 +76,7 @@ class Call:
         self.failure: CommandError | None = None
         self._total = total
         self._limit = NO_LIMIT
-        self._popen: Mapping[str, Any] = {}
+        self._popen: Mapping[str, object] = {}
         self._is_left = False
 
     def start(
@@ -81,7 +85,7 @@ class Call:
         env: Mapping[str, str] | None,
         extend_env: Mapping[str, str] | None,
         stdin: str | bytes | bool | None,
-        popen: Mapping[str, Any],
+        popen: Mapping[str, object],
     ) -> None:
         """Log the command and send its request, in one message.
 
@@ -148,9 +152,8 @@ class Call:
         _end(outputs)
         return self._exit_status(answer.status)
 
-    def exchange(self, blocks: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
-        """Send blocks to the command's stdin; yield its output, (STDOUT or STDERR, bytes), and last (STATUS, exit
-        status).
+    def exchange(self, blocks: Iterable[bytes]) -> Iterator[Block | Exited]:
+        """Send blocks to the command's stdin; yield its output, and last its exit status.
 
         In each direction, at most a window of bytes is unacknowledged.
         """
@@ -166,7 +169,7 @@ class Call:
                 untaken -= answer.size
                 self._wire.acknowledge(0, 0)
             elif isinstance(answer, Ended):
-                yield STATUS, self._exit_status(answer.status)
+                yield Exited(self._exit_status(answer.status))
                 return
             else:
                 yield answer
@@ -179,7 +182,7 @@ class Call:
 
     def time_out(self) -> None:
         """Log the timeout; leave the command running, or kill it if ``kill`` is set."""
-        log.timed_out(self.conn, self.timeout)
+        log.timed_out(self.conn.logger, self.timeout)
         if self._opened is None:
             return
         if self.kill and not self.end(KILL_TIMEOUT):
@@ -194,7 +197,7 @@ class Call:
         """
         return self._wire.kill(seconds)
 
-    def raise_timeout(self, stdout: Any, stderr: Any) -> NoReturn:
+    def raise_timeout(self, stdout: list[str] | bytes, stderr: list[str] | bytes) -> NoReturn:
         """Raise the error for a command that timed out.
 
         :param stdout: the output so far.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..exc import ConnectionLost
 from ..util import RemoteError
@@ -36,7 +35,7 @@ def reason_of(traceback: str) -> str:
     return re.sub(r"^[\w.]+: (\[Errno \d+\] )?", "", line)
 
 
-def shell_advice(command: object, popen: Mapping[str, Any], problem: str) -> str:
+def shell_advice(command: object, popen: Mapping[str, object], problem: str) -> str:
     """Return advice if a string failed for want of ``shell=True``, else an empty string.
 
     :param problem: the reason why it could not be started, or sudo's stderr.

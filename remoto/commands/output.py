@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, MutableSequence
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 import execnet
 
 from .lines import Blocks, Lines
 
-Handler = Callable[[Any], Any]
+# a line as str, or a block as bytes: which of them, the keyword text= decides
+Handler = Callable[[Any], object]
+Part = Union[str, bytes]
 
 
 class TimedOut(execnet.TimeoutError):
@@ -50,7 +52,7 @@ class Output:
     """One stream of a command's output: keeps its lines or blocks, and passes each to the callbacks."""
 
     def __init__(
-        self, parts: Lines | Blocks, kept: MutableSequence[Any], handlers: Iterable[Handler | None] = ()
+        self, parts: Lines | Blocks, kept: MutableSequence[Part], handlers: Iterable[Handler | None] = ()
     ) -> None:
         """
         :param kept: collects them; a deque with ``maxlen`` keeps the last ones.
@@ -71,7 +73,7 @@ class Output:
         """Deliver the last line, if no newline ended it."""
         self._deliver(self._parts.end(), NO_LIMIT)
 
-    def _deliver(self, parts: list[Any], limit: TimeLimit) -> None:
+    def _deliver(self, parts: Iterable[Part], limit: TimeLimit) -> None:
         self.kept.extend(parts)
         for part in parts if self._handlers else ():
             for handler in self._handlers:

@@ -6,11 +6,12 @@ import os
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Union
+from typing import TypedDict, Union
 
 import execnet
 
-Command = Union[str, Sequence[Union[str, bytes, "os.PathLike[Any]"]]]
+PathLike = Union["os.PathLike[str]", "os.PathLike[bytes]"]
+Command = Union[str, Sequence[Union[str, bytes, PathLike]]]
 Argv = Union[str, list[str]]
 
 
@@ -26,11 +27,11 @@ class _Decoding(TypedDict, total=False):
 class PopenOptions(_Decoding, total=False):
     """Keywords of subprocess.Popen that the remote side applies, if its Python has them. None means the default."""
 
-    executable: str | bytes | os.PathLike[Any] | None
+    executable: str | bytes | PathLike | None
     preexec_fn: None
     close_fds: bool | None
     shell: bool | None
-    cwd: str | bytes | os.PathLike[Any] | None
+    cwd: str | bytes | PathLike | None
     restore_signals: bool | None
     start_new_session: bool | None
     pass_fds: Sequence[int] | None
@@ -64,13 +65,13 @@ class _Contents(TypedDict):
     stdin: bytes | bool | None
     env: dict[bytes, bytes] | None
     extend_env: dict[bytes, bytes] | None
-    popen: dict[str, Any]
+    popen: dict[str, object]
 
 
 class Request(_Contents, total=False):
     """The request that ``remote/command.py`` receives."""
 
-    container: dict[str, Any]
+    container: dict[str, object]
 
 
 def argv_of(command: Command) -> Argv:
@@ -92,7 +93,7 @@ def encoded(
     stdin: str | bytes | bool | None,
     env: Mapping[str, str] | None,
     extend_env: Mapping[str, str] | None,
-    popen: Mapping[str, Any],
+    popen: Mapping[str, object],
 ) -> Request:
     """Return the request for a command.
 
@@ -121,7 +122,7 @@ def require_callables(**handlers: object) -> None:
             raise TypeError(f"{name}: expected a callable, not {type(handler).__name__}: {handler!r}")
 
 
-def warn_of_unused_words(command: object, popen: Mapping[str, Any]) -> None:
+def warn_of_unused_words(command: object, popen: Mapping[str, object]) -> None:
     """Warn of ``shell=True`` with a list of several items; the warning points at the caller's caller."""
     if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
         warnings.warn(
@@ -137,11 +138,11 @@ def as_logged(argv: object) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
 
 
-def as_text(value: Any) -> str:
+def as_text(value: str | bytes | PathLike) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(os.fspath(value))
 
 
-def _args(argv: Any) -> bytes | list[bytes]:
+def _args(argv: object) -> bytes | list[bytes]:
     if isinstance(argv, str):
         return _without_nul("command", _bytes("command", argv))
     if not isinstance(argv, (list, tuple)):
@@ -149,7 +150,7 @@ def _args(argv: Any) -> bytes | list[bytes]:
     return [_without_nul("command", _bytes("command", word)) for word in argv]
 
 
-def _bytes(name: str, value: Any) -> bytes:
+def _bytes(name: str, value: object) -> bytes:
     """Encode text and paths, so that they arrive unchanged whatever the locales of the two sides."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
@@ -177,7 +178,7 @@ def _variables(name: str, variables: Mapping[str, str]) -> dict[bytes, bytes]:
     return encoded
 
 
-def _popen(name: str, value: Any) -> Any:
+def _popen(name: str, value: object) -> object:
     if name in _REFUSED:
         raise TypeError(f"{name}: not supported: {_REFUSED[name]}")
     if name not in _POPEN:
@@ -193,7 +194,7 @@ def _popen(name: str, value: Any) -> Any:
     return value
 
 
-def _umask(value: Any) -> int:
+def _umask(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(f"umask: expected int, not {type(value).__name__}: {value!r}")
     if not -1 <= value <= 0o777:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..exc import ConnectError, StartError
 from ..gateways.bootstrap import RemoteFunction
 from .request import Argv, Request
+
+if TYPE_CHECKING:
+    from ..backends import BaseConnection
 
 
 class Channel(Protocol):
@@ -27,6 +30,7 @@ class Target:
     hostname: str
     logger: logging.Logger
     sudo: bool
+    #: execnet's gateway, None before the first use; Any, since programs use it without a check
     gateway: Any
     connect_timeout: float | None
     global_timeout: float | None
@@ -46,7 +50,7 @@ class Target:
         """Return the host or container, for messages."""
         return self.hostname
 
-    def cmd(self, command: Any) -> Any:
+    def cmd(self, command: Argv) -> Argv:
         """Return the argv that runs a command on the remote side: the unchanged command, except in a container."""
         return command
 
@@ -77,10 +81,10 @@ def target_of(conn: object) -> Target:
     return adapted(conn)
 
 
-def adapted(conn: Any) -> Target:
+def adapted(conn: object) -> Target:
     """Return a connection unchanged, or a Target for anything that a program's test uses in its place."""
     # not isinstance(): a Mock(spec=Connection) claims to be one
-    return conn if issubclass(type(conn), Target) else _Mock(conn)
+    return cast("Target", conn) if issubclass(type(conn), Target) else _Mock(cast("BaseConnection", conn))
 
 
 class _Mock(Target):
@@ -88,7 +92,7 @@ class _Mock(Target):
 
     is_closed = False
 
-    def __init__(self, conn: Any) -> None:
+    def __init__(self, conn: BaseConnection) -> None:
         self._conn = conn
         self.hostname = str(getattr(conn, "hostname", conn))
         self.logger = conn.logger
@@ -103,7 +107,7 @@ class _Mock(Target):
         argv: Argv = self._conn.cmd(command)
         return argv
 
-    def start_command(self, function: RemoteFunction, request: Mapping[str, Any], timeout: float | None) -> Channel:
+    def start_command(self, function: RemoteFunction, request: Mapping[str, object], timeout: float | None) -> Channel:
         channel: Channel = self._conn.execute(function, **request)
         return channel
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, BinaryIO, Callable, Union
+from typing import BinaryIO, Callable, Union, cast
 
-from ..commands.target import target_of
+from ..commands.target import Target, target_of
 from ..exc import FileTransferError
 from ..util import bound
 from .errors import shown
 
-Path = Union[str, "os.PathLike[Any]"]
-Progress = Callable[[int, Union[int, None]], Any]
+Path = Union[str, "os.PathLike[str]", "os.PathLike[bytes]"]
+Progress = Callable[[int, Union[int, None]], object]
 
 
-def require_connection(conn: Any) -> None:
+def require_connection(conn: object) -> None:
     if not hasattr(conn, "inside"):
         raise TypeError(f"conn: expected a connection, not {type(conn).__name__}: {conn!r}")
 
@@ -25,7 +25,7 @@ def require_progress(progress: object) -> None:
         raise TypeError(f"progress: expected a function, not {type(progress).__name__}: {progress!r}")
 
 
-def contents_of(source: Any) -> bytes | BinaryIO:
+def contents_of(source: object) -> bytes | BinaryIO:
     """Return the source's path, or an object to read it from."""
     if isinstance(source, (str, os.PathLike)):
         return local_path("source", source)
@@ -38,7 +38,7 @@ def contents_of(source: Any) -> bytes | BinaryIO:
         raise TypeError(f"source: expected {expected}, not {type(source).__name__}: {source!r}")
     if isinstance(source, io.IOBase) and (source.closed or not source.readable()):
         raise ValueError(f"source: a file that is closed, or not opened for reading: {source!r}")
-    return source  # type: ignore[no-any-return]
+    return cast("BinaryIO", source)
 
 
 def size_of(stream: BinaryIO) -> int | None:
@@ -68,20 +68,20 @@ def advice(source: object) -> str:
     return " (a str is a path; contents are bytes)" if is_text else ""
 
 
-def local_path(name: str, path: Any) -> bytes:
+def local_path(name: str, path: object) -> bytes:
     return os.fsencode(_checked_path(name, path))
 
 
-def remote_path(name: str, path: Any) -> bytes:
+def remote_path(name: str, path: object) -> bytes:
     text = _checked_path(name, path)
     if not text:
         raise ValueError(f"{name}: the path is empty")
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
-def _checked_path(name: str, path: Any) -> str | bytes:
+def _checked_path(name: str, path: object) -> str | bytes:
     try:
-        text: str | bytes = os.fspath(path)
+        text = os.fspath(cast("Path", path))
     except TypeError:
         raise TypeError(f"{name}: expected a path, not {type(path).__name__}: {path!r}") from None
     if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
@@ -95,6 +95,6 @@ def name_in_directory(path: bytes) -> bytes:
     return b"" if name in (b".", b"..") else name
 
 
-def timeout_of(conn: Any, timeout: float | None) -> float | None:
+def timeout_of(conn: Target, timeout: float | None) -> float | None:
     """Return the time limit in seconds, by default the connection's; None for no limit."""
     return bound("timeout", timeout or target_of(conn).global_timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from ..exc import FileTransferError
 from ..remote import files
@@ -11,7 +11,7 @@ from ..remote import files
 LONGEST_PATH = 4096
 
 
-def transfer_error(what: str, host: str, failures: list[Any]) -> FileTransferError:
+def transfer_error(what: str, host: str, failures: Sequence[files.Failure]) -> FileTransferError:
     """Return the error for failures of this side or the remote side."""
     pairs = [(shown(failure.path), failure.text) for failure in failures]
     side = "remote" if isinstance(failures[0], files.PeerFailure) else "local"

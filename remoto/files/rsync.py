@@ -6,13 +6,17 @@ import functools
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import execnet
 
 from . import transfer
 from .arguments import Path, Progress, local_path, name_in_directory, remote_path
 from .errors import shown
+
+if TYPE_CHECKING:
+    from ..backends import BaseConnection
+    from ..log import AnyLogger
 
 #: hosts at the same time
 PARALLEL = 32
@@ -31,18 +35,24 @@ class RSync(execnet.RSync):
     def __init__(
         self,
         sourcedir: Path,
-        callback: Any = None,
+        callback: Callable[..., object] | None = None,
         verbose: bool = True,
-        logger: Any = None,
+        logger: AnyLogger | None = None,
         progress: Progress | None = None,
     ) -> None:
         super().__init__(os.fsdecode(sourcedir), callback, verbose)
         self.logger = logger
         self.timeout: float | None = None
         self._progress = progress
-        self._targets: list[tuple[Any, Path, Any, bool]] = []
+        self._targets: list[tuple[execnet.Gateway, Path, Callable[[], object] | None, bool]] = []
 
-    def add_target(self, gateway: Any, destdir: Path, finishedcallback: Any = None, **options: Any) -> None:
+    def add_target(  # type: ignore[override]  # execnet's destination is a str
+        self,
+        gateway: execnet.Gateway,
+        destdir: Path,
+        finishedcallback: Callable[[], object] | None = None,
+        **options: bool,
+    ) -> None:
         self._targets.append((gateway, destdir, finishedcallback, options.get("delete", False)))
 
     def send(self, raises: bool = True) -> None:
@@ -66,12 +76,12 @@ class RSync(execnet.RSync):
             if finished is not None:
                 finished()
 
-    def _report(self, gateway: Any, path: bytes) -> None:
+    def _report(self, gateway: execnet.Gateway, path: bytes) -> None:
         # programs override this one: it is execnet's name
         self._report_send_file(gateway, shown(path))
 
-    def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
-        if self._verbose:
+    def _report_send_file(self, gateway: object, modified_rel_path: str) -> None:
+        if self._verbose and self.logger is not None:
             self.logger.info("syncing file: %s", modified_rel_path)
 
 
@@ -95,7 +105,7 @@ class Shares:
 
 
 def to_hosts(
-    hosts: Sequence[str], connect: Callable[[str], Any], sync: Callable[[Any, str], None]
+    hosts: Sequence[str], connect: Callable[[str], BaseConnection], sync: Callable[[BaseConnection, str], None]
 ) -> dict[str, Exception]:
     """Call ``sync`` with a connection to each host, at the same time, and close each.
 
@@ -104,7 +114,7 @@ def to_hosts(
     # slow to import
     from concurrent.futures import ThreadPoolExecutor
 
-    connections: list[Any] = []
+    connections: list[BaseConnection] = []
     stopped = threading.Event()
     failures: dict[str, Exception] = {}
 

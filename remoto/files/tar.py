@@ -6,12 +6,12 @@ import contextlib
 import errno
 import functools
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import TYPE_CHECKING, BinaryIO, Callable
 
 import execnet
 
 from .. import remote
-from ..commands.answers import STATUS
+from ..commands.answers import Block, Exited
 from ..commands.call import RUN, Call
 from ..exc import FileTransferError
 from ..remote import files
@@ -21,18 +21,21 @@ from .tar_reading import MALFORMED, Records, Stream
 from .tar_writing import Archive
 from .transfer import ABANDON_TIMEOUT, CopyResult
 
+if TYPE_CHECKING:
+    from ..backends import BaseConnection
+
 NO_TAR = 69
 
 
 def put(
-    conn: Any,
+    conn: BaseConnection,
     what: str,
-    source: Any,
+    source: bytes | BinaryIO,
     destination: bytes,
     name: bytes,
     progress: Progress | None,
     timeout: float | None,
-    report: Callable[[str], Any] | None = None,
+    report: Callable[[str], object] | None = None,
 ) -> CopyResult:
     """Like :func:`remoto.file_sync.put`, but send everything, also what the container has already.
 
@@ -65,7 +68,7 @@ def put(
 
 
 def get(
-    conn: Any,
+    conn: BaseConnection,
     what: str,
     source: bytes,
     destination: bytes,
@@ -96,7 +99,7 @@ def _script(filename: str) -> bytes:
     return remote.text(filename).encode("ascii")
 
 
-def _start(conn: Any, what: str, command: list[bytes], timeout: float | None, stdin: bool | None) -> Call:
+def _start(conn: BaseConnection, what: str, command: list[bytes], timeout: float | None, stdin: bool | None) -> Call:
     call = Call(conn, command, timeout, True, what)
     call.start(RUN, None, None, stdin, {})
     return call
@@ -120,13 +123,13 @@ def _abandon(call: Call) -> None:
     call.abandon()
 
 
-def _finish(what: str, host: str, path: bytes, call: Call, answers: Iterator[tuple[int, Any]]) -> None:
+def _finish(what: str, host: str, path: bytes, call: Call, answers: Iterator[Block | Exited]) -> None:
     stderr: list[bytes] = []
-    for kind, data in answers:
-        if kind == STATUS:
-            _failed(what, host, path, data, b"".join(stderr))
+    for answer in answers:
+        if isinstance(answer, Exited):
+            _failed(what, host, path, answer.status, b"".join(stderr))
         else:
-            stderr.append(data)
+            stderr.append(answer.data)
 
 
 def _failed(what: str, host: str, path: bytes, status: int, stderr: bytes) -> None:

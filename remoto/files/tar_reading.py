@@ -6,9 +6,9 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterator
-from typing import Any, Callable, NoReturn
+from typing import Callable, NoReturn
 
-from ..commands.answers import STDERR, STDOUT
+from ..commands.answers import STDOUT, Block, Exited
 from ..remote import files
 
 #: bytes: a path has 4096 at most
@@ -19,7 +19,7 @@ MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
 class Stream:
     """The stdout of a command, as a file. Its failure is raised at its end."""
 
-    def __init__(self, answers: Iterator[tuple[int, Any]], check: Callable[[int, bytes], None]) -> None:
+    def __init__(self, answers: Iterator[Block | Exited], check: Callable[[int, bytes], None]) -> None:
         self._answers = answers
         self._check = check
         self._data = b""
@@ -38,14 +38,14 @@ class Stream:
         return data[:size]
 
     def _next(self) -> bytes:
-        for kind, data in self._answers:
-            if kind == STDOUT:
-                return bytes(data)
-            if kind == STDERR:
-                self._stderr.append(data)
-            else:
+        for answer in self._answers:
+            if isinstance(answer, Exited):
                 self._ended = True
-                self._check(data, b"".join(self._stderr))
+                self._check(answer.status, b"".join(self._stderr))
+            elif answer.stream == STDOUT:
+                return answer.data
+            else:
+                self._stderr.append(answer.data)
         self._ended = True
         return b""
 
@@ -90,7 +90,7 @@ class Records:
     """The members of a tar as the records of a Sender, so that a Receiver checks them the same way."""
 
     def __init__(self, stream: Stream) -> None:
-        self.receiver: Any = None
+        self.receiver: files.Receiver = None
         self._records = self._read(stream)
 
     def read(self) -> tuple[int, bytes]:

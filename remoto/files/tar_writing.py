@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from queue import Queue
-from typing import Any, BinaryIO, Callable
+from typing import BinaryIO, Callable
 
 from ..remote import files
 from .arguments import Progress
@@ -26,7 +26,9 @@ LAST_SECOND = 253402300799
 class Archive:
     """A tar of a file, a directory or a stream, made in a thread while it is sent."""
 
-    def __init__(self, source: Any, progress: Progress | None, report: Callable[[str], Any] | None) -> None:
+    def __init__(
+        self, source: bytes | BinaryIO, progress: Progress | None, report: Callable[[str], object] | None
+    ) -> None:
         self._source = source
         self._progress = progress
         self._report = report
@@ -148,11 +150,11 @@ class Archive:
             self._moves.append(b"%s %s\n" % (b"d" if info.isdir() else b"m", _quoted(below)))
         tar.addfile(info)
 
-    def _add_file(self, tar: tarfile.TarFile, info: tarfile.TarInfo, content: Any, path: str, below: str) -> None:
+    def _add_file(self, tar: tarfile.TarFile, info: tarfile.TarInfo, content: io.FileIO, path: str, below: str) -> None:
         before = os.fstat(content.fileno())
         start = content.read(files.BLOCK)
         info.size = before.st_size
-        source = content
+        source: io.FileIO | io.BytesIO = content
         if len(start) != min(before.st_size, files.BLOCK):
             # a file of /proc or /sys, for which stat gives a wrong size; a change of another file is noticed below
             start += content.readall()
@@ -196,7 +198,7 @@ class _Stopped(Exception):
 class _Counting(io.RawIOBase):
     """A file for tarfile, which never reads beyond the size that was announced."""
 
-    def __init__(self, source: Any, count: Callable[[int], None], short: Exception) -> None:
+    def __init__(self, source: BinaryIO | io.FileIO, count: Callable[[int], None], short: Exception) -> None:
         self._source = source
         self._count = count
         self._short = short
@@ -209,7 +211,7 @@ class _Counting(io.RawIOBase):
         return data
 
 
-def _opened(path: str) -> Any:
+def _opened(path: str) -> io.FileIO:
     content = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
         content.close()
@@ -221,7 +223,7 @@ def _whole(source: BinaryIO) -> BinaryIO:
     """Return a temporary file with the contents of a stream."""
     import tempfile
 
-    whole: Any = tempfile.TemporaryFile()
+    whole = tempfile.TemporaryFile()
     try:
         while block := source.read(files.BLOCK):
             if not isinstance(block, bytes):
@@ -230,7 +232,7 @@ def _whole(source: BinaryIO) -> BinaryIO:
     except BaseException:
         whole.close()
         raise
-    return whole  # type: ignore[no-any-return]
+    return whole
 
 
 def _add_text(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import execnet
 
@@ -36,7 +36,7 @@ class CopyResult(NamedTuple):
 
 
 def put(
-    gateway: Any,
+    gateway: execnet.Gateway,
     what: str,
     source: bytes | BinaryIO,
     destination: bytes,
@@ -44,7 +44,7 @@ def put(
     *,
     delete: bool = False,
     timeout: float | None = None,
-    **sender: Any,
+    **sender: object,
 ) -> CopyResult:
     what = f"{what} to {shown(destination)}"
     request = {"destination": destination, "name": name, "delete": delete}
@@ -61,14 +61,14 @@ def put(
 
 
 def get(
-    gateway: Any,
+    gateway: execnet.Gateway,
     what: str,
     source: bytes,
     destination: bytes,
     name: bytes,
     *,
     timeout: float | None = None,
-    **receiver: Any,
+    **receiver: object,
 ) -> CopyResult:
     with _transfer(gateway, what, _GET, {"source": source}, timeout) as records:
         end = files.Receiver(records, destination, name, confine=True, **receiver)
@@ -80,8 +80,8 @@ def get(
 
 @contextlib.contextmanager
 def _transfer(
-    gateway: Any, what: str, function: RemoteFunction, request: dict[str, Any], timeout: float | None
-) -> Iterator[Any]:
+    gateway: execnet.Gateway, what: str, function: RemoteFunction, request: dict[str, object], timeout: float | None
+) -> Iterator[_Records]:
     """Start the remote end and yield the records. Raise remoto's errors; close the channel at the end."""
     host, channel = _host(gateway), None
     try:
@@ -122,7 +122,7 @@ class _Records(files.Records):  # type: ignore[misc]
             raise
 
 
-def _abandon(records: Any) -> None:
+def _abandon(records: _Records) -> None:
     """Make the remote receiver remove incomplete files, and wait for it."""
     records.parts = []
     records.write(files.FINISH)
@@ -134,14 +134,14 @@ def _abandon(records: Any) -> None:
         pass  # it does the same when its connection ends
 
 
-def _lost(gateway: Any, host: str, what: str) -> ConnectionLost:
+def _lost(gateway: execnet.Gateway, host: str, what: str) -> ConnectionLost:
     words = lost(gateway, host, what).stderr
     return ConnectionLost(host, what, "the connection ended before the transfer did", words)
 
 
-def _error(gateway: Any, what: str, failures: list[Any]) -> FileTransferError:
+def _error(gateway: execnet.Gateway, what: str, failures: list[files.Failure]) -> FileTransferError:
     return transfer_error(what, _host(gateway), failures)
 
 
-def _host(gateway: Any) -> str:
+def _host(gateway: execnet.Gateway) -> str:
     return str(getattr(gateway, "remoteaddress", gateway))

@@ -13,7 +13,7 @@ from .hosts import fold
 
 __all__ = ["GroupResult", "Kind", "Outcome"]
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", covariant=True)
 Kind = Literal["ok", "failed", "unreachable", "timed_out"]
 # groups of hosts that the text of a GroupError names
 _SHOWN = 10

@@ -18,7 +18,7 @@ import pytest
 
 import remoto
 from remoto import file_sync
-from remoto.commands.answers import STATUS, STDOUT
+from remoto.commands.answers import STDOUT, Block, Exited
 from remoto.exc import ConnectionLost, FileTransferError, HostError, RsyncError
 from remoto.file_sync import CopyResult, get, put, rsync, rsync_conn
 from remoto.files import tar_reading
@@ -961,7 +961,7 @@ ODD = {
 
 def received(folder, blocks):
     """Receive a tar as ``get`` does. It is the caller that checks the result."""
-    answers = itertools.chain(((STDOUT, block) for block in blocks), [(STATUS, 0)])
+    answers = itertools.chain((Block(STDOUT, block) for block in blocks), [Exited(0)])
     records = tar_reading.Records(tar_reading.Stream(answers, lambda status, words: None))
     receiver = records.receiver = files.Receiver(records, os.fsencode(folder), b"", confine=True)
     receiver.run()
