@@ -193,26 +193,19 @@ class BaseConnection(Executor):
                 argv = gateways.popen_argv(interpreter)
             except ValueError as error:
                 raise StartError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
-        return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group, self.connect_timeout)
+        return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group)
 
     def _keepalive_here(self) -> float | None:
         """Return the interval for ssh on this machine; ``remote/relay.py`` adds that of ssh on a relay."""
         return self.keepalive if self.via is None else None
 
     def _start(
-        self,
-        argv: list[str],
-        host: str,
-        interpreter: str,
-        env: Mapping[str, str],
-        group: execnet.Group,
-        timeout: float | None,
+        self, argv: list[str], host: str, interpreter: str, env: Mapping[str, str], group: execnet.Group
     ) -> ExecnetGateway:
         """Start a process that runs Python, on this machine or on the relay, and return its gateway.
 
         :param host: for messages; ``interpreter`` likewise.
         :param env: variables for that Python and all that it starts.
-        :param timeout: seconds to wait for its answer; None for no limit.
         :raises ConnectError: the process failed, or Python did not answer.
         """
         with through(self.via, host) as relay:
@@ -221,7 +214,7 @@ class BaseConnection(Executor):
                     argv,
                     host=host,
                     logger=self.logger,
-                    timeout=timeout,
+                    timeout=self.connect_timeout,
                     env=env,
                     group=group,
                     opening=self._opening,

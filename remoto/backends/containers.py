@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 from .. import remote
-from ..commands.output import TimedOut
 from ..commands.request import Argv, Request
 from ..commands.target import Channel
 from ..commands.wire import raise_cause_of_sending
@@ -181,7 +180,7 @@ class ContainerConnection(BaseConnection):
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
         if self._session is None:
             return super().start_command(function, request, timeout)
-        gateway = self._session_gateway(self._session, timeout)
+        gateway = self._session_gateway(self._session)
         if gateway is None:
             return super().start_command(function, self._for_client(request), timeout)
         try:
@@ -192,32 +191,29 @@ class ContainerConnection(BaseConnection):
         self.channel = channel
         return channel
 
-    def _session_gateway(self, session: Session, timeout: float | None) -> ExecnetGateway | None:
+    def _session_gateway(self, session: Session) -> ExecnetGateway | None:
         """Return the gateway of the session; None if the container has none, so that the client serves this call.
 
-        :param timeout: seconds that the call may take; None for no limit.
-        :raises TimedOut: they are over.
+        Opening it takes ``connect_timeout`` at most, as opening any connection on first use.
+
         :raises ContainerError: ``persistent='require'``, and it could not be opened.
         """
         self._live_gateway()
         is_new = session.refusal is None
-        limits = [limit for limit in (timeout, self.connect_timeout) if limit]
         try:
-            return session.gateway(BOOT_COMMAND, min(limits, default=None))
+            return session.gateway(BOOT_COMMAND)
         except ContainerError as error:
-            if error.kind == "timeout" and timeout and min(limits) == timeout:
-                raise TimedOut from None
             if self.persistent == "require":
                 raise
             if is_new:
                 self.logger.debug("%s: each command calls %s: %s", self.where(), self.executable, error.reason)
             return None
 
-    def _open_python(self, command: Sequence[str], group: execnet.Group, timeout: float | None) -> ExecnetGateway:
+    def _open_python(self, command: Sequence[str], group: execnet.Group) -> ExecnetGateway:
         """Open a gateway to the Python that a command starts in the container, for a session."""
         try:
-            return self._open_client([*self.client(), *command], "python3", group, timeout)
-        except StartError as error:
+            return self._open_client([*self.client(), *command], "python3", group)
+        except ConnectError as error:
             if error.kind == "version" or NOT_FOUND in error.stderr:
                 reason = error.reason if error.kind == "version" else NOT_FOUND
                 kind = error.kind if error.kind == "version" else "interpreter"
@@ -323,7 +319,7 @@ class ContainerConnection(BaseConnection):
         if self.gateway is None:
             self._live_gateway()
         if python is None and self._session is not None:
-            gateway = self._session_gateway(self._session, None)
+            gateway = self._session_gateway(self._session)
             if gateway is not None:
                 return gateway
         executable = python or get_python_executable(self)
@@ -345,7 +341,7 @@ class ContainerConnection(BaseConnection):
 
     def _open_inside(self, python: str, group: execnet.Group) -> ExecnetGateway:
         try:
-            return self._open_client([*self.client(), python, "-c", BOOT_COMMAND], python, group, self.connect_timeout)
+            return self._open_client([*self.client(), python, "-c", BOOT_COMMAND], python, group)
         except ConnectError as error:
             if error.exit_status is None or error.kind == "sudo":
                 raise
@@ -353,9 +349,7 @@ class ContainerConnection(BaseConnection):
             status = None if error.kind == "client" and not self._needs_ssh(self.hostname) else error.exit_status
             raise self.client_failure(error.command, status, words, "start Python in") from None
 
-    def _open_client(
-        self, client: list[str], python: str, group: execnet.Group, timeout: float | None
-    ) -> ExecnetGateway:
+    def _open_client(self, client: list[str], python: str, group: execnet.Group) -> ExecnetGateway:
         """Open a gateway to the Python that a call of the client starts.
 
         :param python: for messages.
@@ -368,7 +362,7 @@ class ContainerConnection(BaseConnection):
             words = ssh.split_target(target, self.hostname)
             argv = ssh.ssh_command_argv(words, shlex.join(client), self._keepalive_here())
         try:
-            return self._start(argv, self.where(), python, self.env, group, timeout)
+            return self._start(argv, self.where(), python, self.env, group)
         except ConnectError:
             if self._closed:
                 raise self._is_closed() from None

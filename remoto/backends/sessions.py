@@ -31,7 +31,7 @@ _NO_PYTHON = ("interpreter", "version", "shell")
 class Opener(Protocol):
     """Open a gateway to what an argv starts in the container."""
 
-    def __call__(self, command: Sequence[str], group: execnet.Group, timeout: float | None) -> ExecnetGateway: ...
+    def __call__(self, command: Sequence[str], group: execnet.Group) -> ExecnetGateway: ...
 
 
 class Session:
@@ -47,11 +47,10 @@ class Session:
         #: why the container can't have one
         self.refusal: ConnectError | None = None
 
-    def gateway(self, line: str, timeout: float | None) -> ExecnetGateway:
+    def gateway(self, line: str) -> ExecnetGateway:
         """Return the open gateway.
 
         :param line: the first program of the remote Python.
-        :param timeout: seconds that opening may take.
         :raises ConnectError: it could not be opened; always the same one if the container has no Python.
         """
         with self.lock:
@@ -61,7 +60,7 @@ class Session:
                 self.close()
                 group = gateways.new_group()
                 try:
-                    self._gateway = self._open_python(["/bin/sh", "-c", START_PYTHON, "sh", line], group, timeout)
+                    self._gateway = self._open_python(["/bin/sh", "-c", START_PYTHON, "sh", line], group)
                 except ConnectError as error:
                     if error.kind in _NO_PYTHON:
                         self.refusal = error

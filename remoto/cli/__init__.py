@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from . import command, options
+from . import choosing, command, options
 from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
+
+COPIES = ("put", "get", "rsync")
 
 
 class Terminated(KeyboardInterrupt):
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    if words[:1] in (["put"], ["get"]):
+    if words[:1] and words[0] in COPIES:
         return _copy_files(words[0], words[1:])
     own, separator, rest = options.split(words)
     parser = command.parser()
@@ -42,14 +44,17 @@ def _main(words: list[str]) -> int:
         parser.parse_known_args(own)  # --help and --version need no command
         parser.error("-- and a command are missing: remoto HOST... -- COMMAND...")
     given = options.parse(parser, own)
-    if given.hosts[0] in ("put", "get"):
-        # after an option, put or get must not be taken for a host, on which the source would be run
+    if given.hosts and given.hosts[0] in COPIES:
+        # after an option, put, get or rsync must not be taken for a host, on which the source would be run
         own.remove(given.hosts[0])
         return _copy_files(given.hosts[0], [*own, "--", *rest])
     if not (rest and rest[0]):
         parser.error("a command is missing: remoto HOST... -- COMMAND...")
     given.command = " ".join(rest) if given.shell else rest
+    if given.gather and given.json:
+        parser.error("--gather and --json: expected one of them")
     options.start_logging(given)
+    given.chosen = choosing.choose(parser, given)
     stdin = sys.stdin.buffer.read() if given.stdin else None
     return command.Work(given, stdin).do()
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .. import __version__, process
 from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError
+from . import report
+from .choosing import Host, add_hosts, connect
 from .hosts import (
     INTERRUPTED,
-    NO_CONNECTION,
     NOT_STARTED,
     TIMED_OUT,
     WRONG_USAGE,
+    Hosts,
     Outcome,
     end_command,
+    login,
     message,
-    on_all_hosts,
-    reason,
-    summarise,
+    no_connection,
 )
-from .options import Parser, add_connection, add_hosts, add_program, connect, seconds, variable
-from .output import Output
+from .options import Parser, add_connection, add_program, seconds, variable
+from .output import Output, Write
 
 if TYPE_CHECKING:
     from ..commands.request import PopenOptions
@@ -47,11 +51,15 @@ examples:
   remoto --backend docker web -- cat /etc/os-release
   remoto --backend docker --user www-data web -- id
   remoto --backend kubernetes --namespace shop --container app web-0 -- ps
+  remoto --gather 'node[01-40]' -- uname -r
+  remoto --batch 1,10,25% --stop-after 3 --save-failed bad @hosts -- systemctl restart nginx
+  remoto --backend kubernetes --namespace shop --selector app=web -- ps
   remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
   remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
+  remoto rsync node1 node2 -- site /srv/www      (remoto rsync --help)
 
-The output of a single host to a pipe or file is the command's, byte for byte. For a host named put or get, write
-USER@put or USER@get.
+The output of a single host to a pipe or file is the command's, byte for byte. For a host named put, get or rsync, write
+USER@put and so on. Patterns of hosts need ClusterShell: pip install 'remoto[fleet]'.
 
 exit status: the command's; with several hosts, the highest. Otherwise:
   128 + N  the command was killed by signal N
@@ -72,22 +80,41 @@ class Work:
     def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
         self._options = options
         self._stdin = stdin
-        self._output = Output(len(options.hosts) > 1 and not options.no_prefix, options.raw)
+        self._names = [host.name for host in options.chosen]
+        self._collects = options.gather or options.json
+        self._output = Output(len(self._names) > 1 and not options.no_prefix, options.raw)
         self._connections: list[BaseConnection] = []
+        self._log_in = login(options)
 
     def do(self) -> int:
         """Run the command; return the exit status."""
-        outcomes = on_all_hosts(self._run_on, self._options, self._output, self._connections)
-        return summarise(self._options.hosts, outcomes, self._output)
+        options = self._options
+        with report.progress(len(self._names), self._collects) as self._done:
+            outcomes = Hosts(self._serve, options, self._output, self._connections).outcomes()
+        if options.gather:
+            report.gathered(self._names, outcomes, self._output)
+        if options.save_failed:
+            report.save_failed(options.save_failed, self._names, outcomes)
+        return report.summarise(self._names, outcomes, self._output)
 
-    def _run_on(self, host: str) -> Outcome:
+    def _serve(self, host: Host) -> Outcome:
+        begun = time.monotonic()
+        outcome = self._run_on(host)._replace(seconds=time.monotonic() - begun)
+        if self._options.json:
+            report.in_json(host.name, outcome, self._output)
+        self._done()
+        return outcome
+
+    def _run_on(self, host: Host) -> Outcome:
         options, output = self._options, self._output
+        collected: tuple[list[bytes], list[bytes]] = ([], [])
         try:
             conn = connect(host, options)
             self._connections.append(conn)
             if output.closed:
                 return Outcome(INTERRUPTED)
-            with conn, output.streams(host, broken=lambda: end_command(conn)) as (stdout, stderr):
+            with conn, self._streams(host, conn, collected) as (stdout, stderr):
+                self._log_in(conn)
                 status = process.run(
                     conn,
                     options.command,
@@ -102,18 +129,34 @@ class Work:
                     **_popen(options),
                 )
         except CommandTimeout as error:
-            return self._failed(host, TIMED_OUT, f"no output for {error.timeout:g} seconds")
+            outcome = self._failed(
+                host, Outcome(TIMED_OUT, f"no output for {error.timeout:g} seconds", "timed_out", error="timeout")
+            )
         except CommandError as error:
-            return self._failed(host, NOT_STARTED, self._not_started(error))
+            outcome = self._failed(host, Outcome(NOT_STARTED, self._not_started(error), "failed", error="not started"))
         except RemotoError as error:
-            return self._failed(host, NO_CONNECTION, message(error), reason(error))
+            outcome = self._failed(host, no_connection(error), message(error))
         except ValueError as error:
-            return self._failed(host, WRONG_USAGE, str(error))
-        return Outcome(status) if status >= 0 else Outcome(128 - status, f"killed by signal {-status}")
+            outcome = self._failed(host, Outcome(WRONG_USAGE, str(error), "failed", error="usage"))
+        else:
+            outcome = _ended(status)
+        return outcome._replace(stdout=b"".join(collected[0]), stderr=b"".join(collected[1]))
 
-    def _failed(self, host: str, status: int, text: str, reason: str = "") -> Outcome:
-        self._output.problem(host, text)
-        return Outcome(status, reason or text)
+    @contextlib.contextmanager
+    def _streams(
+        self, host: Host, conn: BaseConnection, collected: tuple[list[bytes], list[bytes]]
+    ) -> Iterator[tuple[Write, Write]]:
+        """Return the functions that take the command's output: collect it for the end, or write it as it comes."""
+        if self._collects:
+            yield collected[0].append, collected[1].append
+            return
+        with self._output.streams(host.name, broken=lambda: end_command(conn)) as streams:
+            yield streams
+
+    def _failed(self, host: Host, outcome: Outcome, text: str = "") -> Outcome:
+        if not self._options.json:
+            self._output.problem(host.name, text or outcome.reason)
+        return outcome
 
     def _not_started(self, error: CommandError) -> str:
         command = self._options.command
@@ -121,6 +164,12 @@ class Work:
         if len(command) == 1 and shell_advice(command[0], {}, error.reason):
             return f"{error.reason}; a line for the shell needs --shell"
         return error.reason
+
+
+def _ended(status: int) -> Outcome:
+    if status < 0:
+        return Outcome(128 - status, f"killed by signal {-status}", "failed", status)
+    return Outcome(status, "", "failed" if status else "ok", status)
 
 
 def _popen(options: argparse.Namespace) -> PopenOptions:
@@ -163,5 +212,7 @@ def parser() -> Parser:
     add = add_program(parser)
     add("--no-prefix", action="store_true", help="do not begin each line with its host")
     add("--raw", action="store_true", help="do not escape control characters in the output, so that colours show")
+    add("--gather", action="store_true", help="write the same output of several hosts once, at the end")
+    add("--json", action="store_true", help="write a line of JSON for each host, with its output")
     add_hosts(parser)
     return parser

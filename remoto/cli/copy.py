@@ -1,4 +1,4 @@
-"""``remoto put HOST... -- SOURCE DESTINATION`` and ``remoto get HOST... -- SOURCE DESTINATION``"""
+"""``remoto put HOST... -- SOURCE DESTINATION``, and likewise ``get`` and ``rsync``"""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import argparse
 import functools
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
 from ..util import escape_controls
-from .hosts import INTERRUPTED, NO_CONNECTION, Outcome, message, on_all_hosts, reason, summarise
-from .options import Parser, add_connection, add_hosts, add_program, connect, parse, seconds, split, start_logging
+from .choosing import NO_CONNECTION, Host, add_hosts, choose, connect
+from .hosts import INTERRUPTED, Hosts, Outcome, login, message, no_connection, reason
+from .options import Parser, add_connection, add_program, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
+from .report import save_failed, summarise
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection
 
 DESCRIPTIONS = {
+    "rsync": """\
+Make a directory on one or more hosts a copy of a local one.
+
+DESTINATION is the copy itself. Files that have not changed are not sent. With --delete, remote files that SOURCE does
+not have are removed.
+""",
     "put": """\
 Copy a local file or directory to one or more hosts.
 
@@ -45,9 +53,9 @@ FAILED = 1
 
 
 def main(action: str, words: Sequence[str]) -> int:
-    """Run ``remoto put`` or ``remoto get``.
+    """Run ``remoto put``, ``remoto get`` or ``remoto rsync``.
 
-    :param action: ``put`` or ``get``.
+    :param action: ``put``, ``get`` or ``rsync``.
     :param words: the arguments that follow it.
     :returns: the exit status.
     """
@@ -58,7 +66,8 @@ def main(action: str, words: Sequence[str]) -> int:
         parser.error("two paths belong behind --: SOURCE DESTINATION")
     start_logging(options)
     source, destination = paths
-    if action == "put":
+    options.chosen = choose(parser, options)
+    if action != "get":
         _require_source(parser, source)
     return _Copies(action, source, destination, options).do()
 
@@ -81,46 +90,65 @@ class _Copies:
         self._options = options
         self._output = Output()
         self._connections: list[BaseConnection] = []
+        self._log_in = login(options)
 
     def do(self) -> int:
         """Copy; return the exit status."""
+        names = [host.name for host in self._options.chosen]
         with progress(f"{self._action} {self._source}", self._output) as shown:
             copy = functools.partial(self._copy, shown)
-            outcomes = on_all_hosts(copy, self._options, self._output, self._connections)
-        return summarise(self._options.hosts, outcomes, self._output)
+            outcomes = Hosts(copy, self._options, self._output, self._connections).outcomes()
+        if self._options.save_failed:
+            save_failed(self._options.save_failed, names, outcomes)
+        return summarise(names, outcomes, self._output)
 
-    def _copy(self, shown: Lines, host: str) -> Outcome:
+    def _copy(self, shown: Lines, host: Host) -> Outcome:
+        name = host.name
         try:
             conn = connect(host, self._options)
             self._connections.append(conn)
             if self._output.closed:
                 return Outcome(INTERRUPTED)
             with conn:
-                show = shown.of(host)
-                copy = self._put if self._action == "put" else self._get
-                shown.done(host, copy(conn, host, show))
+                self._log_in(conn)
+                copied = self._way()(conn, name, shown.of(name))
+                if copied is not None:
+                    shown.done(name, copied)
                 return Outcome(0)
         except FileTransferError as error:
-            shown.problem(host, str(error).removeprefix(f"{error.host}: "))
-            return Outcome(FAILED, reason(error))
-        except (RemotoError, ValueError) as error:
-            shown.problem(host, message(error))
-            return Outcome(NO_CONNECTION, reason(error))
+            shown.problem(name, str(error).removeprefix(f"{error.host}: "))
+            return Outcome(FAILED, reason(error), "failed")
+        except RemotoError as error:
+            shown.problem(name, message(error))
+            return no_connection(error)
+        except ValueError as error:
+            shown.problem(name, message(error))
+            return Outcome(NO_CONNECTION, str(error), "failed")
         except BrokenPipeError:
             raise
         except OSError as error:
-            shown.problem(host, str(error))
-            return Outcome(FAILED, reason(error))
+            shown.problem(name, str(error))
+            return Outcome(FAILED, reason(error), "failed")
+
+    def _way(self) -> Callable[[BaseConnection, str, Show | None], file_sync.CopyResult | None]:
+        return {"put": self._put, "get": self._get, "rsync": self._rsync}[self._action]
 
     def _put(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
         return file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
 
+    def _rsync(self, conn: BaseConnection, host: str, show: Show | None) -> None:
+        file_sync.rsync_conn(conn, self._source, self._destination, delete=self._options.delete, progress=show)
+
     def _get(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
         get, destination = file_sync.get_into, self._destination
-        if len(self._options.hosts) > 1:
+        if len(self._options.chosen) > 1:
             os.makedirs(destination, exist_ok=True)
-            get, destination = file_sync.get_as, os.path.join(destination, host)
+            get, destination = file_sync.get_as, os.path.join(destination, _name_of_copy(host))
         return get(conn, self._source, destination, progress=show, timeout=self._options.timeout)
+
+
+def _name_of_copy(host: str) -> str:
+    return host.replace("/", "_")
 
 
 def _parser(action: str) -> Parser:
@@ -133,6 +161,8 @@ def _parser(action: str) -> Parser:
     add_connection(parser)
     help = "give up after SECONDS without an answer"
     parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help=help)
+    if action == "rsync":
+        parser.add_argument("--delete", action="store_true", help="remove remote files that SOURCE does not have")
     add_program(parser)
     add_hosts(parser)
     return parser

@@ -1,4 +1,4 @@
-"""Define the options that commands and copies share; make a connection from them."""
+"""Define the options that commands and copies share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 from typing import Any, Callable, NoReturn
 
 from .. import connection
-from ..backends import BaseConnection
 from ..backends.ssh import KEEPALIVE
+from ..fleets.schedule import batches
 from ..gateways.bootstrap import CONNECT_TIMEOUT
 from ..log import TerminalFormatter
 from ..util import bound, escape_controls
@@ -31,6 +31,7 @@ USED_BY = {
     "--namespace": CLUSTERS,
     "--context": CLUSTERS,
     "--container": CLUSTERS,
+    "--persistent": (*ENGINES, *CLUSTERS),
 }
 #: the parameter of the connection's class that HOST is passed as
 HOST_PARAMETER = {
@@ -64,22 +65,16 @@ def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
     for flag in USED_BY:
         if _keyword(flag) in options and options.backend not in USED_BY[flag]:
             parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(USED_BY[flag])}")
-    elsewhere = [host for host in options.hosts if options.backend == "local" and connection.needs_ssh(host)]
-    if elsewhere:
-        parser.error(f"{elsewhere[0]}: not this machine; backend local takes localhost")
     return options
 
 
-def connect(host: str, options: argparse.Namespace) -> BaseConnection:
-    """Return a connection that opens on first use."""
+def connection_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords of the connection that the options give."""
     keywords = set(map(_keyword, USED_BY))
     given = {name: value for name, value in vars(options).items() if name in keywords}
     if "engine_host" in given:
         given["hostname"] = given.pop("engine_host")
-    given[HOST_PARAMETER[options.backend]] = host
-    kill = getattr(options, "kill_on_timeout", False)
-    backend: type[BaseConnection] = connection.get(options.backend)
-    return backend(**given, kill_on_timeout=kill, eager=False)
+    return given
 
 
 def _keyword(flag: str) -> str:
@@ -111,6 +106,7 @@ def add_connection(parser: Parser) -> None:
     _add(group, "--namespace", "the namespace of the pod", metavar="NAME")
     _add(group, "--context", "the context of the client's configuration", metavar="NAME")
     _add(group, "--container", "the container of the pod", metavar="NAME")
+    _add(group, "--persistent", "keep a Python running in the container, which serves the command", **switch)
 
 
 def _add(group: Any, flag: str, help: str, **more: Any) -> None:
@@ -121,15 +117,18 @@ def _add(group: Any, flag: str, help: str, **more: Any) -> None:
     group.add_argument(flag, default=argparse.SUPPRESS, help=help, **more)
 
 
-def add_hosts(parser: Parser) -> None:
-    parser.add_argument(
-        "hosts", nargs="+", type=_host, metavar="HOST", help="HOST or USER@HOST; or a container or a pod"
-    )
-
-
 def add_program(parser: Parser) -> Callable[..., argparse.Action]:
     add = parser.add_argument_group("program").add_argument
     add("--parallel", type=_number, default=32, metavar="N", help="use N hosts at a time (default: %(default)s)")
+    add("--logins", type=_number, default=8, metavar="N", help="log in to N hosts at a time (default: %(default)s)")
+    add(
+        "--batch",
+        type=_batch,
+        metavar="N",
+        help="serve N hosts, or N%% of all, and then the next: one size, or several such as 1,10,25%%",
+    )
+    add("--stop-after", type=_number, metavar="N", help="start no further host once N have failed")
+    add("--save-failed", metavar="FILE", help="write the names of the hosts that failed; @FILE reads them")
     add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")
     return add
 
@@ -152,12 +151,6 @@ def _backend(name: str) -> str:
     return next(first for first in ALL if connection._BACKENDS[first] is found)
 
 
-def _host(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("the hostname is empty")
-    return text
-
-
 def seconds(text: str) -> float | None:
     try:
         return bound("it", float(text))
@@ -169,6 +162,15 @@ def _number(text: str) -> int:
     if not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"not a number from 1: {text}")
     return int(text)
+
+
+def _batch(text: str) -> list[int | str]:
+    sizes: list[int | str] = [int(size) if size.isdigit() else size for size in text.split(",")]
+    try:
+        batches(["a host"], sizes)
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("batch: ")) from None
+    return sizes
 
 
 def variable(text: str) -> tuple[str, str]:

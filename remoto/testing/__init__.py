@@ -180,6 +180,9 @@ class _Scripted(BaseConnection):
     def _detect_sudo(self, _execnet: Any = None) -> bool:
         return False
 
+    def login_door(self) -> None:
+        return None
+
     def _open(self, spec: str) -> Any:
         raise Unexpected(f"{self.hostname}: nothing is opened for a scripted connection: {spec}")
 

@@ -91,7 +91,7 @@ def test_failures(sshd, source, tmp_path):
     assert failed.startswith("remoto: node1: remote path /proc/no-such-folder/x: ") and refused.startswith(
         "remoto: refused: "
     )
-    assert summary == "remoto: 2 of 2 hosts failed"
+    assert summary == "remoto: 2 of 2 hosts failed (1 unreachable)"
     assert outcome("put", "node1", "--", str(tmp_path / "missing"), "/tmp")[0] == 1
     status, _, stderr = outcome("get", "node1", "node2", "--", str(source), f"{source}/file")
     assert status == 1 and stderr.count("File exists") == 4 and len(stderr.splitlines()) == 5

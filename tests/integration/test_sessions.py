@@ -162,17 +162,15 @@ def test_a_timeout_applies_while_the_container_is_paused(conn, docker, container
     assert check(conn, ["echo", "a"], timeout=30).stdout == ["a"]
 
 
-def test_a_timeout_applies_while_the_session_opens(docker, container):
-    docker.client("pause", container)
-    try:
-        with docker_connection(container, persistent=True) as conn:
-            # the client refuses a paused container at once, or waits for it
-            try:
-                assert check(conn, ["true"], timeout=2).timed_out
-            except ContainerError as error:
-                assert error.kind == "stopped"
-    finally:
-        docker.client("unpause", container)
+def test_connect_timeout_limits_the_opening_of_a_session(docker_python, tmp_path):
+    client = tmp_path / "docker"
+    client.write_text("#!/bin/sh\nexec sleep 60\n")
+    client.chmod(0o755)
+    keywords = {"persistent": "require", "executable": str(client), "connect_timeout": 0.5}
+    with docker_connection(docker_python, **keywords) as conn:
+        with pytest.raises(ContainerError, match="no answer within 0.5 seconds") as raised:
+            check(conn, ["true"])
+        assert raised.value.kind == "timeout"
 
 
 def test_kill_on_timeout_ends_the_command_inside(conn, docker, container):

@@ -1,0 +1,89 @@
+"""Report the results of all hosts: folded output, JSON, a summary, and a file of the hosts that failed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Callable
+
+from ..fleets.hosts import fold
+from .hosts import Outcome
+from .output import Output, in_one_line
+
+_RULE = "---------------"
+
+
+def gathered(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> None:
+    """Write the output of hosts whose output, and exit status, is the same once, as ``clush -b`` does."""
+    groups: dict[tuple[bytes, bytes, int], list[str]] = {}
+    for host, outcome in zip(hosts, outcomes):
+        if outcome is not None and outcome.kind in ("ok", "failed"):
+            groups.setdefault((outcome.stdout, outcome.stderr, outcome.status), []).append(host)
+    for (stdout, stderr, _), names in sorted(groups.items(), key=lambda group: -len(group[1])):
+        count = f" ({len(names)})" if len(names) > 1 else ""
+        for line in (_RULE, f"{fold(names)}{count}", _RULE, *_lines(stdout), *_lines(stderr)):
+            output.write_line(line)
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "backslashreplace").splitlines()
+
+
+def in_json(host: str, outcome: Outcome, output: Output) -> None:
+    """Write a host's result as one line."""
+    output.write_json(
+        json.dumps(
+            {
+                "host": host,
+                "outcome": outcome.kind,
+                "exit_status": outcome.exit_status,
+                "kind": outcome.error,
+                "reason": outcome.reason,
+                "stdout": outcome.stdout.decode("utf-8", "backslashreplace"),
+                "stderr": outcome.stderr.decode("utf-8", "backslashreplace"),
+                "seconds": round(outcome.seconds, 3),
+            }
+        )
+    )
+
+
+def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> int:
+    """Report the hosts that failed, if there are several hosts; return the highest exit status."""
+    failed = [(host, outcome) for host, outcome in zip(hosts, outcomes) if outcome is not None and outcome.status]
+    for host, outcome in failed if len(hosts) > 1 else []:
+        output.write_error(in_one_line(host, outcome.reason or f"exit status {outcome.status}"))
+    counts = Counter(outcome.kind.replace("_", " ") for _, outcome in failed if outcome.kind != "failed")
+    counts["not started"] = outcomes.count(None)
+    more = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    if (failed or counts["not started"]) and len(hosts) > 1:
+        output.write_error(f"remoto: {len(failed)} of {len(hosts)} hosts failed{f' ({more})' if more else ''}")
+    return max((outcome.status for outcome in outcomes if outcome is not None), default=0)
+
+
+def save_failed(path: str, hosts: Sequence[str], outcomes: Sequence[Outcome | None]) -> None:
+    """Write the names of the hosts that did not succeed, one on each line; ``@FILE`` reads them."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.writelines(f"{host}\n" for host, outcome in zip(hosts, outcomes) if outcome is None or outcome.status)
+
+
+@contextlib.contextmanager
+def progress(total: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """Show a progress line on a terminal, where rich is installed.
+
+    :returns: a function to call for each host that is done.
+    """
+    try:
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        shown = False
+    if not shown or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    columns = (TextColumn("hosts"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as line:
+        task = line.add_task("", total=total)
+        yield lambda: line.advance(task)

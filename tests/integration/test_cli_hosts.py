@@ -1,0 +1,104 @@
+"""The command line with many hosts: patterns, files, labels; batches; gathered and JSON output; hosts that failed."""
+
+import json
+
+import pytest
+
+from tests.integration.test_cli import outcome
+
+pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
+
+
+def test_patterns_files_stdin_and_exclusion_name_hosts(sshd, tmp_path):
+    (tmp_path / "hosts").write_text("node[4-5]  # two\n\n# none\n")
+    status, stdout, _ = outcome("node[1-3]", f"@{tmp_path}/hosts", "--exclude", "node[2,5]", "--", "echo", "x")
+    assert status == 0 and sorted(stdout.splitlines()) == ["node1: x", "node3: x", "node4: x"]
+    status, stdout, _ = outcome("-", "--", "echo", "x", stdin="node1\nnode2\n")
+    assert status == 0 and sorted(stdout.splitlines()) == ["node1: x", "node2: x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--stdin", "-", "--", "cat"], "--stdin"),
+        (["node[1-", "--", "true"], "node[1-"),
+        (["node[1-200000]", "--", "true"], "100,000"),
+        (["@/nonexistent/hosts", "--", "true"], "/nonexistent/hosts"),
+        (["--exclude", "node1", "node1", "--", "true"], "no host is left"),
+        (["--batch", "0", "node1", "--", "true"], "positive number"),
+        (["--batch", "1,x", "node1", "--", "true"], "percentage"),
+        (["--stop-after", "0", "node1", "--", "true"], "number from 1"),
+        (["--gather", "--json", "node1", "--", "true"], "expected one of them"),
+        (["--selector", "app=web", "node1", "--", "true"], "not used by backend ssh"),
+        (["--backend", "docker", "--label", "a=b", "web", "--", "true"], "in the place of HOST"),
+        (["--backend", "docker", "--all-containers", "web", "--", "true"], "--all-containers"),
+        (["--backend", "ssh", "--persistent", "node1", "--", "true"], "--persistent"),
+        (["--", "true"], "HOST"),
+    ],
+)
+def test_bad_choices_of_hosts_are_wrong_usage(arguments, text):
+    status, stdout, stderr = outcome(*arguments)
+    assert status == 2 and not stdout and text in stderr.splitlines()[-1]
+
+
+def test_gathered_output_is_written_once(sshd):
+    status, stdout, stderr = outcome("--gather", "node[1-3]", "refused", "--shell", "--", "echo out; echo err >&2")
+    assert status == 255
+    assert stdout.splitlines() == ["---------------", "node[1-3] (3)", "---------------", "out", "err"]
+    assert stderr.splitlines()[-1] == "remoto: 1 of 4 hosts failed (1 unreachable)"
+
+
+def test_json_has_a_line_for_each_host(sshd):
+    hosts, script = ["node1", "refused"], "printf 'a\\033[1m'; echo b >&2; exit 255"
+    _, stdout, _ = outcome("--json", "--timeout", "60", *hosts, "--shell", "--", script)
+    results = {result["host"]: result for result in map(json.loads, stdout.splitlines())}
+    assert stdout.isascii() and "\033" not in stdout
+    ran, refused = results["node1"], results["refused"]
+    assert (ran["outcome"], ran["exit_status"], ran["stdout"], ran["stderr"]) == ("failed", 255, "a\033[1m", "b\n")
+    assert (refused["outcome"], refused["exit_status"], refused["kind"]) == ("unreachable", None, "refused")
+    assert ran["seconds"] > 0 and refused["reason"] == "connection refused"
+
+
+def test_hosts_that_failed_are_saved_and_can_be_read(sshd, tmp_path):
+    saved = tmp_path / "failed"
+    outcome("--save-failed", str(saved), "node1", "refused", "unresolvable", "--", "true")
+    assert saved.read_text().splitlines() == ["refused", "unresolvable"]
+    assert outcome(f"@{saved}", "--exclude", "unresolvable", "--", "true")[0] == 255
+
+
+def test_no_further_host_is_started_once_too_many_have_failed(sshd, tmp_path):
+    saved = tmp_path / "failed"
+    options = ["--batch", "1,2", "--stop-after", "1", "--save-failed", str(saved)]
+    status, _, stderr = outcome(*options, "node[1-6]", "--shell", "--", f"echo >> {tmp_path}/ran; exit 3")
+    assert status == 3 and (tmp_path / "ran").read_text() == "\n"
+    assert stderr.splitlines()[-1] == "remoto: 1 of 6 hosts failed (5 not started)"
+    assert len(saved.read_text().splitlines()) == 6
+
+
+def test_rsync_makes_a_copy_on_each_host(sshd, tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_text("a")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "old").write_text("old")
+    words = ("node1", "--", str(tmp_path / "source"), str(tmp_path / "copy"))
+    assert outcome("rsync", "--delete", *words)[0] == 0
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["a"]
+    assert outcome("rsync", "node1", "--", "/nonexistent", "/tmp/x")[0] == 1
+
+
+def test_pods_are_chosen_by_their_labels(kube, docker_shell):
+    for name in ("cli-0", "cli-1"):
+        kube.add(name, {"main": ["docker", "exec", "-i", docker_shell]}, namespace="shop", labels={"app": "cli"})
+    options = ["--backend", "k8s", "--namespace", "shop", "--selector", "app=cli", "--exclude", "shop/cli-1"]
+    assert outcome(*options, "--", "echo", "x") == (0, "x\n", "")
+    status, _, stderr = outcome(*options[:-3], "app=none", "--", "true")
+    assert status == 255 and stderr.startswith("remoto: cannot find pods app=none in namespace shop: none is running")
+
+
+def test_containers_are_chosen_by_their_labels(docker):
+    name = docker.run("shell", name="remoto-cli-label")
+    try:
+        options = ["--backend", "docker", "--persistent", "--label", "no-such-label"]
+        assert outcome(*options, "--", "true")[0] == 255
+    finally:
+        docker.remove(name)
