@@ -279,7 +279,7 @@ class Group(Membership):
 
     def _round(self, chosen: Plan, progress: Progress | None, what: works.Work) -> Round:
         if self._executor is None:
-            return ThreadedRound(chosen, progress, what, self._members, self._logins.connect)
+            return ThreadedRound(chosen, progress, what, self._members, self._connect)
         from .fleets.shares import SharedRound
 
         return SharedRound(chosen, progress, what, self._members, self._executor, *self._login_limits)

@@ -201,7 +201,7 @@ def members_of(
     :param relays_of: returns the relay of each host that has one.
     :raises TypeError, ValueError: a host, a keyword or the backend is of no use.
     """
-    kind = class_of(backend)
+    named_by = _named_by(class_of(backend))
     named: dict[str, Mapping[str, Any] | BaseConnection] = {}
     twice: list[str] = []
     for name, given in _named(hosts):
@@ -219,7 +219,7 @@ def members_of(
                 raise TypeError(f"via: the connection {name} is there already: pass via= to it")
             members[name] = Member(name, given, None)
         else:
-            make = _maker(backend, _named_by(kind), name, {**keywords, **given}, relays.get(name))
+            make = _maker(backend, named_by, name, {**keywords, **given}, relays.get(name))
             members[name] = Member(name, make(), make)
     if twice:
         warnings.warn(f"hosts: named more than once: {', '.join(dict.fromkeys(twice))}", stacklevel=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -47,6 +48,7 @@ class Membership:
             raise ValueError(f"connect_retries: expected 0 or a positive int, not {connect_retries!r}")
         self._login_limits = positive("logins", logins), connect_retries
         self._logins = Logins(*self._login_limits)
+        self._owner = os.getpid()
         if executor is not None and not isinstance(executor, Executor):
             kind = type(executor).__name__
             raise TypeError(f"executor: expected a concurrent.futures.Executor, not {kind}: {executor!r}")
@@ -184,6 +186,12 @@ class Membership:
         """
         if not self._is_part:
             rooms.close_all(self._members.values())
+
+    def _connect(self, conn: BaseConnection) -> None:
+        """Open a connection when it is its turn to log in."""
+        if self._owner != os.getpid():  # a child of fork(): the parent's threads, which log in, do not leave here
+            self._logins, self._owner = Logins(*self._login_limits), os.getpid()
+        self._logins.connect(conn)
 
     def _forget_errors(self) -> None:
         for member in self._members.values():

@@ -16,9 +16,9 @@ from .schedule import Plan, Progress, Workers
 from .work import Work, attempt
 
 #: seconds that hosts which are abandoned may take to end
-ABANDONED = 1.0
-#: seconds that closing the other connections may take after Ctrl-C: less than two seconds, together
-CLOSED = 0.5
+ABANDONED = 0.8
+#: seconds that closing the other connections may take after Ctrl-C, and then their relays: less than two seconds, together
+CLOSED = 0.4
 
 
 class Round(abc.ABC):

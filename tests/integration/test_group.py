@@ -176,7 +176,7 @@ def test_ctrl_c_ends_commands_closes_everything_and_gives_the_results_so_far(ssh
     assert time.monotonic() - interrupt.moment < 10
     assert raised.value.result.ok == {"node0": 0}
     assert set(raised.value.result.failed) == set(slow)
-    assert not any(group[host].has_connection() for host in group)
+    wait_until(lambda: not any(group[host].has_connection() for host in group))
     wait_until(lambda: not started_with(mark))
     # the next call connects again
     assert list(group.only("node0").check("true").ok) == ["node0"]

@@ -530,7 +530,7 @@ def test_the_copies_of_two_hosts_with_the_same_file_name_are_refused(tmp_path):
 
 
 def test_a_group_may_be_used_in_a_child_of_fork():
-    """Also if a thread of the parent connects just then."""
+    """Also if a thread of the parent connects just then, and takes the only turn to log in."""
     parent = os.getpid()
     connecting, done = threading.Event(), threading.Event()
 
@@ -541,7 +541,7 @@ def test_a_group_may_be_used_in_a_child_of_fork():
                 done.wait(30)
             return super()._make_gateway(hostname)
 
-    group = remoto.Group(["a", "b"], backend=Slow)
+    group = remoto.Group(["a", "b"], backend=Slow, logins=1)
     group.only("a").map(str)
     thread = threading.Thread(target=group.map, args=(str,))
     thread.start()
