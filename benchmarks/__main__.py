@@ -1,4 +1,4 @@
-"""usage: python -m benchmarks [--short] [--output FOLDER]
+"""usage: python -m benchmarks [--short] [--only PART] [--output FOLDER]
 
 What remoto costs, beside the limit (what the same work costs without any library) and what a user would pick instead.
 All of them take turns in one run; a figure is a median. It starts an sshd and a Docker engine of its own, as the tests
@@ -16,7 +16,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.figures import SHORT, Sizes, works
+from benchmarks import held
+from benchmarks.environments import FLEET
+from benchmarks.figures import SHORT, Sizes, fleet_works, works
 from benchmarks.race import run
 from benchmarks.servers import CONTAINER, servers, settings
 from benchmarks.table import table, tables
@@ -27,19 +29,37 @@ def main():
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--short", action="store_true", help="see that it works; the figures mean little")
-    parser.add_argument("--output", metavar="FOLDER", type=Path, help="write benchmarks.json and its tables there")
+    parser.add_argument("--only", choices=["one", "many"], help="measure one host only, or many hosts only")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="write the figures and their tables there")
     options = parser.parse_args()
     sizes = SHORT if options.short else Sizes()
+    failed = False
     with servers() as (sshd, link), settings(sshd, link, sizes) as told:
-        versions, figures = run(works(sizes, CONTAINER), told, (sshd.slow_link, link), options.short)
-    if options.output:
-        found = {"machine": machine(), "versions": versions, "figures": figures}
-        (options.output / "benchmarks.json").write_text(json.dumps(found, indent=1) + "\n")
-    text = table(versions, figures)
-    print(text)
-    if options.output:
-        (options.output / "benchmarks-tables.inc").write_text(tables(versions, figures))
-    return int(any("failed" in reason for figure in figures for reason in figure["reasons"].values()))
+        links = (sshd.slow_link, link)
+        if options.only != "many":
+            versions, figures = run(works(sizes, CONTAINER), told, links, options.short)
+            failed |= report("benchmarks", versions, figures, options.output)
+        if options.only != "one":
+            versions, figures = run(fleet_works(sizes), told, links, options.short, FLEET)
+            rows = held.measured(sizes, told)
+            failed |= report("benchmarks-many", versions, figures, options.output, rows)
+    return int(failed)
+
+
+def report(name, versions, figures, folder, rows=()):
+    """Print figures, and write them to a folder if there is one. Return True if remoto or a peer failed.
+
+    :param rows: of hosts that were held open.
+    """
+    print(table(versions, figures))
+    if rows:
+        print("\n".join(["", *held.text(rows)]))
+    if folder:
+        found = {"machine": machine(), "versions": versions, "figures": figures, **({"held": rows} if rows else {})}
+        (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (folder / f"{name}-tables.inc").write_text(tables(versions, figures) + (held.rst(rows) if rows else ""))
+    reasons = [reason for figure in figures for reason in figure["reasons"].values()]
+    return any("failed" in reason for reason in [*reasons, *rows])
 
 
 def machine():

@@ -17,7 +17,11 @@ CONTESTANTS = {
     "with_parallel_ssh": "parallel-ssh==2.16.0.post1",
     "with_asyncssh": "asyncssh==2.24.1",
     "with_mitogen": "mitogen==0.3.54",
+    "with_clush": "ClusterShell==1.10.1",
 }
+#: on one host at a time, and on many
+SINGLE = [contestant for contestant in CONTESTANTS if contestant != "with_clush"]
+FLEET = ["with_remoto", "without", "with_clush", "with_parallel_ssh", "with_fabric", "with_asyncssh"]
 
 
 def python_for(contestant):

@@ -11,10 +11,15 @@ class Sizes(NamedTuple):
     output: int = 64_000_000
     file: int = 256 * 1024 * 1024
     files_in_tree: int = 2000
+    #: connected to, and left again
+    hosts: int = 40
+    #: held open over ssh; and over a stand-in for ssh, on this machine alone
+    held: tuple = (20, 200)
+    held_by_stand_in: tuple = (10, 30, 100, 300, 1000)
 
 
 #: for a moment
-SHORT = Sizes(2000, 1_000_000, 1_000_000, 40)
+SHORT = Sizes(2000, 1_000_000, 1_000_000, 40, 3, (2, 4), (2, 4))
 
 
 class Figure(NamedTuple):
@@ -176,4 +181,39 @@ def works(sizes, container):
             [Figure(f"connect and send {sizes.files_in_tree:,} files", "seconds", "rsync -a", limited(1.5))],
         ),
         Work("same_tree", NAME, [Figure("  again, unchanged", "seconds", "rsync -a", limited(2))]),
+    ]
+
+
+def fleet_works(sizes):
+    """Return works on many hosts.
+
+    ``node`` hosts use ssh's default key exchange, ``curve`` hosts the one that most libraries use.
+    """
+    name = f"{sizes.hosts} hosts: connect, a command, close"
+    limit = f"ssh HOST python3 -c pass in {sizes.hosts} threads"
+    return [
+        Work(
+            "fleet",
+            ("name", "node"),
+            [Figure(name, "seconds", limit, limited(1.3)), Figure("  processor time here", "cpu", "", limited(1.1))],
+            rounds=3,
+        ),
+        Work(
+            "fleet",
+            ("name", "curve"),
+            [
+                Figure(f"{name}, with curve25519-sha256", "seconds", limit, limited(1.3)),
+                Figure("  processor time here", "cpu", "", limited(1.3)),
+            ],
+            rounds=3,
+        ),
+        Work(
+            "relayed",
+            ("name", "node"),
+            [
+                Figure(f"{name}, through a relay"),
+                Figure("  processor time here", "cpu", "", lambda of: of[f"{name}: processor time here"] / 5),
+            ],
+            rounds=3,
+        ),
     ]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.environments import CONTESTANTS, python_for
+from benchmarks.environments import SINGLE, python_for
 from benchmarks.figures import COUNTED, LIMIT, REMOTO, full_name
 from benchmarks.servers import empty
 from benchmarks.worker import BOUND
@@ -163,12 +163,12 @@ def result(figure, name, race, earlier):
     }
 
 
-def run(works, settings, links, short=False):
+def run(works, settings, links, short=False, contestants=SINGLE):
     """The versions of the contestants, and a result for each figure, ready for JSON.
 
     :param links: to the host ``slow``, and to the same one without a delay.
     """
-    workers = {contestant: Worker(contestant, settings) for contestant in CONTESTANTS}
+    workers = {contestant: Worker(contestant, settings) for contestant in contestants}
     results, earlier, parent = [], {}, ""
     try:
         for work in works:

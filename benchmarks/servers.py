@@ -14,6 +14,25 @@ from tests.servers.link import Link
 from tests.servers.sshd import Sshd
 
 CONTAINER = "remoto-benchmark"
+FLEET_CONFIG = """\
+Host curve*
+  KexAlgorithms curve25519-sha256
+Host node* curve*
+  HostName 127.0.0.1
+  Port {port}
+  User {user}
+  IdentityFile {key}
+  IdentitiesOnly yes
+  UserKnownHostsFile {known_hosts}
+  GlobalKnownHostsFile /dev/null
+"""
+# as ssh does: -G tells the configuration, and the last argument is a command
+STAND_IN = """\
+#!/bin/sh
+[ "$1" = -G ] && echo serveraliveinterval 0 && exit
+for last; do :; done
+eval "exec $last"
+"""
 
 
 @contextlib.contextmanager
@@ -54,6 +73,26 @@ def write_uncompressed_ssh(path):
     path.chmod(0o755)
 
 
+def write_fleet(folder, sshd, sizes):
+    """Return what the contestants are told about the hosts of a fleet: all are the sshd."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    known_hosts = sshd.folder / "known_hosts"
+    config = folder / "fleet"
+    config.write_text(FLEET_CONFIG.format(port=sshd.port, user=user, key=sshd.folder / "user", known_hosts=known_hosts))
+    stand_in = folder / "stand-in" / "ssh"
+    stand_in.parent.mkdir()
+    stand_in.write_text(STAND_IN)
+    stand_in.chmod(0o755)
+    # ssh itself, and not the script that names the aliases' configuration
+    folders = [name for name in os.environ["PATH"].split(os.pathsep) if name != str(sshd.wrapper_folder)]
+    return {
+        "hosts": sizes.hosts,
+        "config": str(config),
+        "path": os.pathsep.join(folders),
+        "stand_in": str(stand_in.parent),
+    }
+
+
 @contextlib.contextmanager
 def settings(sshd, link, sizes):
     """What the contestants are told; the files are there while it lasts."""
@@ -80,6 +119,7 @@ def settings(sshd, link, sizes):
         ports = {"node0": sshd.port, COUNTED: link.port, "slow": sshd.slow_link.port}
         yield {
             "hosts": {name: {**target, "port": port} for name, port in ports.items()},
+            "fleet": write_fleet(folder, sshd, sizes),
             "container": CONTAINER,
             "value": "x" * 100,
             "large": "x" * 1_000_000,

@@ -20,6 +20,10 @@ def quiet():
     return logger
 
 
+def fleet_names(kind):
+    return [f"{kind}{number}" for number in range(settings["fleet"]["hosts"])]
+
+
 def import_time(module):
     """Seconds that a fresh interpreter takes to import it."""
     code = f"import time; begun = time.perf_counter(); import {module}; print(time.perf_counter() - begun)"

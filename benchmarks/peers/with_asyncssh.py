@@ -40,6 +40,24 @@ def close(conn):
     wait(conn.wait_closed())
 
 
+def fleet(_):
+    async def one():
+        target = settings["hosts"]["node0"]
+        async with asyncssh.connect(
+            target["address"],
+            target["port"],
+            username=target["user"],
+            client_keys=[target["key"]],
+            known_hosts=None,
+        ) as conn:
+            assert (await conn.run("true")).exit_status == 0
+
+    async def every():
+        await asyncio.gather(*(one() for _ in range(settings["fleet"]["hosts"])))
+
+    wait(every())
+
+
 def importing():
     return import_time("asyncssh")
 

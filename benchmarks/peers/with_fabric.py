@@ -1,5 +1,7 @@
 """fabric, over paramiko."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from common import import_time, quiet, settings
 from fabric import Connection
 
@@ -28,6 +30,17 @@ def connect(host):
 
 def close(conn):
     conn.close()
+
+
+def fleet(_):
+    # its own ThreadingGroup takes several hosts at one address for one
+    def one(_):
+        with connect("node0") as conn:
+            command(conn)
+
+    count = settings["fleet"]["hosts"]
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(one, range(count)))
 
 
 def importing():

@@ -1,7 +1,7 @@
 """parallel-ssh, over libssh2."""
 
 from common import import_time, quiet, settings
-from pssh.clients import SSHClient
+from pssh.clients import ParallelSSHClient, SSHClient
 
 DISTRIBUTION = "parallel-ssh"
 FUNCTIONS = "it runs no functions"
@@ -24,6 +24,18 @@ def connect(host):
 
 def close(client):
     client.disconnect()
+
+
+def fleet(_):
+    target, count = settings["hosts"]["node0"], settings["fleet"]["hosts"]
+    client = ParallelSSHClient(
+        [target["address"]] * count, target["user"], port=target["port"], pkey=target["key"], pool_size=count
+    )
+    done = client.run_command("true")
+    client.join(done)
+    assert [host.exit_code for host in done] == [0] * count
+    for host in done:
+        close(host.client)
 
 
 def importing():

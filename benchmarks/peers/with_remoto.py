@@ -1,6 +1,7 @@
 """remoto, of this repository."""
 
 import far_functions
+import fleets
 from common import import_time, quiet, settings
 
 import remoto
@@ -21,6 +22,9 @@ def enter(container):
 
 def close(conn):
     conn.exit()
+
+
+fleet, relayed, held = fleets.fleet, fleets.relayed, fleets.held
 
 
 def importing():

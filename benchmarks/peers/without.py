@@ -7,11 +7,12 @@ import functools
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import execnet
 import with_remoto
-from common import import_time, quiet, settings
+from common import fleet_names, import_time, quiet, settings
 
 from remoto.process import check
 
@@ -71,6 +72,17 @@ def connecting(host):
 
 def once(host):
     ssh(host, "true")
+
+
+def fleet(kind):
+    program = shutil.which("ssh", path=settings["fleet"]["path"])
+
+    def one(host):
+        subprocess.run([program, "-T", "-F", settings["fleet"]["config"], host, "python3 -c pass"], check=True)
+
+    names = fleet_names(kind)
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(one, names))
 
 
 def importing():

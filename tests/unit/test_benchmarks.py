@@ -6,10 +6,10 @@ import types
 
 import pytest
 
-from benchmarks import race
+from benchmarks import held, race
 from benchmarks.figures import LIMIT, REMOTO, Figure, Work, full_name
 from benchmarks.table import table, tables
-from benchmarks.worker import LargestChild
+from benchmarks.worker import Contestant, LargestChild
 
 VERSIONS = {"with_remoto": "2.0.0", "without": "2.1.2", "with_old_remoto": "1.2.1", "with_fabric": "3.2.3"}
 
@@ -193,3 +193,42 @@ def test_each_work_has_a_table_with_the_contestants_as_rows():
     assert '   "", "time", "processor time"\n   "remoto", "2 ms", "200 ms"\n' in text
     assert '   "fabric 3.2.3", "6 ms (3x)", "300 ms (1.5x)"\n   "our bound", "3 ms", ""\n' in text
     assert "- remoto 1.2.1: it has no such thing." in text
+
+
+def row(way, hosts, **changed):
+    usual = {"connect": 0.1, "own": 0.002, "check": 0.001, "close": 0.01, "memory": 1e5}
+    return {"way": way, "hosts": hosts, **usual, "threads": 1, "descriptors": 3, "left": 0, **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "missed"),
+    [
+        ({}, set()),
+        ({"check": 0.00119, "memory": 199_000}, set()),
+        ({"check": 0.00121, "memory": 201_000}, {"check", "memory"}),
+        ({"threads": 2.0, "descriptors": 5.0, "left": 1}, {"threads", "descriptors", "left"}),
+    ],
+)
+def test_what_a_host_that_is_held_open_costs_has_bounds(changed, missed):
+    rows = [row("ssh", 20), row("ssh", 200, **changed)]
+    assert held.missed(rows[1], rows) == missed
+
+
+def test_a_thousand_hosts_are_compared_with_a_hundred():
+    rows = [row("stand-in", 10, memory=5e4), row("stand-in", 100), row("stand-in", 1000, connect=0.13)]
+    assert [held.missed(each, rows) for each in rows] == [set(), set(), {"connect"}]
+
+
+def test_hosts_held_open_are_shown_with_what_missed_its_bound_or_failed():
+    rows = [row("ssh", 20), row("ssh", 200, memory=3e5), {"way": "stand-in", "hosts": 1000, "failed": "OSError: no"}]
+    lines = list(held.text(rows))
+    assert "0.3 MB MISSED" in lines[3] and "MISSED" not in lines[2]
+    assert "1,000" in lines[4] and lines[4].endswith("failed: OSError: no")
+    assert '   "ssh", "200", "100 ms", "2 ms", "1 ms", "10 ms", "0.3 MB MISSED", "1.00", "3.00", "0"' in held.rst(rows)
+
+
+def test_a_contestant_may_measure_by_itself():
+    module = types.SimpleNamespace(held=lambda count: {"threads": count}, MISSING={})
+    answer = Contestant(module).measure("held", ("name", 3), 1)
+    assert answer["threads"] == 3 and answer["seconds"] > 0
+    assert Contestant(module).measure("fleet", ("name", "node"), 1) == {"missing": "not measured"}
