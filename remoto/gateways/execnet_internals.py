@@ -74,7 +74,8 @@ def data_message(channel: Any, item: object) -> bytes:
 
 def error_of(channel: Any) -> str:
     """Return the remote traceback of a channel that has ended; empty if there is none."""
-    return str(channel._getremoteerror() or "")
+    error = channel._getremoteerror()  # its gateway's if it has none
+    return str(error) if isinstance(error, execnet.RemoteError) else ""
 
 
 def io_of(gateway: Any) -> Any:

@@ -167,9 +167,10 @@ def end_commands_first():
     def end(number, frame):
         # a second signal ends the process at once
         signal.signal(number, signal.SIG_DFL)
-        commands = sys.modules.get("remoto_far_command")
-        if commands is not None and os.getpid() == process:
-            commands.end_all()
+        for name in ("command", "relay"):
+            loaded = sys.modules.get("remoto_far_" + name)
+            if loaded is not None and os.getpid() == process:
+                loaded.end_all()
         os.kill(os.getpid(), number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -28,6 +28,7 @@ LAST_BYTES = 1024 * 1024
 # seconds; a `Match exec` of ssh's configuration may wait for ever
 ASK_LIMIT = 10.0
 CLOSED = None
+CHILDREN = set()
 
 
 class Child(object):
@@ -51,6 +52,7 @@ class Child(object):
         for pipe in (self.wake_reader, self.wake_writer, self.stdin, self.process.stdout, self.process.stderr):
             flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
             fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        CHILDREN.add(self)
         channel.setcallback(self.hear, endmarker=CLOSED)
 
     # called in other threads: in the receiver's, which must never wait
@@ -193,6 +195,7 @@ class Child(object):
             self.closed = True  # nobody is there to get it
 
     def leave(self):
+        CHILDREN.discard(self)
         self.kill()
         if self.stdin is not None:
             self.close_stdin()
@@ -204,6 +207,12 @@ class Child(object):
             os.close(self.wake_reader)
             os.close(self.wake_writer)
             self.wake_writer = None
+
+
+def end_all():
+    """End all processes, since this one is about to end."""
+    for child in list(CHILDREN):
+        child.kill()
 
 
 def with_keepalive(argv, seconds):

@@ -1,0 +1,443 @@
+"""Hosts that are reached through a relay. The contract tests run over one, too: ``ssh_via`` in backends.py."""
+
+import logging
+import os
+import posixpath
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import remoto
+from remoto import connection
+from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
+from remoto.file_sync import get, put
+from remoto.gateways import relay as windows
+from remoto.process import check, run
+from tests.integration.leftovers import VARIABLE, children, descriptors, started_with, threads, wait_until
+
+QUIET = logging.Logger("quiet", logging.CRITICAL)
+#: reads nothing of its stdin, which the controller goes on filling
+STALL = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+
+
+@pytest.fixture
+def own_relay(sshd):
+    """A relay on this machine, for one test: its ssh knows the aliases."""
+    with remoto.Connection("localhost", logger=QUIET) as conn:
+        yield conn
+
+
+def through(relay, host="node0", **kw):
+    return remoto.Connection(host, via=relay, logger=kw.pop("logger", QUIET), **kw)
+
+
+def pid_of(conn):
+    """The process that runs conn's remote Python."""
+    return int(check(conn, ["sh", "-c", "echo $PPID"]).stdout[0])
+
+
+def in_thread(function, *args, **kw):
+    """Call a function in a thread; a function that returns its result, or raises its error."""
+    results = []
+
+    def call():
+        try:
+            results.append((function(*args, **kw), None))
+        except BaseException as error:
+            results.append((None, error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+
+    def result(seconds=40):
+        thread.join(seconds)
+        assert results, "it did not end"
+        value, error = results[0]
+        if error is not None:
+            raise error
+        return value
+
+    return result
+
+
+def resident(pid):
+    """The memory of a process in bytes."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+# everything works
+
+
+def test_two_relays_in_a_row(relay, tmp_path):
+    with through(relay, "node2", env={"PATH": os.environ["PATH"]}) as second, through(second, "node3") as conn:
+        assert check(conn, ["sh", "-c", "echo a; echo b >&2; exit 3"]) == (["a"], ["b"], 3)
+        assert conn.import_module(posixpath).join("a", "b") == "a/b"
+        data = os.urandom(3_000_000)
+        put(conn, data, tmp_path / "there")
+        get(conn, tmp_path / "there", tmp_path / "here")
+        assert (tmp_path / "here").read_bytes() == data
+
+
+def test_localhost_is_the_relay(relay):
+    with through(relay, "localhost") as conn, connection.get("local")(via=relay, logger=QUIET) as local:
+        for each in (conn, local):
+            marked = ["sh", "-c", "echo $SSH_CONNECTION"]
+            assert check(each, marked).stdout == check(relay, marked).stdout != [""]
+
+
+def test_paths_in_ssh_options_are_the_relays(relay, sshd, tmp_path):
+    """Its current directory is another than this program's, so that a relative path shows whose it is."""
+    home = check(relay, ["pwd"]).stdout[0]
+    name = f"remoto-test-{os.urandom(4).hex()}"
+    put(relay, sshd.config.read_bytes(), f"{home}/{name}")
+    try:
+        with through(relay, ssh_options=f"-F {name}") as conn:
+            assert check(conn, ["echo", "x"]).stdout == ["x"]
+    finally:
+        check(relay, ["rm", f"{home}/{name}"])
+
+
+@pytest.mark.parametrize(("host", "interval"), [("node0", "20"), ("patient", None)])
+def test_keepalive_of_the_relays_ssh_gives_way_to_its_configuration(own_relay, host, interval):
+    with through(own_relay, host):
+        argv = ssh_of(own_relay)
+    assert (f"ServerAliveInterval={interval}" in argv) == (interval is not None)
+
+
+def ssh_of(relay):
+    """The argv of the one ssh on a relay."""
+    parent = pid_of(relay)
+    found = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        found += (task / "children").read_text().split()
+    argvs = {tuple(Path(f"/proc/{pid}/cmdline").read_text().split("\0")) for pid in found}
+    return next(argv for argv in argvs if any(word.endswith("ssh") for word in argv[:2]))
+
+
+def test_stderr_of_the_relays_ssh_is_logged(own_relay, caplog):
+    logger = logging.getLogger("relayed")
+    with through(own_relay, logger=logger) as conn:
+        conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(20)
+        wait_until(lambda: ("relayed", logging.WARNING, "a word") in caplog.record_tuples)
+
+
+def test_a_relayed_container(relay, docker_python):
+    with connection.get("docker")("node0", container_name=docker_python, via=relay, logger=QUIET) as conn:
+        assert check(conn, ["cat", "/etc/hostname"]).returncode == 0
+        assert conn.import_module(posixpath).join("a", "b") == "a/b"
+    with pytest.raises(ConnectError, match="via node1: there is no such container"):
+        connection.get("docker")("node0", container_name="no-such", via=relay, logger=QUIET).import_module(
+            posixpath
+        ).join("a", "b")
+
+
+def test_sudo_on_the_far_host(relay, users):
+    with through(relay, "unprivileged", sudo=True) as conn:
+        assert check(conn, ["id", "-u"]).stdout == ["0"]
+    with through(relay, "unprivileged", detect_sudo=True) as conn:
+        assert conn.sudo
+    with pytest.raises(StartError, match="via node1: sudo requires a password") as error:
+        through(relay, "nosudo", sudo=True)
+    assert error.value.kind == "sudo"
+
+
+def test_a_command_is_killed_at_its_timeout(relay):
+    with through(relay) as conn:
+        mark = f"{VARIABLE}={os.urandom(6).hex()}"
+        check(conn, ["sleep", "100"], extend_env=dict([mark.split("=")]), timeout=0.5, kill_on_timeout=True)
+        wait_until(lambda: not started_with(mark.partition("=")[2]))
+
+
+# windows
+
+
+def test_a_host_that_does_not_read_stalls_only_itself(own_relay):
+    """Memory stays bounded on both sides, too."""
+    with through(own_relay, "localhost") as stalled, through(own_relay, "localhost") as other:
+        stopped, relay_pid = pid_of(stalled), pid_of(own_relay)
+        check(stalled, ["true"])
+        before = resident(os.getpid()), resident(relay_pid)
+        os.kill(stopped, signal.SIGSTOP)
+        data = b"x" * 100_000_000
+        sending = in_thread(check, stalled, ["wc", "-c"], stdin=data)
+        size = "20000000"
+        for _ in range(3):
+            assert check(other, ["wc", "-c"], stdin=b"x" * int(size)).stdout == [size]
+        grown = resident(relay_pid) - before[1]
+        assert grown < 60_000_000
+        os.kill(stopped, signal.SIGCONT)
+        assert sending().stdout == ["100000000"]
+
+
+def test_a_window_is_all_that_travels_to_a_host_that_does_not_read(own_relay):
+    with through(own_relay, "localhost") as conn:
+        stopped = pid_of(conn)
+        os.kill(stopped, signal.SIGSTOP)
+        sent = relayed_bytes(own_relay)
+        sending = in_thread(check, conn, ["wc", "-c"], stdin=b"x" * 50_000_000)
+        wait_until(lambda: relayed_bytes(own_relay) - sent > windows.WINDOW // 2)
+        check(own_relay, ["true"])
+        assert relayed_bytes(own_relay) - sent < 2 * windows.WINDOW
+        os.kill(stopped, signal.SIGCONT)
+        assert sending().stdout == ["50000000"]
+
+
+def relayed_bytes(relay):
+    """The bytes that a relay's Python has read so far."""
+    text = Path(f"/proc/{pid_of(relay)}/io").read_text()
+    return int(text.split()[1])
+
+
+def test_output_that_nobody_takes_stalls_only_its_host(own_relay):
+    with through(own_relay, "localhost") as stalled, through(own_relay, "localhost") as other:
+        reading, go_on = threading.Event(), threading.Event()
+
+        def slow(data):
+            reading.set()
+            assert go_on.wait(60)
+
+        streaming = in_thread(run, stalled, ["head", "-c", "60000000", "/dev/zero"], text=False, on_stdout=slow)
+        assert reading.wait(20)
+        for _ in range(3):
+            assert len(check(other, ["head", "-c", "9000000", "/dev/zero"], text=False).stdout) == 9_000_000
+        go_on.set()
+        assert streaming() == 0
+
+
+def test_stderr_that_is_logged_slowly_stalls_nothing_else(own_relay):
+    go_on, entered = threading.Event(), threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            entered.set()
+            go_on.wait(60)
+
+    logger = logging.Logger("slow", logging.WARNING)
+    logger.addHandler(Handler())
+    with through(own_relay, "localhost", logger=logger) as noisy, through(own_relay, "localhost") as other:
+        noisy.execute(
+            "import os, threading\n"
+            "threading.Thread(target=lambda: [os.write(2, b'a line\\n' * 9000) for _ in range(50)]).start()"
+        )
+        assert entered.wait(20)
+        for each in (noisy, other):
+            assert check(each, ["echo", "x"]).stdout == ["x"]
+        go_on.set()
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"), [("refused", "refused"), ("unresolvable", "unresolvable"), ("wrongkey", "permission")]
+)
+def test_an_error_of_the_relays_ssh_is_recognised(relay, host, kind):
+    with pytest.raises(HostError, match=f"^cannot connect to {host} via node1: ") as error:
+        through(relay, host)
+    assert (error.value.kind, error.value.host, error.value.via) == (kind, host, "node1")
+    assert error.value.stderr and error.value.exit_status == 255
+    assert f"tried: ssh -T {host}" in str(error.value)
+
+
+def test_a_host_that_does_not_answer_times_out_and_leaves_nothing(own_relay):
+    mark = os.urandom(6).hex()
+    with remoto.Connection("localhost", env={VARIABLE: mark}, logger=QUIET) as relay:
+        before = len(started_with(mark))
+        with pytest.raises(HostError, match="stall via localhost: no answer within 1 seconds"):
+            through(relay, "stall", connect_timeout=1)
+        wait_until(lambda: len(started_with(mark)) <= before)
+
+
+def test_a_relay_without_ssh():
+    with remoto.Connection("localhost", env={"PATH": "/nowhere"}, interpreter=sys.executable, logger=QUIET) as relay:
+        check(relay, ["/bin/true"])
+        relay.execute("import os; os.environ['PATH'] = '/nowhere'; channel.send(1)").receive(20)
+        with pytest.raises(StartError, match="cannot run no-such-python on localhost: No such file") as error:
+            through(relay, "localhost", interpreter="no-such-python")
+    assert (error.value.kind, error.value.via) == ("interpreter", "localhost")
+
+
+def test_a_relay_that_cannot_be_reached_is_named(sshd):
+    relay = remoto.Connection("refused", eager=False, logger=QUIET)
+    with pytest.raises(HostError, match="node0 via refused: cannot connect to the relay: connection refused") as error:
+        through(relay)
+    assert error.value.kind == "relay"
+
+
+# the end of a relay, and of its hosts
+
+
+def test_a_lost_relay_names_itself_and_ends_what_runs(sshd):
+    mark = os.urandom(6).hex()
+    with remoto.Connection("localhost", logger=QUIET) as relay:
+        conns = [through(relay) for _ in range(2)]
+        command = ["sh", "-c", "echo begun; exec sleep 100"]
+        begun = [threading.Event() for _ in conns]
+        running = [
+            in_thread(
+                run, conn, command, kill_on_timeout=True, extend_env={VARIABLE: mark}, on_stdout=lambda _, e=e: e.set()
+            )
+            for conn, e in zip(conns, begun)
+        ]
+        assert all(event.wait(20) for event in begun)
+        os.kill(pid_of(relay), signal.SIGKILL)
+        for result in running:
+            with pytest.raises(ConnectionLost, match="the connection to the relay localhost was lost"):
+                result()
+        assert not any(conn.has_connection() for conn in conns)
+        with pytest.raises(HostError, match="node0 via localhost: the connection to the relay was lost"):
+            through(relay)
+        wait_until(lambda: not started_with(mark))
+        for conn in conns:
+            conn.exit()
+
+
+def test_the_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
+    with remoto.Group(["node3", "node4", "node5"], via=["localhost", relay], logger=QUIET) as group:
+        assert list(group.check(["true"]).ok) == ["node3", "node4", "node5"]
+        lost = group["node3"].via
+        os.kill(pid_of(lost), signal.SIGKILL)
+        wait_until(lambda: not lost.has_connection() and not group["node3"].has_connection())
+        for _ in range(2):
+            result = group.check(["true"])
+            assert list(result.ok) == ["node4"]
+            assert [str(error).partition(":")[0] for error in result.unreachable.values()] == [
+                "cannot connect to node3 via localhost",
+                "cannot connect to node5 via localhost",
+            ]
+        assert list(group.reconnect().ok) == ["node3", "node4", "node5"]
+
+
+def test_a_group_tries_a_relay_once_for_all_of_its_hosts(sshd, caplog):
+    with remoto.Group(["node3", "node4", "node5"], via={"unresolvable": ["node3", "node4"]}, logger=QUIET) as group:
+        for _ in range(2):
+            result = group.check(["true"])
+            assert [error.kind for error in result.unreachable.values()] == ["relay", "relay"]
+            assert list(result.ok) == ["node5"]
+        assert caplog.text.count("ssh: Could not resolve hostname") == 1
+
+
+def test_closing_a_relay_closes_its_hosts_first(sshd):
+    mark = os.urandom(6).hex()
+    relay = remoto.Connection("localhost", env={VARIABLE: mark}, logger=QUIET)
+    conn = through(relay)
+    last = through(conn, "localhost")
+    running = in_thread(run, last, ["sleep", "100"], kill_on_timeout=True)
+    wait_until(lambda: any("sleep" in line for line in started_with(mark)) or last.channel is not None)
+    relay.exit()
+    with pytest.raises(ConnectionLost):
+        running()
+    assert not conn.has_connection() and not last.has_connection()
+    assert not started_with(mark)
+
+
+def test_closing_a_host_leaves_the_relay_and_nothing_else(own_relay):
+    through(own_relay).exit()
+    on_relay = threads_of(pid_of(own_relay))
+    before = children(), descriptors(), threads()
+    for _ in range(5):
+        with through(own_relay) as conn:
+            check(conn, ["true"])
+    assert own_relay.has_connection()
+    assert (children(), descriptors(), threads()) == before
+    wait_until(lambda: threads_of(pid_of(own_relay)) <= on_relay)
+
+
+def threads_of(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def test_a_host_costs_no_process_and_no_descriptor_here(own_relay):
+    before = children(), descriptors()
+    with through(own_relay) as conn:
+        check(conn, ["true"])
+        assert (children(), descriptors()) == before
+
+
+def test_a_program_that_closes_nothing_leaves_nothing(sshd):
+    mark = os.urandom(6).hex()
+    script = """
+import logging, remoto
+logging.disable(logging.CRITICAL)
+relay = remoto.Connection("localhost")
+conns = [remoto.Connection("node0", via=relay) for _ in range(3)]
+last = remoto.Connection("localhost", via=conns[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, VARIABLE: mark}, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    wait_until(lambda: not started_with(mark))
+
+
+def test_the_processes_on_a_relay_end_with_its_python(sshd):
+    mark = os.urandom(6).hex()
+    relay = remoto.Connection("localhost", env={VARIABLE: mark}, logger=QUIET)
+    with relay, through(relay, "stall", eager=False) as stalled, through(relay):
+        connecting = in_thread(stalled.connect)
+        wait_until(lambda: any("sleep 1000" in line for line in started_with(mark)))
+        os.kill(pid_of(relay), signal.SIGTERM)
+        with pytest.raises(HostError, match="the connection to the relay localhost was lost"):
+            connecting()
+        wait_until(lambda: not started_with(mark))
+
+
+def test_a_fork_leaves_relayed_connections_to_the_parent(own_relay):
+    with through(own_relay) as conn:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                try:
+                    check(conn, ["true"])
+                except ConnectionLost as error:
+                    os.write(writer, str(error).encode())
+                try:
+                    through(own_relay)
+                except HostError as error:
+                    os.write(writer, str(error).encode())
+                conn.exit()
+                own_relay.exit()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writer)
+        with open(reader) as answers:
+            text = answers.read()
+        assert "fork()" in text and "via localhost" in text
+        assert check(conn, ["echo", "usable"]).stdout == ["usable"]
+
+
+def test_an_interrupted_message_is_sent_whole(own_relay):
+    """In the middle of a message of which the window has no room for the rest."""
+    with through(own_relay, "localhost") as conn:
+        stopped = pid_of(conn)
+        os.kill(stopped, signal.SIGSTOP)
+        main = threading.main_thread().ident
+        sent = relayed_bytes(own_relay)
+
+        def interrupt():
+            wait_until(lambda: relayed_bytes(own_relay) - sent > windows.WINDOW // 2)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        interrupting = in_thread(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            check(conn, ["wc", "-c"], stdin=b"x" * 20_000_000)
+        interrupting()
+        os.kill(stopped, signal.SIGCONT)
+        for _ in range(20):
+            assert check(conn, ["echo", "x"]).stdout == ["x"]
+
+
+def test_a_timeout_applies_to_sending_through_a_relay(own_relay):
+    with through(own_relay, "localhost") as conn:
+        stopped = pid_of(conn)
+        os.kill(stopped, signal.SIGSTOP)
+        assert check(conn, ["wc", "-c"], stdin=b"x" * 20_000_000, timeout=0.5) == ([], [], -1)
+        os.kill(stopped, signal.SIGCONT)
+        assert check(conn, ["echo", "x"]).stdout == ["x"]
