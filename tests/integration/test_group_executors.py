@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import posixpath
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
@@ -76,3 +76,12 @@ def test_the_hosts_of_a_process_that_dies_have_failed_and_what_was_done_before_s
         result = remoto.Group(HOSTS, executor=executor, connect_timeout=100).map(die_for_one, batch=1)
     assert list(result.ok) == HOSTS[:2] and list(result.failed) == ["127.0.1.1"] and list(result.not_started) == ["::1"]
     assert "terminated abruptly" in str(result["127.0.1.1"])
+
+
+def test_relays_are_given_by_name(sshd):
+    with ThreadPoolExecutor(2) as executor:
+        options = {"ssh_options": f"-F {sshd.config}", "executor": executor}
+        group = remoto.Group(["node1", "node2", "node3"], via="node0", **options)
+        assert group.check(["echo", "hello"]).raise_for_errors()["node3"].stdout == ["hello"]
+        with remoto.Connection("node0") as relay, pytest.raises(TypeError, match="can't be passed to another process"):
+            remoto.Group(["node1"], via=relay, executor=executor).check(["echo", "hello"])
