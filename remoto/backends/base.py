@@ -254,6 +254,6 @@ def _text(value: object) -> str:
 
 def _remote_uid(gateway: execnet.Gateway) -> int:
     io = io_of(gateway)
-    if isinstance(io, GatewayIO) and io.far_uid is not None:
-        return io.far_uid
+    if isinstance(io, GatewayIO) and io.remote_uid is not None:
+        return io.remote_uid
     return int(gateway.remote_exec("import os; channel.send(os.getuid())").receive())

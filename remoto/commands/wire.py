@@ -9,7 +9,7 @@ import execnet
 
 from ..exc import ConnectionLost
 from ..gateways.bootstrap import lost, raise_cause
-from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.execnet_internals import release, set_window
 from ..gateways.outbox import sending_within
 from ..gateways.receiving import Window
 from .answers import WrongAnswer, is_left, wrong_answer
@@ -82,7 +82,7 @@ class Wire:
 
         :param overhead: bytes that the remote side counts for the message besides them.
         """
-        deal_with(self.channel, size)
+        release(self.channel, size)
         self._unacknowledged += size + overhead
         if self._unacknowledged >= ACKNOWLEDGE:
             self.send(self._unacknowledged, self._timeout)

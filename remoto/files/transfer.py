@@ -11,7 +11,7 @@ import execnet
 
 from ..exc import ConnectionLost, FileTransferError
 from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
-from ..gateways.execnet_internals import deal_with, set_window
+from ..gateways.execnet_internals import release, set_window
 from ..gateways.outbox import sending_within
 from ..gateways.receiving import Window
 from ..remote import files
@@ -110,7 +110,7 @@ class _Records(files.Records):  # type: ignore[misc]
     """On this side, the timeout applies to sending as well, and the memory for received messages is limited."""
 
     def acknowledge(self) -> None:
-        deal_with(self.channel, len(self.message))
+        release(self.channel, len(self.message))
         super().acknowledge()
 
     def flush(self) -> None:

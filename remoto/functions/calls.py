@@ -17,7 +17,7 @@ import execnet
 
 from ..exc import ConnectionLost, FunctionError
 from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
-from ..gateways.execnet_internals import ExecnetGateway, deal_with, packed, send_packed, set_window
+from ..gateways.execnet_internals import ExecnetGateway, packed, release, send_packed, set_window
 from ..gateways.interrupts import PerObject
 from ..gateways.receiving import ItemWindow
 from ..remote import module as remote_module
@@ -147,7 +147,7 @@ class Calls:
             if kind in _LINES:
                 getattr(logger, kind)(value)
             elif kind in expected:
-                deal_with(channel)
+                release(channel)
                 return kind, value
             else:
                 raise wrong_answer(host_of(self.gateway), name, answer)

@@ -1,8 +1,8 @@
 """Open and close execnet gateways.
 
-A gateway here is execnet's own ``Gateway`` over the pipes of a process that remoto starts, on this machine or on a relay: ssh,
-Python, a container's client. remoto starts it itself because execnet shows neither what that process said when it failed, nor lets
-anybody put a bound on the wait for it.
+A gateway is execnet's own ``Gateway`` over the pipes of a process that remoto starts, on this machine or on a relay:
+ssh, Python or a container's client. remoto starts the process itself, because execnet neither keeps its stderr nor
+has a timeout for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from . import execnet_internals
 from .execnet_internals import ExecnetGateway
 from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO
 from .interrupts import uninterrupted
-from .outbox import NotTaken
+from .outbox import SendTimeout
 from .process_io import ProcessIO
 from .relay import Relay, RelayIO, RelayLost
 
@@ -39,14 +39,14 @@ CONNECT_TIMEOUT = 60.0
 #: what each remote Python is started to run, with ``-c``; execnet's own
 BOOT_COMMAND = "import sys;exec(eval(sys.stdin.readline()))"
 
-#: what runs in the remote Python: {name: the files of remoto/remote/ that it is made of}
-FAR_MODULES = {
+#: the modules that run in the remote Python, each with its files in remoto/remote/
+REMOTE_MODULES = {
     "command": ["process", "stdin", "streams", "ending", "command"],
     "files": ["records", "sources", "sender", "places", "tree", "receiver", "files"],
     "relay": ["process", "relay"],
     "module": ["loading", "including", "problem", "module"],
 }
-#: those that it gets with its first line; another one goes along with the first call that needs it
+#: the modules sent with the first line; another one is sent with the first call that needs it
 SENT_FIRST = ("command",)
 
 
@@ -62,7 +62,7 @@ def popen_argv(interpreter: str) -> list[str]:
 
 
 _open_gateways: set[ExecnetGateway] = set()
-_program_ends = threading.Event()  # set by the main thread alone, when it has nothing else to do
+_program_ends = threading.Event()  # set by the main thread, at its end
 _worker_numbers = itertools.count()
 
 
@@ -76,7 +76,7 @@ def _packed_module(name: str) -> str:
 
 
 def _source(name: str) -> str:
-    return "\n".join(map(remote.source, FAR_MODULES[name]))
+    return "\n".join(map(remote.source, REMOTE_MODULES[name]))
 
 
 @functools.cache
@@ -105,7 +105,7 @@ def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes
 
 
 class Opening:
-    """A gateway that is being opened, so that another thread, or an interrupt, can give it up."""
+    """A gateway that is being opened. Another thread, or an interrupt, can cancel that."""
 
     def __init__(self) -> None:
         self._io: GatewayIO | None = None
@@ -123,7 +123,7 @@ class Opening:
             close(gateway, 0)
 
     def give_up(self) -> None:
-        """End it, however far it is. Not in the main thread; twice is fine."""
+        """End it, at whatever stage it is. Not for the main thread. Calling it again has no effect."""
         self._given_up = True
         if self._gateway is not None:
             close(self._gateway, 0)
@@ -156,14 +156,14 @@ def open_gateway(
     relay: Relay | None = None,
     relay_keepalive: int = 0,
 ) -> ExecnetGateway:
-    """Start ``argv``, which is to run Python with :data:`BOOT_COMMAND`, and make a gateway of it.
+    """Start ``argv``, which must run Python with :data:`BOOT_COMMAND`, and return a gateway to that Python.
 
     :param host: for messages.
     :param logger: gets what the process writes to stderr while the gateway lives, at WARNING.
-    :param timeout: seconds until the remote Python must have answered; None for no limit.
-    :param env: variables for the remote Python and all that it starts.
-    :param group: where execnet is to list it; a new one by default.
-    :param opening: has it meanwhile: to give it up makes this fail at once.
+    :param timeout: seconds to wait for the remote Python's answer; None for no limit.
+    :param env: variables for the remote Python and its children.
+    :param group: execnet's group for it; a new one by default.
+    :param opening: holds the :class:`Opening` until this returns.
     :param relay: starts ``argv`` there instead of on this machine.
     :param relay_keepalive: of an ssh on the relay: see :class:`RelayIO`.
     :raises NotOpened: the process ended first, or the timeout expired. Nothing is left of it.
@@ -244,7 +244,7 @@ new_group = execnet_internals.new_group
 
 
 def open_spec(text: str, group: execnet.Group) -> ExecnetGateway:
-    """Open what one of execnet's own specifications names, by execnet alone."""
+    """Open one of execnet's own specifications, by execnet alone."""
     gateway = group.makegateway(text)
     _open_gateways.add(gateway)
     return gateway
@@ -270,13 +270,16 @@ def _relayed_with(gateway: Any) -> list[set[Any]]:
 
 
 def _io(gateway: Any) -> GatewayIO | None:
-    """Return the IO of a gateway that remoto has opened; None for another's."""
+    """Return the IO of a gateway that remoto opened; None for one that another library opened, or a mock."""
     io = execnet_internals.io_of(gateway)
     return io if isinstance(io, GatewayIO) else None
 
 
 def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
-    """End a gateway and all that belongs to it here. What does not end within ``timeout`` seconds is killed. Twice is fine."""
+    """End a gateway and its processes on this machine. Calling it again has no effect.
+
+    :param timeout: seconds until a process is killed.
+    """
     io = _io(gateway)
     if io is None:
         _open_gateways.discard(gateway)
@@ -288,7 +291,7 @@ def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
 
 
 def close_group(group: execnet.Group) -> None:
-    """Close all that was opened for a group, soon."""
+    """Close all gateways of a group, with a short timeout."""
     for gateway in list(group):
         close(gateway, timeout=1.0)
 
@@ -320,13 +323,13 @@ def _close_together(gateways: Sequence[Any], timeout: float) -> None:
 
 
 def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
-    """Return those whose process has not ended within so many seconds."""
+    """Return those whose process has not ended when the timeout, in seconds, expires."""
     deadline = time.monotonic() + timeout
     return [io for io in ios if io.wait_for_exit(max(0.0, deadline - time.monotonic())) is None]
 
 
 def _leave_to_parent() -> None:
-    """In a child of fork(): the connections are the parent's, which goes on using them."""
+    """In a child of fork(), leave the connections to the parent, which goes on using them."""
     for gateway in _open_gateways:
         io = _io(gateway)
         if io is not None:
@@ -339,7 +342,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 @atexit.register
 def _close_all() -> None:
-    """Close all that is open: programs that never call exit() leave no ssh behind."""
+    """Close all open gateways at the program's end, so that no ssh is left if it never calls exit()."""
     _program_ends.set()
     foreign = [gateway for gateway in list(_open_gateways) if _io(gateway) is None]
     # each relay closes its own
@@ -349,14 +352,17 @@ def _close_all() -> None:
 
 
 class RemoteFunction(NamedTuple):
-    """A function of ``remoto/remote/``. As :meth:`start` sends it, a call is one small message: execnet's own
-    ``remote_exec`` would read and parse the source for each call, and the far side would compile it each time."""
+    """A function of ``remoto/remote/``.
+
+    :meth:`start` sends a call as one small message. execnet's ``remote_exec`` would read and parse the source for each
+    call here, and compile it each time on the remote side.
+    """
 
     module: str
     name: str
 
     def start(self, gateway: Any, request: Mapping[str, Any]) -> Any:
-        """Call it on the far side; execnet's channel."""
+        """Call it on the remote side; return execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
         io = _io(gateway)
         if io is None:
@@ -381,43 +387,48 @@ _RELAY = RemoteFunction("relay", "serve")
 
 
 def wait_if_program_ends() -> None:
-    """In a daemon thread, at the program's end: wait for it. An error that says that a connection is closed would be shown."""
+    """In a daemon thread, wait for the end of a program that is ending.
+
+    Otherwise the thread would show an error, because its connection is closed.
+    """
     if _program_ends.is_set() and threading.current_thread().daemon:
         threading.Event().wait()
 
 
 def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
-    """The error for a command whose connection is gone; waits a second for the reason."""
+    """Return the error for a command whose connection was lost; wait a second for the reason."""
     wait_if_program_ends()
     io = _io(gateway)
     if io is not None and io.owner != os.getpid():
         return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
-    words = ""
+    stderr = ""
     if io is not None:
-        words = "\n".join(filter(None, [io.problem, uninterrupted(io.last_words)]))
+        stderr = "\n".join(filter(None, [io.problem, uninterrupted(io.last_stderr)]))
     if isinstance(gateway, ExecnetGateway):
-        _wait_for_its_end(gateway)
-    return ConnectionLost(host, command, "the connection ended before the command did", words)
+        _wait_for_receiver(gateway)
+    return ConnectionLost(host, command, "the connection ended before the command did", stderr)
 
 
 def raise_cause(error: OSError) -> None:
-    """Raise what kept something from being sent, unless it is the connection's end. execnet takes it for the pipe's error, and
-    puts one of its own in its place.
+    """Raise the reason why something was not sent, unless the connection has ended.
 
-    :raises execnet.TimeoutError: the other side has not taken it in time.
-    :raises BaseException: a signal's handler has raised it meanwhile.
+    execnet takes every OSError for one of the pipe, and raises an OSError of its own instead.
+
+    :raises execnet.TimeoutError: the peer did not accept it in time.
+    :raises BaseException: a signal handler raised it meanwhile.
     """
     cause: BaseException | None = error
     if str(error) == "cannot send (already closed?)":
-        cause = error.__cause__ or error.__context__  # execnet 1.9 names no cause
-    if isinstance(cause, NotTaken):
+        cause = error.__cause__ or error.__context__  # execnet 1.9 sets no cause
+    if isinstance(cause, SendTimeout):
         raise execnet.TimeoutError(str(cause)) from None
     if cause is not None and (not isinstance(cause, OSError) or isinstance(cause, TimeoutError)):
         raise cause
 
 
-def _wait_for_its_end(gateway: ExecnetGateway) -> None:
-    """So that has_connection() says no from here on. execnet 1.9's own join() has no bound."""
+def _wait_for_receiver(gateway: ExecnetGateway) -> None:
+    """Wait until the receiver has ended, so that has_connection() returns False."""
+    # execnet 1.9's join() has no timeout
     deadline = time.monotonic() + CLOSE_TIMEOUT
     while gateway.hasreceiver() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,7 +1,7 @@
-"""The names of execnet that its documentation does not have: what remoto changes in its gateways and channels.
+"""Use the names of execnet that are not documented, to change its gateways and channels.
 
-No other module of remoto uses one; ``docs/execnet.rst`` says what for. ``remote/boot.py``, which runs on the remote side in the
-text of :func:`remote_source`, uses those of :data:`REMOTE_NAMES`.
+No other module of remoto uses such a name; ``docs/execnet.rst`` gives the reason for each. On the remote side,
+``remote/boot.py`` runs in the text of :func:`remote_source`, and uses those of :data:`REMOTE_NAMES`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CLOSING = (
 )
 _HEADER = "!bii"
 
-#: execnet 1.9 has it nowhere else
+#: in execnet 1.9 under this name only
 ExecnetGateway = gateway.Gateway
 
 #: names of execnet.gateway_base that remote/boot.py uses
@@ -47,7 +47,7 @@ REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
 
 
 def remote_source() -> str:
-    """Return the source of what a remote Python needs of execnet: one module, without imports of execnet's others."""
+    """Return the source of the only module of execnet that a remote Python needs."""
     return inspect.getsource(gateway_base)
 
 
@@ -60,7 +60,7 @@ def packed(value: object) -> bytes:
 
 
 def send_packed(channel: Any, data: bytes) -> None:
-    """Send what :func:`packed` has returned. As the channel's send(), which would pack it."""
+    """Send a value that :func:`packed` returned; the channel's send() would pack it again."""
     if channel.isclosed():
         raise OSError("the channel is closed")
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
@@ -79,35 +79,35 @@ def error_of(channel: Any) -> str:
 
 
 def io_of(gateway: Any) -> Any:
-    """Return what carries a gateway's messages; None for a program's mock without it."""
+    """Return the IO that carries a gateway's messages; None for a program's mock without one."""
     return getattr(gateway, "_io", None)
 
 
-# messages that a remote side may send: it never asks for a status, nor for something to be run here
+# messages that a remote side may send: requests for a status, or to run something here, are not among them
 _FROM_REMOTE = (*CLOSING, Message.CHANNEL_DATA, Message.RECONFIGURE)
 
 
 class Values(gateway_base.Unserializer):
-    """execnet's reader of values. It allocates by what was received, never by the numbers in it."""
+    """execnet's reader of values, which allocates no more memory than the received bytes need."""
 
     def __init__(self, data: bytes, channel: Any = None, strconfig: Any = None) -> None:
         super().__init__(BytesIO(data), channel, strconfig)
         self._size = len(data)
-        # an item of a list has its index, its value and the order to put it there
+        # an item of a list takes at least seven bytes: its index, its value and SETITEM
         self._items_left = len(data) // 7
 
     def _read_byte_string(self) -> bytes:
         length = self._read_int4()
         data = self.stream.read(length) if length >= 0 else b""
         if len(data) != length:
-            raise gateway_base.LoadError(f"{length} bytes are announced, and {len(data)} are there")
+            raise gateway_base.LoadError(f"expected {length} bytes, got {len(data)}")
         return data
 
     def load_newlist(self) -> None:
         length = self._read_int4()
         self._items_left -= length
         if length < 0 or self._items_left < 0:
-            raise gateway_base.LoadError(f"a list of {length} items is announced in {self._size} bytes")
+            raise gateway_base.LoadError(f"a list of {length} items does not fit into {self._size} bytes")
         self.stack.append([None] * length)
 
     num2func: dict[bytes, Callable[[Any], None]] = {
@@ -117,7 +117,7 @@ class Values(gateway_base.Unserializer):
 
 
 class Incoming:
-    """The messages from a remote side, checked before execnet gets them."""
+    """Check the messages from a remote side before execnet reads them."""
 
     def __init__(self) -> None:
         #: the window of a channel, by its number
@@ -125,9 +125,9 @@ class Incoming:
         self._code: int | None = None
 
     def problem(self, data: bytes) -> str:
-        """Return what is wrong with the next piece, or an empty string.
+        """Return why the next part of a message is not valid, or an empty string.
 
-        Headers and payloads take turns (execnet.gateway_base.Message.from_io).
+        A header and a payload alternate (execnet.gateway_base.Message.from_io).
         """
         if self._code is None:
             return self._problem_of_header(data)
@@ -147,23 +147,23 @@ class Incoming:
 
 def _is_payload(code: int, data: bytes) -> bool:
     if code == Message.CHANNEL_DATA:
-        return True  # seen when it is read
+        return True  # checked when it is read
     if code not in (Message.CHANNEL_CLOSE_ERROR, Message.RECONFIGURE):
         return not data
     try:
         value = Values(data).load()
-    except Exception:  # whatever wrong types lead to
+    except Exception:  # any, if a type is wrong
         return False
     if code == Message.CHANNEL_CLOSE_ERROR:
         return isinstance(value, str)
     return isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, bool) for item in value)
 
 
-TOO_MUCH = "the remote side sends more than it may before earlier messages have been dealt with"
+TOO_MUCH = "the remote side sends more than it may before earlier messages have been processed"
 
 
 class ExecModel:
-    """execnet's threads, queues and events; those that the main thread waits for hold no lock in Python code."""
+    """execnet's threads, queues and events; the main thread waits only for those that hold no lock in Python code."""
 
     class queue:
         Queue = queue.SimpleQueue
@@ -177,35 +177,36 @@ class ExecModel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    # execnet 1.9 has it here
+    # execnet 1.9 looks for it here
     def WorkerPool(self, hasprimary: bool = False) -> Any:
         model: Any = self
         return gateway_base.WorkerPool(model, hasprimary)
 
 
 class Channel(gateway_base.Channel):
-    """execnet's channel, of which a thread of its own sends the end when nobody has it any more: see :class:`_Reference`."""
+    """execnet's channel. A thread closes it when nothing refers to it any more, see :class:`_Reference`."""
 
-    #: what may come by it; no limit for a program's own
+    #: the limit for what is received on it; a program's own channels have none
     window: Window | None = None
 
-    # KeyboardInterrupt vanishes in a method in Python here. This one is written in C, and does nothing
+    # KeyboardInterrupt is lost in a __del__ that is written in Python. This one is written in C, and does nothing
     __del__ = object.__init__
 
     def receive(self, timeout: float | None = None) -> Any:
-        # what ends the items is taken and put back: an interrupt between the two would leave this waiting for ever
+        # execnet takes the end marker from the queue and puts it back: after an interrupt in between, it would wait
+        # forever
         if self._receiveclosed.is_set() and self._items is not None and self._items.empty():
             raise self._getremoteerror() or EOFError()  # type: ignore[no-untyped-call]
         return super().receive(timeout)
 
 
 class _Reference(weakref.ref[Channel]):
-    """To a channel that is open, or that has an error which nobody has received yet."""
+    """A weak reference to a channel that is open, or has an error that was not received yet."""
 
     __slots__ = ("errors", "factory", "id")
 
     def __new__(cls, channel: Channel, factory: _ChannelFactory) -> _Reference:
-        # the callback is a function in C: KeyboardInterrupt vanishes in one in Python
+        # the callback is written in C: KeyboardInterrupt is lost in a callback that is written in Python
         return super().__new__(cls, channel, _abandoned.put)  # type: ignore[arg-type]
 
     def __init__(self, channel: Channel, factory: _ChannelFactory) -> None:
@@ -214,7 +215,7 @@ class _Reference(weakref.ref[Channel]):
 
 
 class _Table:
-    """The channels that are open, by their number; as a WeakValueDictionary."""
+    """The open channels by their numbers, like a WeakValueDictionary."""
 
     def __init__(self, factory: _ChannelFactory) -> None:
         self._factory = factory
@@ -250,7 +251,7 @@ class _Table:
         return [channel for channel in channels if channel is not None]
 
     def forget(self, reference: _Reference) -> bool:
-        """Return True if its channel was open."""
+        """Remove a channel. Return True if it was open."""
         number = reference.id
         self._failed.pop(number, None)
         if self._references.get(number) is not reference:
@@ -266,7 +267,8 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         self._numbers = itertools.count(1, 2)
 
     def new(self, id: int | None = None) -> Channel:
-        # without execnet's lock: a signal's handler that waits for an answer would keep it from the receiver
+        # without execnet's lock: if a signal handler waits for an answer while the lock is held, the receiver, which
+        # needs the lock, can't deliver the answer
         number = next(self._numbers) if id is None else id
         channel: Channel | None = self._channels.get(number)
         if channel is None:
@@ -284,10 +286,10 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         channel: Channel | None = self._channels.get(id)
         callback, _, strconfig = self._callbacks.get(id, (None, None, None))
         if callback is None and (channel is None or channel._items is None):
-            return  # nobody waits for it
+            return  # nothing waits for it
         try:
             item = Values(data, channel, strconfig).load()
-        except Exception as error:  # execnet's own, struct's, of a key that can't be hashed, ...
+        except Exception as error:  # execnet's, struct's, TypeError for a key that can't be hashed, ...
             self._refuse(f"the remote side sent something that is not a value ({error}): {shown(data)}")
         if channel is not None and channel.window is not None and not channel.window.receive(item):
             self._refuse(TOO_MUCH)
@@ -303,7 +305,7 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         raise EOFError(problem)
 
     def close_abandoned(self, reference: _Reference) -> None:
-        """What execnet does in ``Channel.__del__``."""
+        """Do what execnet does in ``Channel.__del__``."""
         if self._channels.forget(reference):
             has_callback = reference.id in self._callbacks
             try:
@@ -311,7 +313,7 @@ class _ChannelFactory(gateway_base.ChannelFactory):
                     Message.CHANNEL_LAST_MESSAGE if has_callback else Message.CHANNEL_CLOSE, reference.id
                 )
             except OSError:
-                pass  # the connection has ended as well
+                pass  # the connection was lost as well
         for error in reference.errors:
             error.warn()
 
@@ -323,7 +325,7 @@ def _close_abandoned_channels(abandoned: queue.SimpleQueue[_Reference]) -> None:
     while True:
         reference = abandoned.get()
         call(partial(reference.factory.close_abandoned, reference))
-        del reference  # it holds the gateway
+        del reference  # it refers to the gateway
 
 
 class Gateway(ExecnetGateway):
@@ -345,7 +347,7 @@ class Gateway(ExecnetGateway):
         self._receivepool.waitall(timeout)
 
     def _send(self, msgcode: int, channelid: int = 0, data: bytes = b"") -> None:
-        # execnet would put an error of its own in the place of every OSError and ValueError, a signal handler's, too
+        # execnet's own replaces every OSError and ValueError, also that of a signal handler
         self._io.write(struct.pack(_HEADER, msgcode, channelid, len(data)) + data)
 
 
@@ -369,7 +371,7 @@ os.register_at_fork(after_in_child=_forget_parents)
 
 
 def new_group() -> execnet.Group:
-    """An execnet group that registers no handler for the interpreter's end: remoto has one for all its gateways."""
+    """Return an execnet group without an atexit handler: remoto has one for all its gateways."""
     group = copy.copy(_group_template())
     group._gateways = []
     group._gateways_to_join = []
@@ -378,7 +380,7 @@ def new_group() -> execnet.Group:
 
 @functools.cache
 def _group_template() -> execnet.Group:
-    # atexit keeps a place for each handler that was ever registered, also for one that was taken back
+    # one group only: atexit keeps a slot for each handler that was ever registered, also after unregister()
     group = execnet.Group()
     atexit.unregister(group._cleanup_atexit)
     return group
@@ -389,7 +391,7 @@ def register(gateway: ExecnetGateway, group: execnet.Group) -> None:
 
 
 def end(gateway: Gateway) -> None:
-    """Ask the far side to end, and close the pipe to it. As the gateway's exit(), which does nothing when it is called again."""
+    """Ask the remote side to end, and close the pipe to it. Unlike the gateway's exit(), do so at each call."""
     group = gateway._group
     if gateway in group:
         group._unregister(gateway)
@@ -397,17 +399,20 @@ def end(gateway: Gateway) -> None:
     try:
         gateway._send(Message.GATEWAY_TERMINATE)
     except OSError:
-        pass  # it is closed, or has ended
+        pass  # it is closed, or was lost
     gateway._io.close_write()
 
 
 def terminate_group(gateway: ExecnetGateway, timeout: float) -> None:
-    """Let execnet end what the group of a gateway has been asked to end."""
+    """Have execnet wait for, or kill, the gateways of a group whose exit() was called."""
     gateway._group.terminate(timeout)
 
 
 def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: dict[str, Any]) -> Any:
-    """Have the far side run source, and call a function of it. As remote_exec(), which would parse the source here first."""
+    """Have the remote side run source and call a function of it.
+
+    execnet's remote_exec() would parse the source here first.
+    """
     channel = gateway.newchannel()
     task = packed((source, None, function, arguments))
     gateway._send(Message.CHANNEL_EXEC, channel.id, task)
@@ -415,12 +420,15 @@ def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: d
 
 
 def set_window(channel: Any, window: Window) -> None:
-    """Let a channel's remote side keep to a window. Another's channel, such as a program's mock, has none."""
+    """Limit what may be received on a channel. Do nothing for a mock, or a channel of another library's gateway."""
     if isinstance(channel, Channel):
         channel.window = window
 
 
-def deal_with(channel: Any, size: int = 0) -> None:
-    """A message with so many bytes of data, which came by this channel, has been dealt with."""
+def release(channel: Any, size: int = 0) -> None:
+    """Allow a channel to receive as much again as a message takes that was processed.
+
+    :param size: the bytes of data in it.
+    """
     if isinstance(channel, Channel) and channel.window is not None:
-        channel.window.deal_with(size)
+        channel.window.release(size)

@@ -14,9 +14,9 @@ from .execnet_internals import CLOSING, ExecModel, Incoming
 from .outbox import Outbox
 from .stderr import Stderr
 
-#: of what the remote shell's start-up files print, bytes
+#: bytes to keep of the output of the remote shell's start-up files
 NOISE_KEPT = 64 * 1024
-#: how long closing a gateway may take, seconds
+#: seconds that closing a gateway may take
 CLOSE_TIMEOUT = 5.0
 #: seconds between TERM and KILL, for a process that may have children to end
 TERM_TIMEOUT = 0.5
@@ -25,7 +25,8 @@ TERM_TIMEOUT = 0.5
 class GatewayIO(ABC):
     """execnet's IO over the pipes of a process.
 
-    Only :meth:`read`, :meth:`write` and :meth:`close_write` may be called in the main thread: see :mod:`remoto.gateways.interrupts`.
+    Call only :meth:`read`, :meth:`write` and :meth:`close_write` in the main thread, see
+    :mod:`remoto.gateways.interrupts`.
     """
 
     outbox: Outbox
@@ -38,12 +39,12 @@ class GatewayIO(ABC):
         self.remoteaddress = host
         self.execmodel = ExecModel()
         self.owner = os.getpid()
-        self.far_uid: int | None = None
-        #: of bootstrap.FAR_MODULES, those that the remote Python has
+        self.remote_uid: int | None = None
+        #: the modules of bootstrap.REMOTE_MODULES that the remote Python has
         self.sent_modules: set[str] = set()
         #: the gateways of the hosts that this one is the relay of
         self.relayed: set[Any] = set()
-        #: what is wrong with what was received
+        #: the reason why a received message was refused
         self.problem = ""
         self.incoming = Incoming()
         self._received = bytearray()
@@ -71,10 +72,10 @@ class GatewayIO(ABC):
         return data
 
     def write(self, data: bytes) -> None:
-        """Send a message, whole, in the order of the calls.
+        """Send a message, as a whole, in the order of the calls.
 
-        :raises remoto.gateways.outbox.NotTaken: see :func:`remoto.gateways.outbox.sending_within`.
-        :raises OSError: the connection is closed, has ended, or belongs to another process.
+        :raises remoto.gateways.outbox.SendTimeout: see :func:`remoto.gateways.outbox.sending_within`.
+        :raises OSError: the connection is closed, was lost, or belongs to another process.
         """
         if self.owner != os.getpid():
             raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
@@ -100,15 +101,18 @@ class GatewayIO(ABC):
 
     @abstractmethod
     def _read_block(self, timeout: float | None) -> bytes:
-        """Return a block of stdout, or nothing at its end.
+        """Return a block of stdout; empty at its end.
 
         :param timeout: seconds to wait for it; None for no limit.
-        :raises TimeoutError: nothing came in time.
+        :raises TimeoutError: nothing was received in time.
         """
 
     @abstractmethod
     def terminate(self) -> bool:
-        """End the process and its children. Return False where it may take its time to end its children itself."""
+        """End the process and its children.
+
+        :returns: False if the process was only asked to, and has to end its children itself.
+        """
 
     @abstractmethod
     def kill_process(self) -> None:
@@ -116,22 +120,22 @@ class GatewayIO(ABC):
 
     @abstractmethod
     def reap(self, timeout: float) -> None:
-        """Wait for the process, which was told to end."""
+        """Wait for the process after it was killed."""
 
     @abstractmethod
     def wait_for_exit(self, timeout: float) -> int | None:
-        """Return the exit status, or None where the process has not ended within so many seconds."""
+        """Wait for the process; return its exit status, or None if the timeout, in seconds, expired first."""
 
     @abstractmethod
     def leave_to_owner(self) -> None:
-        """In a child of fork(): close the descriptors, which are the parent's, too."""
+        """In a child of fork(), close the descriptors, which are shared with the parent."""
 
     def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
         """Send the first line and read until the remote Python reports that it is ready.
 
-        :returns: what the remote shell's start-up files printed before.
-        :raises EOFError: the process ended first, or reported nonsense; it has what was printed.
-        :raises TimeoutError: the seconds are over.
+        :returns: the output of the remote shell's start-up files before that.
+        :raises EOFError: the process ended first, or sent an invalid report; its argument is the output.
+        :raises TimeoutError: the timeout expired.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self.outbox.send(payload, wait=False)
@@ -144,15 +148,15 @@ class GatewayIO(ABC):
             if not data or (found and not re.fullmatch(rb"-?\d{1,10}", found[1])):
                 raise EOFError(noise)
             if found:
-                self.far_uid = int(found[1])
-                # who writes there besides is found out at the first message
+                self.remote_uid = int(found[1])
+                # if another process writes there as well, the first message is invalid
                 self._received += noise[found.end() :]
                 return noise[: found.start()]
 
     def end(self, timeout: float) -> int | None:
-        """Wait for the process, then make it end, and read its last lines.
+        """Wait for the process, kill it after the timeout, and read its last stderr lines.
 
-        :returns: its exit status; None where it had to be made to end.
+        :returns: its exit status; None if it was killed.
         """
         status = self.wait_for_exit(timeout)
         if status is None:
@@ -162,7 +166,7 @@ class GatewayIO(ABC):
         return status
 
     def finish(self, timeout: float) -> None:
-        """The process has ended: close the pipes of stdin and stderr, and wait until its last lines are logged."""
+        """Close stdin and stderr of a process that has ended, and wait until its last stderr lines are logged."""
         self._loop.call_and_wait(self._close_pipes, timeout)
         self.stderr.flush(timeout)
 
@@ -171,14 +175,14 @@ class GatewayIO(ABC):
         self.stderr.finish()
 
     def give_up(self, timeout: float) -> int | None:
-        """As :meth:`end`, where no gateway has come about that would close stdout."""
+        """Do as :meth:`end` does, and close stdout, since there is no gateway that would."""
         try:
             return self.end(timeout)
         finally:
             self.close_read()
 
-    def last_words(self) -> str:
-        """Return the last lines of stderr, once the process has ended by itself or a second has passed."""
+    def last_stderr(self) -> str:
+        """Return the last lines of stderr, when the process has ended or after a second."""
         self.wait_for_exit(1.0)
         self.stderr.wait_for_end(1.0)
         return self.stderr.text()

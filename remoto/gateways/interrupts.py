@@ -1,8 +1,8 @@
-"""Work that an exception of a signal's handler, such as KeyboardInterrupt, can't leave half done.
+"""Keep KeyboardInterrupt, or another exception of a signal handler, from leaving work half done.
 
-Python runs signal handlers in the main thread, between any two steps of Python code there, and that is where their exceptions
-come out. So the main thread must neither hold a lock in Python code, as it does in threading.Event and queue.Queue, nor do
-by itself what takes several steps. A call of a function written in C is one step.
+Python runs signal handlers in the main thread, between any two bytecode instructions, and their exceptions are raised
+there. So the main thread must not hold a lock in Python code, as threading.Event and queue.Queue do, and must leave
+work of several steps to another thread. A call of a function written in C is one step.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
-#: seconds that an exception waits for the work that it has interrupted
-PATIENCE = 1.0
-# of _thread.start_new_thread
+#: seconds that an exception waits for the work that it interrupted
+INTERRUPT_TIMEOUT = 1.0
+# the errors of _thread.start_new_thread
 _NO_THREADS = ("can't start new thread", "can't create new thread")
 
 
 def interruptible() -> bool:
-    """Return True in the main thread, where a signal's handler can come in between."""
+    """Return True in the main thread, where a signal handler can interrupt."""
     return _thread.get_ident() == threading.main_thread().ident
 
 
 class Event:
-    """As threading.Event, without a lock that is held in Python code."""
+    """Like threading.Event, but hold no lock in Python code."""
 
     def __init__(self) -> None:
-        # from Python 3.13 on a queue hands an item to a thread that waits, and is empty until that thread puts it back:
-        # whether the event is set takes a queue that no thread takes from
+        # since Python 3.13, a queue hands an item straight to a waiting thread, and is empty until that thread puts it
+        # back: is_set() needs a queue that no thread takes from
         self._flag: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -42,12 +42,12 @@ class Event:
         return not self._flag.empty()
 
     def set(self) -> None:
-        # both in one step; more than once does no harm
+        # both in one step; setting it again is harmless
         any(map(queue.SimpleQueue.put, (self._flag, self._tokens), (None, None)))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Return True if it is set within so many seconds."""
-        # take a token and put it back for the next to wait, in one step
+        """Wait until the event is set. Return False if the timeout, in seconds, expired first."""
+        # take a token and put it back for the next waiting thread, in one step
         step = map(self._tokens.put, iter(partial(self._tokens.get, True, timeout), self))
         try:
             next(step)
@@ -57,13 +57,16 @@ class Event:
 
 
 class PerObject(Generic[Key, Value]):
-    """A value for each object, while that lives. As WeakKeyDictionary, whose callback is Python code: an interrupt vanishes in it."""
+    """A value for each object, as long as the object lives.
+
+    Like WeakKeyDictionary, whose callback is Python code: an exception of a signal handler is lost in it.
+    """
 
     def __init__(self) -> None:
         self._values: dict[weakref.ref[Key], Value] = {}
 
     def setdefault(self, key: Key, value: Value) -> Value:
-        # when the key ends, its reference is called back for: pop() has it in the one argument that it needs
+        # when the key is collected, its reference calls pop(reference), which is written in C
         return self._values.setdefault(weakref.ref(key, self._values.pop), value)
 
 
@@ -90,17 +93,17 @@ class _Work:
             if error is not None:
                 raise error
         finally:
-            del error  # its traceback has this frame, which would keep it
+            del error  # its traceback refers to this frame
         return self._result
 
 
 def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], object] | None = None) -> Result:
-    """Call a function where no signal's handler can interrupt it: in a thread of its own, if this is the main thread.
+    """Call a function where no signal handler can interrupt it: in a new thread, if this is the main thread.
 
-    A handler's exception comes out of here, after a second at most; the function goes on to its end.
+    A handler's exception is raised here, after a second at most; the function runs to its end.
 
-    :param interrupted: is called then, likewise, to make the function end early.
-    :returns: what the function returns.
+    :param interrupted: called in that case, in a new thread, to make the function end early.
+    :returns: the function's result.
     """
     if not interruptible():
         return function()
@@ -110,9 +113,9 @@ def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], obje
         work.ended.wait()
     except BaseException as error:
         if isinstance(error, RuntimeError) and str(error).startswith(_NO_THREADS):
-            return function()  # then an interrupt is the lesser evil
+            return function()  # without a thread, an interrupt may leave it half done
         if interrupted is not None:
             _thread.start_new_thread(interrupted, ())
-        work.ended.wait(PATIENCE)
+        work.ended.wait(INTERRUPT_TIMEOUT)
         raise
     return work.result()  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
-"""Two threads for all connections of a program: one writes to their processes and reads what these write to stderr, one logs it.
+"""Two threads for all connections of a program: one writes to their processes and reads their stderr, one logs it.
 
-Logging has a thread of its own, since a handler may be slow, or use a connection.
+Logging has its own thread, since a handler may be slow, or use a connection.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Loop:
-    """Waits for file descriptors, and calls functions: all in one thread.
+    """Wait for file descriptors and call functions, in one thread.
 
-    ``watch`` and ``unwatch`` are for that thread only.
+    Call ``watch`` and ``unwatch`` in that thread only.
     """
 
     def __init__(self) -> None:
@@ -38,15 +38,15 @@ class Loop:
             raise
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have a function called in the loop's thread. It must not wait for anything."""
+        """Have a function called in the loop's thread. The function must not block."""
         self._calls.append(function)
         try:
             os.write(self._wake_writer, b"\0")
         except BlockingIOError:
-            pass  # the pipe is full: it is about to wake up
+            pass  # the pipe is full, so the thread is about to wake up
 
     def call_and_wait(self, function: Callable[[], object], timeout: float) -> bool:
-        """Return True if the function has been called within so many seconds."""
+        """Call a function in the loop's thread. Return False if the timeout, in seconds, expired first."""
         if threading.get_ident() == self._thread.ident:
             function()
             return True
@@ -63,10 +63,10 @@ class Loop:
         try:
             self._selector.unregister(fd)
         except KeyError:
-            pass  # it was not watched
+            pass  # not watched
 
     def close_in_child(self) -> None:
-        """In a child of fork(): close the descriptors. An epoll is the parent's, too: nothing in it may be changed."""
+        """In a child of fork(), close the descriptors. The epoll is shared with the parent, so change nothing in it."""
         self._selector.close()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
@@ -86,7 +86,7 @@ class Loop:
 
 
 class LogThread:
-    """Calls functions that log, one after the other."""
+    """Call functions that log, one after the other, in one thread."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
@@ -96,7 +96,7 @@ class LogThread:
         self._calls.put(function)
 
     def flush(self, timeout: float) -> None:
-        """Wait until what was to be called before has been called."""
+        """Wait until all functions passed to :meth:`call` before have been called."""
         if threading.get_ident() != self._thread.ident:
             called = Event()
             self.call(called.set)
@@ -108,14 +108,14 @@ class LogThread:
 
 
 def started(name: str, function: Callable[[], object]) -> threading.Thread:
-    """Start a daemon thread. Not for the main thread, which an interrupt would leave with a lock of it."""
+    """Start a daemon thread. Not for the main thread: an interrupt could leave a lock of the new thread held."""
     thread = threading.Thread(target=function, name=name, daemon=True)
     thread.start()
     return thread
 
 
 def call(function: Callable[[], object]) -> None:
-    """Call a function; an error of it is shown, as one that ends a thread is, and does not end this one."""
+    """Call a function. Show its error as that of a thread is shown, and go on."""
     try:
         function()
     except Exception:

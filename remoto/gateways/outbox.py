@@ -1,7 +1,8 @@
-"""Send whole messages through a pipe, in their order, whatever a signal's handler raises meanwhile.
+"""Send whole messages through a pipe, in order, whatever a signal handler raises meanwhile.
 
-The loop's thread writes. A sender adds a message to a queue, which is one step, and waits until it has been written. Where
-nothing is queued it writes itself what it can: that saves two changes of threads, a third of the time of a remote function.
+The loop's thread writes. A sender appends a message to a queue, which is one step, and waits until it is written. If
+the queue is empty, the sender writes as much as it can itself: that saves two thread switches, a third of the time of a
+remote function.
 """
 
 from __future__ import annotations
@@ -21,27 +22,30 @@ from .io_loop import WRITE, Loop
 
 Result = TypeVar("Result")
 
-# bytes of a message that a pipe takes whole or not at all
+# bytes of a message that a pipe accepts as a whole or not at all (pipe(7))
 SMALL = select.PIPE_BUF
-# CPython runs signal handlers after calls and jumps. "with" and the end of its block are safe from them since 3.10
-# (https://bugs.python.org/issue29988); of these versions it is known that an assignment is, too
+# CPython runs signal handlers after calls and jumps. Since 3.10, it runs none between "with" and its block, or at the
+# end of the block (https://bugs.python.org/issue29988). In these versions, it runs none after an assignment either
 _STEPS_ARE_KNOWN = sys.implementation.name == "cpython" and (3, 10) <= sys.version_info < (3, 14)
-# bytes of one connection before the others get their turn
+# bytes to write for one connection before the others get their turn
 TURN = 1024 * 1024
 
 _deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
 
 
-class NotTaken(TimeoutError):
-    """The other side does not take what is sent, and the time for it is over."""
+class SendTimeout(TimeoutError):
+    """The peer did not accept a message in time."""
 
 
 def sending_within(seconds: float | None, function: Callable[..., Result], *args: Any, **kw: Any) -> Result:
-    """Call a function; what it sends and is not taken within so many seconds is a :class:`NotTaken`.
+    """Call a function, with a timeout for the messages that it sends.
 
-    It is sent all the same, before whatever is sent next, so that the connection stays usable.
+    A message that times out is sent later, before the next one, so that the connection stays usable.
+
+    :param seconds: None for no limit.
+    :raises SendTimeout: a message was not accepted in time.
     """
-    # a context ends with its call, whatever a signal's handler raises; a context manager in Python may not
+    # a context ends with its call, whatever a signal handler raises; a context manager in Python may not
     return copy_context().run(_with_deadline, seconds, function, args, kw)
 
 
@@ -79,13 +83,13 @@ class Outbox(ABC):
     def send(self, data: bytes, wait: bool = True) -> None:
         """Send a message.
 
-        :param wait: until it has been written.
-        :raises NotTaken: it has not been taken in time, see :func:`sending_within`; it goes out later.
-        :raises OSError: the connection is closed, or has ended.
+        :param wait: wait until it is written.
+        :raises SendTimeout: it was not accepted in time, see :func:`sending_within`; it is sent later.
+        :raises OSError: the connection is closed, or was lost.
         """
         if self._last or self._error is not None:
             raise self._closed()
-        # one that the loop is about to write, and that the pipe takes whole, is as good as written
+        # a small message at the head of the queue needs no wait: the loop is about to write it as a whole
         wait = wait and (len(data) > SMALL or bool(self._queue))
         message = _Message(data)
         if not interruptible():
@@ -98,12 +102,12 @@ class Outbox(ABC):
                 self._wait(message)
 
     def close(self) -> None:
-        """Close the pipe behind the last message. Twice is fine."""
+        """Close the pipe after the last message. Calling it again has no effect."""
         self._last = True
         self._loop.call(self._write_queue)
 
     def abort(self) -> None:
-        """Close the pipe at once; in the loop's thread."""
+        """Close the pipe at once. Call it in the loop's thread."""
         self._last = True
         self._error = self._error or self._closed()
         self._write_queue()
@@ -112,31 +116,34 @@ class Outbox(ABC):
         deadline = _deadline.get()
         seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not message.finished.acquire(timeout=seconds):
-            raise NotTaken(f"{self._host} does not take what is sent")
+            raise SendTimeout(f"{self._host} does not accept what is sent")
         if message.error is not None:
             raise message.error
 
     def _write_in_one_step(self, message: _Message) -> bool:
-        """Write a small message where nothing is queued; False if it has to queue. For the main thread."""
+        """Write a small message if the queue is empty. Return False if it must be queued. For the main thread."""
         return False
 
     @abstractmethod
     def _write_some(self, data: memoryview) -> int:
-        """Write what is taken now; return the number of bytes.
+        """Write as much as is accepted now; return the number of bytes.
 
-        :raises BlockingIOError: nothing is taken now.
+        :raises BlockingIOError: nothing is accepted now.
         """
 
     @abstractmethod
     def _watch(self, wanted: bool) -> None:
-        """Have :meth:`_write_queue` called when more is taken. In the loop's thread."""
+        """Have :meth:`_write_queue` called when more can be written. Call it in the loop's thread."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Close stdin. In the loop's thread; twice is fine."""
+        """Close stdin. Called in the loop's thread, perhaps twice."""
 
     def _write_at_once(self, message: _Message) -> bool:
-        """Queue a message, and write it if it is the only one; False if some of it is left. Not for the main thread."""
+        """Queue a message, and write it if it is the only one. Return False if some of it is left.
+
+        Not for the main thread.
+        """
         with self._writing:
             self._queue.append(message)
             if self._queue[0] is message:
@@ -144,7 +151,7 @@ class Outbox(ABC):
         return not message.left
 
     def _write_queue(self) -> None:
-        """Write what can be written; in the loop's thread, which alone watches and closes the pipe."""
+        """Write as much as possible. Called in the loop's thread, which alone watches and closes the pipe."""
         with self._writing:
             self._write()
             ended = self._error is not None or (self._last and not self._queue)
@@ -154,7 +161,7 @@ class Outbox(ABC):
                 self._close()
 
     def _write(self) -> None:
-        """Write what the pipe takes now, but no more than a turn."""
+        """Write as much as the pipe accepts now, but no more than a turn."""
         turn = TURN
         try:
             while self._queue and self._error is None and turn > 0:
@@ -178,7 +185,7 @@ class Outbox(ABC):
 class PipeOutbox(Outbox):
     """The messages for a process of this machine.
 
-    :param pipe: a file, which is closed here.
+    :param pipe: a file; the outbox closes it.
     """
 
     def __init__(self, pipe: Any, host: str, loop: Loop) -> None:
@@ -193,7 +200,7 @@ class PipeOutbox(Outbox):
             return False
         step = map(self._pipe.write, (message.left,))
         with self._writing:
-            # without a call: after one a signal's handler may come, and wait for this lock where it sends something itself
+            # no call here: after a call a signal handler may run, and deadlock on this lock if it sends something
             if self._queue or self._error is not None:
                 return False
             [written] = step

@@ -1,6 +1,6 @@
 """execnet's IO over the pipes of a process of this machine: ssh, Python, a container's client.
 
-execnet has a class for it; this one puts a limit on every wait and keeps what the process writes to stderr.
+execnet has a class for that; this one limits every wait and keeps the process's stderr.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from .gateway_io import GatewayIO
 from .outbox import PipeOutbox
 from .stderr import PipeStderr
 
-#: bytes that are read at once
+#: bytes to read at once
 BLOCK = 64 * 1024
-#: seconds; poll() takes no more than 24 of them
+#: seconds; poll(2) waits for less than 25 days
 A_DAY = 86400.0
 
 
 class ProcessIO(GatewayIO):
     """execnet's IO over the pipes of a process of this machine.
 
-    :raises OSError: it can't be started.
-    :raises RuntimeError: there are no threads left.
+    :raises OSError: the process can't be started.
+    :raises RuntimeError: no thread can be started.
     """
 
     def __init__(self, argv: Sequence[str], host: str, logger: logging.Logger) -> None:
-        import subprocess  # it takes longer to import than all of this package's own
+        import subprocess  # here: importing it takes longer than importing this package
 
         super().__init__(argv, host)
-        # at a terminal it stays in this program's process group: ssh and sudo may have to ask for a password there
+        # at a terminal it stays in this program's session: ssh and sudo may have to ask for a password there
         self._own_session = not _has_terminal()
         self.popen = subprocess.Popen(
             _with_signals(self.argv, self._own_session),
@@ -87,7 +87,7 @@ class ProcessIO(GatewayIO):
 
         deadline = time.monotonic() + timeout
         if self.popen.returncode is None:
-            _wait_for_the_end_of(self.popen.pid, timeout)
+            _wait_for_child(self.popen.pid, timeout)
         try:
             return self.popen.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -99,12 +99,12 @@ class ProcessIO(GatewayIO):
                 pipe.close()
 
 
-def _wait_for_the_end_of(pid: int, timeout: float) -> None:
-    """Wait for a child where the system has an event for it: subprocess polls, and is up to twice as late."""
+def _wait_for_child(pid: int, timeout: float) -> None:
+    """Wait for a child by pidfd_open(2), if the system has it: subprocess polls, and so waits up to twice as long."""
     try:
         fd = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]
     except (AttributeError, OSError):
-        return  # not a Linux, or an old one
+        return  # not Linux, or before 5.3
     try:
         poller = select.poll()
         poller.register(fd, select.POLLIN)
@@ -113,8 +113,8 @@ def _wait_for_the_end_of(pid: int, timeout: float) -> None:
         os.close(fd)
 
 
-# a process that ignores a signal can't give the default back to a shell: POSIX has a shell go on ignoring it. Python sets
-# two more, and a variable, that are not to be passed on either
+# A shell can't reset a signal that is ignored when it starts (POSIX, trap), so a Python does. Python itself ignores two
+# more signals, and sets LC_CTYPE; neither is passed on
 _WITH_HANGUP = """\
 import os, signal, sys
 for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
@@ -125,11 +125,11 @@ os.execvp(sys.argv[2], sys.argv[2:])"""
 
 
 def _with_signals(argv: list[str], own_session: bool) -> list[str]:
-    """Return a command that starts ``argv`` with the signals that it needs.
+    """Return a command that starts ``argv`` with the right signals ignored.
 
-    At a terminal Ctrl-C is for this program, which decides what becomes of its connections: what ignores it from the start,
-    as ssh does then, goes on ignoring it. In a session of its own, ssh needs SIGHUP to end its ProxyCommand, which it can't
-    where nohup(1) has this program, and all that it starts, ignore it.
+    At a terminal, Ctrl-C is for this program, which decides what to do with its connections: ssh is started with SIGINT
+    ignored, and keeps it so. In a session of its own, ssh needs SIGHUP to end its ProxyCommand, but nohup(1) makes this
+    program and its children ignore SIGHUP.
     """
     if not own_session:
         launcher = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]

@@ -1,46 +1,49 @@
-"""Limits on what a remote side may send before earlier messages have been dealt with: nothing is queued without limit."""
+"""Limit what a remote side may send before earlier messages are processed, so that no queue grows without limit."""
 
 from __future__ import annotations
 
 from typing import Callable
 
-# bytes that count of each message besides its payload: about what is needed to keep it
-_KEEPING = 48
-# bytes around the data in a payload, at most
-_WRAPPING = 16
-#: bytes: twice the window that remote sides keep, which they may exceed by what they have just read
-MOST = 16 * 1024 * 1024
+# bytes to count for each message besides its payload: about what keeping it in memory takes
+_PER_MESSAGE = 48
+# the most bytes around the data in a payload
+_PER_DATA = 16
+#: bytes: twice the window that remote sides keep, which they may exceed by a block that they have just read
+LIMIT = 16 * 1024 * 1024
 
 
 class Window:
-    """The bytes that a remote side may send by a channel. A message counts as soon as its header has come."""
+    """The bytes that a remote side may send on a channel. A message counts as soon as its header is received."""
 
-    def __init__(self, most: int = MOST) -> None:
-        # the receiver's thread alone changes the one, those who receive the other
-        self._received, self._allowed = 0, most
+    def __init__(self, limit: int = LIMIT) -> None:
+        # the receiver's thread alone changes the first, the threads that receive items the second
+        self._received, self._allowed = 0, limit
 
     def announce(self, size: int) -> bool:
-        """Count a payload that is to come. Return False if it is too much."""
-        self._received += size + _KEEPING
+        """Count a payload that is about to be received. Return False if the limit is exceeded."""
+        self._received += size + _PER_MESSAGE
         return self._received <= self._allowed
 
     def receive(self, item: object) -> bool:
-        """Count an item that has come. Return False if it is too much."""
+        """Count an item that was received. Return False if the limit is exceeded."""
         return True
 
-    def deal_with(self, size: int) -> None:
-        """A message with so many bytes of data has been dealt with."""
-        self._allowed += size + _WRAPPING + _KEEPING
+    def release(self, size: int) -> None:
+        """Allow as much again as a message takes that was processed.
+
+        :param size: the bytes of data in it.
+        """
+        self._allowed += size + _PER_DATA + _PER_MESSAGE
 
 
 class ItemWindow(Window):
-    """The number of items that a remote side may send by a channel, whatever their size.
+    """The number of items that a remote side may send on a channel, whatever their size.
 
-    :param counts: whether an item does.
+    :param counts: returns True for an item that counts.
     """
 
-    def __init__(self, most: int, counts: Callable[[object], bool]) -> None:
-        super().__init__(most)
+    def __init__(self, limit: int, counts: Callable[[object], bool]) -> None:
+        super().__init__(limit)
         self._counts = counts
 
     def announce(self, size: int) -> bool:
@@ -50,5 +53,5 @@ class ItemWindow(Window):
         self._received += self._counts(item)
         return self._received <= self._allowed
 
-    def deal_with(self, size: int) -> None:
+    def release(self, size: int) -> None:
         self._allowed += 1

@@ -1,7 +1,7 @@
-"""execnet's IO over the pipes of a process on a relay: another host, whose gateway carries them as messages of a channel.
+"""execnet's IO over the pipes of a process on a relay: another host, whose gateway carries them on a channel.
 
-``remote/relay.py`` is the other side; its docstring describes the messages. Of execnet's own gateways ``via=`` another one, a write
-that blocks stalls all others, and stderr is lost.
+``remote/relay.py`` is the peer; its docstring describes the messages. execnet has gateways ``via=`` another one, too,
+but one write that blocks stalls all of them, and stderr is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Callable, NamedTuple
 
 from ..util import shown
-from .execnet_internals import data_message, deal_with, error_of, io_of, set_window
+from .execnet_internals import data_message, error_of, io_of, release, set_window
 from .gateway_io import GatewayIO
 from .interrupts import Event
 from .io_loop import Loop
@@ -28,15 +28,15 @@ from .stderr import Stderr
 # as in remote/relay.py
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
 MESSAGE = 64
-#: bytes for stdin that may be on their way to a process which has not read them yet
+#: bytes of stdin to send before the process has read them
 WINDOW = 1024 * 1024
-# bytes of stdin in a message: those of other hosts get their turn in between
+# bytes of stdin in a message; messages of other hosts can go in between
 BLOCK = 64 * 1024
-# bytes of stdout that are acknowledged at once
+# bytes of stdout to receive before acknowledging them
 ACKNOWLEDGE = 256 * 1024
-# bytes that the relay may send ahead: twice its windows, and as much again for messages around the data
+# bytes that the relay may send unacknowledged: twice its windows, and as much again for what surrounds the data
 _AHEAD = 4 * 1024 * 1024
-#: what the loss of the relay does to its processes
+#: the exit status of its processes after the relay was lost
 _HANGUP = -signal.SIGHUP
 
 
@@ -52,14 +52,15 @@ class Relay(NamedTuple):
 
 
 class RelayLost(Exception):
-    """The connection to the relay is closed or was lost, or can't be used as one."""
+    """The connection to the relay is closed, was lost, or is not that of a relay."""
 
 
 class RelayIO(GatewayIO):
     """execnet's IO over the pipes of a process on a relay.
 
     :param start: starts ``remote/relay.py`` with a request, and returns its channel.
-    :param keepalive: seconds between ssh's probes, if ssh's configuration on the relay has no interval; 0 for any other program.
+    :param keepalive: seconds between ssh's probes, if ssh's configuration on the relay has no interval; 0 if the
+        program is not ssh.
     :raises RelayLost: the connection to the relay is closed, or was lost.
     """
 
@@ -158,11 +159,11 @@ class RelayIO(GatewayIO):
         return data
 
     def _acknowledge(self, stream: int, size: int) -> None:
-        deal_with(self._channel, size)
+        release(self._channel, size)
         try:
             self._post(stream, size)
         except OSError:
-            pass  # the connection to the relay has ended: the end of the channel says so
+            pass  # the connection to the relay was lost: the end of the channel reports it
 
     def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
         try:
@@ -185,7 +186,7 @@ class RelayIO(GatewayIO):
         try:
             self._post(KILL, 0)
         except OSError:
-            pass  # the connection to the relay has ended, and the process with it
+            pass  # the connection to the relay was lost, and the process has ended with it
         return True
 
     def kill_process(self) -> None:
@@ -203,15 +204,15 @@ class RelayIO(GatewayIO):
         try:
             self._channel.close()
         except OSError:
-            pass  # the connection to the relay has ended
+            pass  # the connection to the relay was lost
 
     def leave_to_owner(self) -> None:
-        """There are no descriptors."""
+        """Do nothing: there are no descriptors."""
 
-    def last_words(self) -> str:
-        words = super().last_words()
+    def last_stderr(self) -> str:
+        words = super().last_stderr()
         if self.problem:
-            words = "\n".join(filter(None, [words, self.relay.last_words()]))
+            words = "\n".join(filter(None, [words, self.relay.last_stderr()]))
         return words
 
 
@@ -228,7 +229,7 @@ class RelayOutbox(Outbox):
         self._is_closed = False
 
     def acknowledge(self, size: int) -> None:
-        """So many bytes have been written to the process. In the loop's thread."""
+        """Open the window by bytes that were written to the process. Called in the loop's thread."""
         with self._writing:
             self._window += size
             self._write_queue()
@@ -242,7 +243,7 @@ class RelayOutbox(Outbox):
         return len(block)
 
     def _watch(self, wanted: bool) -> None:
-        """There is nothing to watch: :meth:`acknowledge` writes the queue."""
+        """Do nothing: :meth:`acknowledge` writes the queue."""
 
     def _close(self) -> None:
         if not self._is_closed:
@@ -265,7 +266,7 @@ class RelayStderr(Stderr):
         self._blocks: deque[bytes] = deque()
 
     def receive(self, block: bytes) -> None:
-        """Deal with a block, an empty one at the end. In the loop's thread."""
+        """Process a block; an empty one is the end. Called in the loop's thread."""
         self._blocks.append(block)
         self._go_on()
 
@@ -290,7 +291,7 @@ class RelayStderr(Stderr):
         return size
 
     def _pause(self) -> None:
-        """Blocks wait; their number is limited by the window."""
+        """Let blocks wait; the window limits their number."""
 
     def _close(self) -> None:
-        """There is no descriptor."""
+        """Do nothing: there is no descriptor."""

@@ -1,4 +1,4 @@
-"""What a connection's process, such as ssh, writes to stderr: the last lines are kept for a diagnosis, later ones are logged."""
+"""Read the stderr of a connection's process, such as ssh: keep the last lines for errors, and log it when connected."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from .interrupts import Event
 from .io_loop import READ, Loop, log_thread
 
-#: lines
+#: lines to keep
 KEPT = 200
-#: bytes of a line; what is longer becomes several
+#: bytes of a line; a longer one is divided
 LONGEST_LINE = 64 * 1024
-# lines that wait to be logged; until they are, no more is read
+# lines that may wait to be logged before reading stops
 BACKLOG = 200
-# bytes that are read after the end of the process: others may have its stderr, and write to it for ever
+# bytes to read after the process has ended: another process may have its stderr open, and write to it forever
 LAST_BYTES = 1024 * 1024
 
 
@@ -35,13 +35,13 @@ class Stderr(ABC):
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._is_logged = False
-        # each is counted by one thread
+        # the loop's thread changes the first, the log thread the second
         self._to_log = self._logged = 0
         self._paused = False
         self._ended = Event()
 
     def connected(self) -> list[str]:
-        """Return the lines so far. Those that come from now on are logged."""
+        """Return the lines so far. From now on, lines are logged."""
         lines: list[str] = []
         self._loop.call_and_wait(lambda: self._log_from_now_on(lines), 1.0)
         return lines
@@ -56,27 +56,27 @@ class Stderr(ABC):
         return "\n".join(list(self._lines))
 
     def wait_for_end(self, timeout: float) -> None:
-        """Wait until all has been read. A background ssh master may hold it open for ever."""
+        """Wait for the end of stderr. A background ssh master may keep it open forever."""
         self._ended.wait(timeout)
 
     @abstractmethod
     def finish(self) -> None:
-        """The process has ended: read what is there, and close. In the loop's thread; twice is fine."""
+        """Read the rest after the process has ended, and close. Called in the loop's thread, perhaps twice."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
 
     @abstractmethod
     def _pause(self) -> None:
-        """Read no more until :meth:`_go_on` is called."""
+        """Stop reading until :meth:`_go_on` is called."""
 
     @abstractmethod
     def _go_on(self) -> None:
         """Read again."""
 
     def flush(self, timeout: float) -> None:
-        """Wait until what has been read is logged."""
+        """Wait until all lines that were read are logged."""
         if self._to_log != self._logged:
             log_thread().flush(timeout)
 
@@ -158,7 +158,7 @@ class PipeStderr(Stderr):
         self._pipe.close()
 
     def _read(self) -> bytes:
-        """Return a block, which has been dealt with; nothing where there is none now."""
+        """Read a block, process it, and return it; empty if there is none now."""
         if self._ended.is_set():
             return b""
         try:

@@ -22,7 +22,7 @@ import remoto
 from remoto.backends.ssh import ssh_argv
 from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
 from remoto.file_sync import get, put, rsync_conn
-from remoto.gateways.outbox import NotTaken, sending_within
+from remoto.gateways.outbox import SendTimeout, sending_within
 from remoto.gateways.process_io import ProcessIO
 from remoto.process import check, extend_env, run
 from tests.integration.leftovers import VARIABLE, children, started_with, wait_until
@@ -583,7 +583,7 @@ def test_a_timeout_of_sending_is_for_the_own_message():
     try:
         its_end = in_thread(sending_within, 10, lambda: (begun.set(), io.write(first)))
         assert begun.wait(10)
-        with pytest.raises(NotTaken):
+        with pytest.raises(SendTimeout):
             sending_within(0.2, io.write, second)
         os.kill(io.popen.pid, signal.SIGCONT)
         assert its_end() is None
