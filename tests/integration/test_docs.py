@@ -104,7 +104,10 @@ def log_to_stdout():
 def everything(sshd, users, docker, podman, kube):
     """The hosts, containers (tests.servers.engines.SHARED) and pods that the pages talk of."""
     kube.add(
-        "web-0", {"app": ["docker", "exec", "-i", "web"], "log": ["docker", "exec", "-i", "small"]}, namespace="shop"
+        "web-0",
+        {"app": ["docker", "exec", "-i", "web"], "log": ["docker", "exec", "-i", "small"]},
+        namespace="shop",
+        labels={"app": "web"},
     )
 
 
