@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable, cast
 
 from ..commands.request import Request
 from ..commands.target import Channel
@@ -18,6 +18,8 @@ from .patched import JsonModuleExecute
 
 if TYPE_CHECKING:
     import execnet
+
+    from .base import BaseConnection
 
 
 class Executor(Lifecycle):
@@ -38,7 +40,9 @@ class Executor(Lifecycle):
         channel: Channel = sending_within(timeout, self.execute, function, **request)
         return channel
 
-    def execute(self, function: Any, **kw: Any) -> Any:
+    def execute(
+        self, function: RemoteFunction | str | ModuleType | Callable[..., object], **kw: object
+    ) -> execnet.Channel:
         """Start a function on the remote side; connect first if needed.
 
         :param function: source, a function whose first parameter is ``channel``, or a module, as for ``remote_exec`` of
@@ -56,7 +60,7 @@ class Executor(Lifecycle):
 
     def import_module(
         self,
-        module: Any,
+        module: ModuleType,
         python_executable: str | None = None,
         *,
         include: ModuleType | Iterable[ModuleType] = (),
@@ -78,7 +82,9 @@ class Executor(Lifecycle):
             raise ValueError(f"remote_import_system: neither 'legacy' nor 'json': {self.remote_import_system!r}")
         python_executable = interpreter.checked(python_executable)
         if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
-            self.remote_module = JsonModuleExecute(self, module, self.logger, python_executable, include=include)
+            self.remote_module = JsonModuleExecute(
+                cast("BaseConnection", self), module, self.logger, python_executable, include=include
+            )
         else:
             gateway = self.inside(python_executable)
             self.remote_module = LegacyModuleExecute(gateway, module, self.logger, include=include)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..functions import interpreter, json_calls
 
 if TYPE_CHECKING:
-    from ..commands.target import Target
+    from typing_extensions import Unpack
+
+    from ..functions.interpreter import CheckOptions
+    from ..process import CheckResult
+    from .base import BaseConnection
 
 
-def _check(*args: Any, **kw: Any) -> Any:
+def _check(conn: BaseConnection, command: list[str], **options: Unpack[CheckOptions]) -> CheckResult[list[str]]:
     # at each call: a test may have replaced it since the last one
     from remoto import backends
 
-    return backends.check(*args, **kw)
+    return backends.check(conn, command, **options)
 
 
-def get_python_executable(conn: Target) -> str:
+def get_python_executable(conn: BaseConnection) -> str:
     """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the
     remote side.
 
@@ -32,5 +36,7 @@ def get_python_executable(conn: Target) -> str:
 class JsonModuleExecute(json_calls.JsonModuleExecute):
     __doc__ = json_calls.JsonModuleExecute.__doc__
 
-    def _remoto_check(self, *args: Any, **kw: Any) -> Any:
-        return _check(*args, **kw)
+    def _remoto_check(
+        self, conn: BaseConnection, command: list[str], **options: Unpack[CheckOptions]
+    ) -> CheckResult[list[str]]:
+        return _check(conn, command, **options)

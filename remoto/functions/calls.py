@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable, cast
 
 import execnet
 
@@ -22,14 +22,17 @@ from ..gateways.interrupts import PerObject
 from ..gateways.receiving import ItemWindow
 from ..remote import module as remote_module
 from ..util import RemoteError
-from .facade import host_of, is_problem, raised, refuse, wrong_answer
+from .facade import Arguments, Keywords, Problem, host_of, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment
+
+if TYPE_CHECKING:
+    from ..log import AnyLogger
 
 _HOLD = RemoteFunction("module", "hold")
 _SERVE = RemoteFunction("module", "serve")
 _numbers = itertools.count()
 # for plainly(), pack() and unpack(): they prepare values that execnet can't carry
-_values: Any = remote_module
+_values = remote_module
 #: items of a generator to receive before asking for more; fewer than the remote side's window
 TAKEN = 16
 #: answers and items that the remote side may send before they are received: twice its window
@@ -42,16 +45,16 @@ class Calls:
     :ivar idle: channels without a running call; a remote thread serves each.
     """
 
-    def __init__(self, gateway: ExecnetGateway, module: Any, include: ModuleType | Iterable[ModuleType]) -> None:
+    def __init__(self, gateway: ExecnetGateway, module: object, include: ModuleType | Iterable[ModuleType]) -> None:
         self.gateway = gateway
-        self.idle: list[Any] = []
+        self.idle: list[execnet.Channel] = []
         self._number = f"{os.getpid()}-{next(_numbers)}"
         self._shipment = Shipment.of(module, include)
         self._lock = threading.Lock()
-        self._loading: Any = None
+        self._loading: execnet.Channel | None = None
         self._loading_is_logged = False
 
-    def load(self) -> Any:
+    def load(self) -> execnet.Channel:
         """Send the module, once; return the channel for its output.
 
         The first call follows without waiting, and loads it.
@@ -67,17 +70,17 @@ class Calls:
                 self._loading = self._start(_HOLD, request, f"importing {self._shipment.module.name}")
             return self._loading
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], logger: Any) -> Any:
+    def call(self, name: str, args: Arguments, kwargs: Keywords, logger: AnyLogger) -> object:
         """Call a function; return its result.
 
         :param logger: logs what the function prints.
         """
         data = call_data(name, args, kwargs)
-        self.load()
+        loading = self.load()
         channel = self._send(data, f"{name}()")
         try:
             if not self._loading_is_logged:
-                self._log_loading(name, logger)
+                self._log_loading(loading, name, logger)
             kind, value = self._answer(channel, name, ("return", "raise", "generator"), logger)
         except EOFError:
             raise self._lost(f"{name}()") from None
@@ -88,10 +91,10 @@ class Calls:
             return self._items(channel, name, logger)
         self.idle.append(channel)
         if kind == "raise":
-            raise self._raised(name, value, logger)
+            raise self._raised(name, cast("Problem", value), logger)
         return value
 
-    def _send(self, data: bytes, what: str) -> Any:
+    def _send(self, data: bytes, what: str) -> execnet.Channel:
         """Send a call; return its channel."""
         try:
             channel = self.idle.pop()
@@ -112,7 +115,7 @@ class Calls:
             raise self._lost(what) from None
         return channel
 
-    def _start(self, function: RemoteFunction, request: Mapping[str, Any], what: str) -> Any:
+    def _start(self, function: RemoteFunction, request: Mapping[str, object], what: str) -> execnet.Channel:
         try:
             channel = function.start(self.gateway, request)
             set_window(channel, ItemWindow(AHEAD, _is_no_line))
@@ -124,16 +127,18 @@ class Calls:
     def _lost(self, what: str) -> ConnectionLost:
         return function_lost(self.gateway, what)
 
-    def _log_loading(self, name: str, logger: Any) -> None:
+    def _log_loading(self, loading: execnet.Channel, name: str, logger: AnyLogger) -> None:
         """Log what the module printed while it was loaded, which ends before its first call runs."""
         while True:
             try:
-                self._answer(self._loading, name, (), logger)
+                self._answer(loading, name, (), logger)
             except EOFError:
                 self._loading_is_logged = True
                 return
 
-    def _answer(self, channel: Any, name: str, expected: Iterable[str], logger: Any) -> tuple[str, Any]:
+    def _answer(
+        self, channel: execnet.Channel, name: str, expected: Iterable[str], logger: AnyLogger
+    ) -> tuple[str, object]:
         """Log lines until the answer comes; return its kind and value.
 
         :raises EOFError: the channel has ended.
@@ -157,10 +162,10 @@ class Calls:
         line = RemoteError(traceback).exception_line
         return FunctionError(host_of(self.gateway), name, "", line, traceback, line)
 
-    def _raised(self, name: str, problem: Mapping[str, Any], logger: Any) -> FunctionError:
+    def _raised(self, name: str, problem: Problem, logger: AnyLogger) -> FunctionError:
         return raised(host_of(self.gateway), name, problem, whole=False, logger=logger)
 
-    def _items(self, channel: Any, name: str, logger: Any) -> Iterator[Any]:
+    def _items(self, channel: execnet.Channel, name: str, logger: AnyLogger) -> Iterator[object]:
         """Yield the items of a remote generator, which starts when the first item is requested."""
         taken = 0
         try:
@@ -171,7 +176,7 @@ class Calls:
                     if kind == "end":
                         return
                     if kind == "raise":
-                        raise self._raised(name, value, logger)
+                        raise self._raised(name, cast("Problem", value), logger)
                     yield value
                 taken = TAKEN
         except EOFError:
@@ -181,7 +186,7 @@ class Calls:
             _close(channel)
 
 
-def function_lost(gateway: Any, what: str) -> ConnectionLost:
+def function_lost(gateway: execnet.Gateway, what: str) -> ConnectionLost:
     """Return the error for a connection that was lost during a call; wait a second for the reason."""
     error = lost(gateway, host_of(gateway), what)
     return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
@@ -189,7 +194,7 @@ def function_lost(gateway: Any, what: str) -> ConnectionLost:
 
 _LINES = ("debug", "warning")
 # checks the value of each kind of answer
-_VALUES: dict[str, Callable[[Any], bool]] = {
+_VALUES: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(_LINES, lambda value: isinstance(value, str)),
     **dict.fromkeys(("return", "item"), lambda value: True),
     **dict.fromkeys(("generator", "end"), lambda value: value is None),
@@ -197,14 +202,15 @@ _VALUES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _parsed(answer: Any) -> tuple[str, Any]:
+def _parsed(answer: object) -> tuple[str, object]:
     """Return the kind and value of an answer; an empty kind if it is invalid."""
     try:
-        kind, value, *packed = answer
-        if packed == [True]:
-            value = _values.unpack(value)
-        if isinstance(answer, tuple) and packed in ([], [True]) and _VALUES[kind](value):
-            return kind, value
+        if isinstance(answer, tuple):
+            kind, value, *packed = answer
+            if packed == [True]:
+                value = _values.unpack(value)
+            if packed in ([], [True]) and _VALUES[kind](value):
+                return kind, value
     except Exception:  # wrong types may raise anything
         pass
     return "", None
@@ -214,7 +220,7 @@ def _is_no_line(answer: object) -> bool:
     return not (isinstance(answer, tuple) and answer and answer[0] in _LINES)
 
 
-def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def call_data(name: str, args: Arguments, kwargs: Keywords) -> bytes:
     """Return a call as execnet serialises it, without sending it.
 
     :raises TypeError: an argument can't be sent.
@@ -231,7 +237,7 @@ def call_data(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes
         raise
 
 
-def _ask(channel: Any, number: int) -> None:
+def _ask(channel: execnet.Channel, number: int) -> None:
     try:
         channel.send(number)
     except OSError as error:
@@ -239,7 +245,7 @@ def _ask(channel: Any, number: int) -> None:
         # otherwise the connection is lost: the next receive reports it
 
 
-def _close(channel: Any) -> None:
+def _close(channel: execnet.Channel) -> None:
     try:
         channel.close()
     except OSError:
@@ -274,7 +280,7 @@ class _Held:
 _held: PerObject[ExecnetGateway, _Held] = PerObject()
 
 
-def _dropped(gateway: Any, number: str, calls: Calls) -> list[str]:
+def _dropped(gateway: execnet.Gateway, number: str, calls: Calls) -> list[str]:
     """Return the numbers of the gateway's unused modules. Once ``calls`` is garbage, its number is one of them.
 
     They are sent with the next module, since nothing can be sent during a garbage collection.

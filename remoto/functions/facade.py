@@ -5,23 +5,42 @@ from __future__ import annotations
 import functools
 import itertools
 import reprlib
-from collections.abc import Mapping
-from typing import Any, Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Callable, TypedDict
 
 import execnet
 
 from ..exc import FunctionError, ModuleMissing
 from ..util import RemoteError
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
+    from ..log import AnyLogger
+
 UNEXPECTED = "Unexpected remote exception"
+
+#: positional and keyword arguments of a call
+Arguments = tuple[object, ...]
+Keywords = dict[str, object]
+
+
+class Problem(TypedDict):
+    """An exception of the remote side, as ``remote/problem.py`` describes it."""
+
+    name: str
+    message: str
+    traceback: str
+    #: whether a module that it imports is missing
+    missing: bool
 
 
 class ModuleExecute:
     """A stand-in for a module: each of its functions is an attribute."""
 
     # a public name here, or in a subclass, hides the module's function of that name: add none
-    module: Any
-    logger: Any
+    module: ModuleType
+    logger: AnyLogger
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {name_of(self.module)} on {self._remoto_place()}>"
@@ -45,7 +64,7 @@ class ModuleExecute:
         description = (getattr(local, "__doc__", None) or "").strip().split("\n")[0]
 
         @functools.wraps(local, assigned=("__name__", "__qualname__", "__doc__"), updated=())
-        def function(*args: Any, **kwargs: Any) -> Any:
+        def function(*args: object, **kwargs: object) -> object:
             if description:
                 self.logger.debug(description)
             return self._remoto_call(name, args, kwargs)
@@ -54,11 +73,11 @@ class ModuleExecute:
         self.__dict__[name] = function
         return function
 
-    def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _remoto_call(self, name: str, args: Arguments, kwargs: Keywords) -> object:
         raise NotImplementedError
 
 
-def refuse(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], can: Callable[[Any], Any]) -> None:
+def refuse(name: str, args: Arguments, kwargs: Keywords, can: Callable[[object], object]) -> None:
     """Raise TypeError for the first argument that can't be sent."""
     for key, value in itertools.chain(enumerate(args, 1), kwargs.items()):
         try:
@@ -68,7 +87,7 @@ def refuse(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], can: Callab
             raise TypeError(what) from None
 
 
-def is_problem(value: Any) -> bool:
+def is_problem(value: object) -> TypeGuard[Problem]:
     """Return True if a value is a valid description of an exception, for :func:`raised`."""
     return (
         isinstance(value, dict)
@@ -77,13 +96,13 @@ def is_problem(value: Any) -> bool:
     )
 
 
-def wrong_answer(host: str, name: str, answer: Any) -> FunctionError:
+def wrong_answer(host: str, name: str, answer: object) -> FunctionError:
     """Return the error for an invalid answer."""
     what = f"{name}() on {host} was answered by something that is not an answer: {_excerpt(answer)}"
     return FunctionError(host, name, "", what, "", f"{UNEXPECTED}: {what}")
 
 
-def _excerpt(value: Any) -> str:
+def _excerpt(value: object) -> str:
     # repr() may be too long, recurse too deeply, or raise ValueError for a long int
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
@@ -93,7 +112,7 @@ def _excerpt(value: Any) -> str:
         return f"a value of the type {type(value).__name__}"
 
 
-def raised(host: str, name: str, problem: Mapping[str, Any], whole: bool, logger: Any) -> FunctionError:
+def raised(host: str, name: str, problem: Problem, whole: bool, logger: AnyLogger) -> FunctionError:
     """Return the error for an exception on the remote side.
 
     :param problem: its description, for which :func:`is_problem` is True.
@@ -115,9 +134,9 @@ def raised(host: str, name: str, problem: Mapping[str, Any], whole: bool, logger
     return error
 
 
-def name_of(module: Any) -> str:
+def name_of(module: object) -> str:
     return str(getattr(module, "__name__", module))
 
 
-def host_of(gateway: Any) -> str:
+def host_of(gateway: object) -> str:
     return str(getattr(gateway, "remoteaddress", gateway))

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable
+from typing import TYPE_CHECKING
 
 from ..commands.target import adapted
 from ..exc import CommandTimeout, ConnectError
 from ..gateways.interrupts import PerObject
 from ..process import NO_EXIT_CODE
 from ..util import checked_text
+
+if TYPE_CHECKING:
+    from typing import Protocol, TypedDict
+
+    from typing_extensions import Unpack
+
+    from ..backends import BaseConnection
+    from ..process import CheckResult
+
+    class CheckOptions(TypedDict, total=False):
+        """The keywords of a check that functions use."""
+
+        timeout: float | None
+        kill_on_timeout: bool
+        stdin: bytes
+
+    class Check(Protocol):
+        """:func:`remoto.process.check`, or a program's own in its place."""
+
+        def __call__(
+            self, conn: BaseConnection, command: list[str], **options: Unpack[CheckOptions]
+        ) -> CheckResult[list[str]]: ...
+
 
 _FIND_PYTHON = (
     "for name in python3 python python2.7; do "
@@ -30,10 +53,10 @@ class _Python:
         self.is_guess = False
 
 
-_pythons: PerObject[Any, _Python] = PerObject()
+_pythons: PerObject[BaseConnection, _Python] = PerObject()
 
 
-def find(conn: Any, check: Callable[..., Any]) -> str:
+def find(conn: BaseConnection, check: Check) -> str:
     """Return the Python for a connection, see :func:`remoto.backends.get_python_executable`.
 
     :param check: runs a command, like :func:`remoto.process.check`.
@@ -47,7 +70,7 @@ def find(conn: Any, check: Callable[..., Any]) -> str:
         return python.path
 
 
-def forget_guess(conn: Any) -> bool:
+def forget_guess(conn: BaseConnection) -> bool:
     """Forget a Python that the search did not find, so that the next call searches again. Return True if it was one."""
     python = _pythons.setdefault(conn, _Python())
     with python.lock:
@@ -57,7 +80,7 @@ def forget_guess(conn: Any) -> bool:
         return was_guess
 
 
-def checked(python_executable: Any) -> str | None:
+def checked(python_executable: object) -> str | None:
     """Return a ``python_executable`` as text, None for the default.
 
     :raises TypeError: it is neither text nor a path.
@@ -69,7 +92,7 @@ def checked(python_executable: Any) -> str | None:
     return path
 
 
-def missing(conn: Any) -> ConnectError:
+def missing(conn: BaseConnection) -> ConnectError:
     """Return the error for a remote side that has no Python."""
     return _error(
         conn,
@@ -79,7 +102,7 @@ def missing(conn: Any) -> ConnectError:
     )
 
 
-def _search(conn: Any, check: Callable[..., Any]) -> str:
+def _search(conn: BaseConnection, check: Check) -> str:
     """Return the path of a Python; empty if there is none."""
     conn.logger.debug("trying to determine remote python executable with python3")
     name, limit = _search_limit(conn)
@@ -107,12 +130,12 @@ def _search(conn: Any, check: Callable[..., Any]) -> str:
 _NAME_ONE = "python_executable= of import_module() names one, and no search is made."
 
 
-def _error(conn: Any, reason: str, kind: str, advice: str) -> ConnectError:
+def _error(conn: BaseConnection, reason: str, kind: str, advice: str) -> ConnectError:
     target = adapted(conn)
     return target.connect_error(reason, host=target.where(), kind=kind, advice=advice, action="run functions on")
 
 
-def _search_limit(conn: Any) -> tuple[str, float | None]:
+def _search_limit(conn: BaseConnection) -> tuple[str, float | None]:
     """Return the name and the seconds of the search's time limit: the shorter of the connection's two.
 
     None for no limit.

@@ -7,15 +7,22 @@ import os
 import time
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import process, remote
 from ..commands.target import adapted
 from ..exc import CommandError, CommandTimeout, FunctionError
 from ..gateways.bootstrap import BOOT_COMMAND
 from . import interpreter
-from .facade import UNEXPECTED, ModuleExecute, is_problem, raised, refuse, wrong_answer
+from .facade import UNEXPECTED, Arguments, Keywords, ModuleExecute, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..backends import BaseConnection
+    from ..log import AnyLogger
+    from .interpreter import CheckOptions
 
 #: the deepest nesting of an argument; the remote Python's parser, which reads it, accepts about twice as many brackets
 DEEPEST = 45
@@ -46,9 +53,9 @@ class JsonModuleExecute(ModuleExecute):
 
     def __init__(
         self,
-        conn: Any,
-        module: Any,
-        logger: Any = None,
+        conn: BaseConnection,
+        module: ModuleType,
+        logger: AnyLogger | None = None,
         python_executable: str | None = None,
         *,
         include: ModuleType | Iterable[ModuleType] = (),
@@ -65,8 +72,10 @@ class JsonModuleExecute(ModuleExecute):
     def _remoto_place(self) -> str:
         return adapted(self.conn).where()
 
-    def _remoto_check(self, *args: Any, **kw: Any) -> Any:
-        return process.check(*args, **kw)
+    def _remoto_check(
+        self, conn: BaseConnection, command: list[str], **options: Unpack[CheckOptions]
+    ) -> process.CheckResult[list[str]]:
+        return process.check(conn, command, **options)
 
     @functools.cached_property
     def _remoto_shipment(self) -> Shipment:
@@ -94,7 +103,7 @@ class JsonModuleExecute(ModuleExecute):
         )
         return ascii("\n".join(lines)).encode("ascii") + b"\n"
 
-    def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _remoto_call(self, name: str, args: Arguments, kwargs: Keywords) -> object:
         mark = f"remoto-answer-{os.urandom(8).hex()}"
         try:
             request = ascii((mark, name, [plain(value) for value in args], {key: plain(kwargs[key]) for key in kwargs}))
@@ -141,7 +150,7 @@ class JsonModuleExecute(ModuleExecute):
         what = f'{UNEXPECTED}: error calling "{name}" on {host}: {what}'
         return FunctionError(host, name, "", what, "\n".join(stderr), "\n".join([what, *stderr]))
 
-    def _remoto_result(self, name: str, answer: str) -> Any:
+    def _remoto_result(self, name: str, answer: str) -> object:
         import json
 
         host = adapted(self.conn).where()
@@ -156,7 +165,7 @@ class JsonModuleExecute(ModuleExecute):
         raise wrong_answer(host, name, content)
 
 
-def _time_limit(conn: Any, started: float, status: int) -> float | None:
+def _time_limit(conn: BaseConnection, started: float, status: int) -> float | None:
     """Return the connection's time limit in seconds if the command exceeded it, else None."""
     limit = adapted(conn).global_timeout
     # a command killed by SIGHUP has the same status
@@ -170,7 +179,7 @@ def _remote_text(name: str) -> str:
     return remote.source(name)
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def plain(value: object, depth: int = 0) -> object:
     """Return a value converted to built-in types, whose literals every Python reads alike."""
     if depth > DEEPEST:
         raise TypeError(f"it is nested more than {DEEPEST} deep")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..exc import FunctionError
 from ..gateways.execnet_internals import ExecnetGateway
 from ..log import basic_remote_logger
 from ..util import RemoteError
 from .calls import Calls, function_lost
-from .facade import ModuleExecute, host_of
+from .facade import Arguments, Keywords, ModuleExecute, host_of
+
+if TYPE_CHECKING:
+    import execnet
+
+    from ..log import AnyLogger
 
 
 class LegacyModuleExecute(ModuleExecute):
@@ -37,9 +42,9 @@ class LegacyModuleExecute(ModuleExecute):
 
     def __init__(
         self,
-        gateway: Any,
-        module: Any,
-        logger: Any = None,
+        gateway: execnet.Gateway,
+        module: ModuleType,
+        logger: AnyLogger | None = None,
         *,
         include: ModuleType | Iterable[ModuleType] = (),
     ) -> None:
@@ -67,12 +72,12 @@ class LegacyModuleExecute(ModuleExecute):
     def _remoto_place(self) -> str:
         return host_of(self.gateway)
 
-    def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _remoto_call(self, name: str, args: Arguments, kwargs: Keywords) -> object:
         if self._remoto_channel is None and self._remoto_calls is not None:
             return self._remoto_calls.call(name, args, kwargs, self.logger)
         return self._remoto_call_by_text(name, args, kwargs)
 
-    def _remoto_call_by_text(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _remoto_call_by_text(self, name: str, args: Arguments, kwargs: Keywords) -> object:
         arguments = [self._convert_args(args)] if args else []
         arguments += [f"{key}={value!r}" for key, value in kwargs.items()]
         try:
@@ -87,7 +92,7 @@ class LegacyModuleExecute(ModuleExecute):
                 host_of(self.gateway), name, problem.exception_name, line.partition(": ")[2], str(error), line
             ) from error
 
-    def _convert_args(self, args: Iterable[Any]) -> str:
+    def _convert_args(self, args: Iterable[object]) -> str:
         """Return the text of positional arguments in a call.
 
         >>> LegacyModuleExecute._convert_args(None, ['foo', ('bar',), 1])

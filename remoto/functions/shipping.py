@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Text(NamedTuple):
@@ -37,9 +37,10 @@ class Text(NamedTuple):
         return cls(name, package, filename, text, hasattr(module, "__path__"))
 
 
-def _source(loader: Any, name: str) -> str | None:
+def _source(loader: object, name: str) -> str | None:
     # an extension module has no source, and some loaders can't return it
-    text = loader.get_source(name) if hasattr(loader, "get_source") else None
+    get_source = getattr(loader, "get_source", None)
+    text = get_source(name) if get_source is not None else None
     return None if text is None else _as_utf8(text)
 
 
@@ -63,12 +64,13 @@ class Shipment(NamedTuple):
     parents: list[str]
 
     @classmethod
-    def of(cls, module: Any, include: ModuleType | Iterable[ModuleType]) -> Shipment:
-        text = Text.of(_checked(module))
+    def of(cls, module: object, include: ModuleType | Iterable[ModuleType]) -> Shipment:
+        checked = _checked(module)
+        text = Text.of(checked)
         included: Included = {}
         if text.is_package:
-            included.update(_parts(text.name, module.__path__))
-        items: Iterable[Any] = [include] if isinstance(include, ModuleType) else include
+            included.update(_parts(text.name, checked.__path__))
+        items: Iterable[object] = [include] if isinstance(include, ModuleType) else include
         for item in items:
             if not isinstance(item, ModuleType):
                 raise TypeError(f"include: expected modules, not {type(item).__name__}: {item!r}")
@@ -78,7 +80,7 @@ class Shipment(NamedTuple):
         return cls(text, included, sorted(parents - set(names)))
 
 
-def _checked(module: Any) -> Any:
+def _checked(module: object) -> ModuleType:
     if not isinstance(module, ModuleType):
         raise TypeError(f"expected a module, not {type(module).__name__}: {module!r}")
     return module

@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple, cast
 
 import execnet
 
@@ -257,25 +257,25 @@ def _register(gateway: ExecnetGateway, group: execnet.Group) -> None:
         relayed.add(gateway)
 
 
-def _forget(gateway: Any) -> None:
+def _forget(gateway: execnet.Gateway) -> None:
     _open_gateways.discard(gateway)
     for relayed in _relayed_with(gateway):
         relayed.discard(gateway)
 
 
-def _relayed_with(gateway: Any) -> list[set[Any]]:
+def _relayed_with(gateway: execnet.Gateway) -> list[set[execnet.Gateway]]:
     """Return the gateways of the same relay, if there is one."""
     io = _io(gateway)
     return [io.relay.relayed] if io is not None and io.relay is not None else []
 
 
-def _io(gateway: Any) -> GatewayIO | None:
+def _io(gateway: execnet.Gateway) -> GatewayIO | None:
     """Return the IO of a gateway that remoto opened; None for one that another library opened, or a mock."""
     io = execnet_internals.io_of(gateway)
     return io if isinstance(io, GatewayIO) else None
 
 
-def close(gateway: Any, timeout: float = CLOSE_TIMEOUT) -> None:
+def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
     """End a gateway and its processes on this machine. Calling it again has no effect.
 
     :param timeout: seconds until a process is killed.
@@ -296,15 +296,15 @@ def close_group(group: execnet.Group) -> None:
         close(gateway, timeout=1.0)
 
 
-def _close_foreign(gateway: Any, timeout: float) -> None:
+def _close_foreign(gateway: execnet.Gateway, timeout: float) -> None:
     gateway.exit()
     if isinstance(gateway, ExecnetGateway):
         execnet_internals.terminate_group(gateway, timeout)
 
 
-def _close_together(gateways: Sequence[Any], timeout: float) -> None:
+def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None:
     """Close gateways, with one time limit for all of them; before them, as long, those that they are the relays of."""
-    ios: list[GatewayIO] = [execnet_internals.io_of(gateway) for gateway in gateways]
+    ios = [cast("GatewayIO", execnet_internals.io_of(gateway)) for gateway in gateways]
     relayed = [gateway for io in ios for gateway in list(io.relayed)]
     if relayed:
         _close_together(relayed, timeout)
@@ -361,7 +361,7 @@ class RemoteFunction(NamedTuple):
     module: str
     name: str
 
-    def start(self, gateway: Any, request: Mapping[str, Any]) -> Any:
+    def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
         """Call it on the remote side; return execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
         io = _io(gateway)
@@ -395,7 +395,7 @@ def wait_if_program_ends() -> None:
         threading.Event().wait()
 
 
-def lost(gateway: Any, host: str, command: str) -> ConnectionLost:
+def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
     """Return the error for a command whose connection was lost; wait a second for the reason."""
     wait_if_program_ends()
     io = _io(gateway)

@@ -16,10 +16,10 @@ import queue
 import struct
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from io import BytesIO
-from typing import Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, cast
 
 import execnet
 from execnet import gateway, gateway_base
@@ -29,6 +29,9 @@ from ..util import shown
 from .interrupts import Event
 from .io_loop import call, started
 from .receiving import Window
+
+if TYPE_CHECKING:
+    from .gateway_io import GatewayIO
 
 #: messages that end a channel or a connection
 CLOSING = (
@@ -59,26 +62,26 @@ def packed(value: object) -> bytes:
     return gateway_base.dumps_internal(value)
 
 
-def send_packed(channel: Any, data: bytes) -> None:
+def send_packed(channel: execnet.Channel, data: bytes) -> None:
     """Send a value that :func:`packed` returned; the channel's send() would pack it again."""
     if channel.isclosed():
         raise OSError("the channel is closed")
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
 
 
-def data_message(channel: Any, item: object) -> bytes:
+def data_message(channel: execnet.Channel, item: object) -> bytes:
     """Return the message that the channel's send() would send."""
     data = packed(item)
     return struct.pack(_HEADER, Message.CHANNEL_DATA, channel.id, len(data)) + data
 
 
-def error_of(channel: Any) -> str:
+def error_of(channel: execnet.Channel) -> str:
     """Return the remote traceback of a channel that has ended; empty if there is none."""
-    error = channel._getremoteerror()  # its gateway's if it has none
+    error = channel._getremoteerror()  # type: ignore[no-untyped-call]  # its gateway's if it has none
     return str(error) if isinstance(error, execnet.RemoteError) else ""
 
 
-def io_of(gateway: Any) -> Any:
+def io_of(gateway: execnet.Gateway) -> object:
     """Return the IO that carries a gateway's messages; None for a program's mock without one."""
     return getattr(gateway, "_io", None)
 
@@ -332,8 +335,8 @@ class Gateway(ExecnetGateway):
     """execnet's gateway over a :class:`remoto.gateways.process_io.ProcessIO`. Not to be made in the main thread."""
 
     @classmethod
-    def over(cls, io: Any, name: str) -> Gateway:
-        return cls(io, execnet.XSpec(f"popen//id={name}"))
+    def over(cls, io: GatewayIO, name: str) -> Gateway:
+        return cls(cast("gateway_base.IO", io), execnet.XSpec(f"popen//id={name}"))
 
     def _initreceive(self) -> None:
         _start_closing_abandoned_channels()
@@ -390,7 +393,7 @@ def register(gateway: ExecnetGateway, group: execnet.Group) -> None:
     group._register(gateway)
 
 
-def end(gateway: Gateway) -> None:
+def end(gateway: ExecnetGateway) -> None:
     """Ask the remote side to end, and close the pipe to it. Unlike the gateway's exit(), do so at each call."""
     group = gateway._group
     if gateway in group:
@@ -408,7 +411,7 @@ def terminate_group(gateway: ExecnetGateway, timeout: float) -> None:
     gateway._group.terminate(timeout)
 
 
-def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: dict[str, Any]) -> Any:
+def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: Mapping[str, object]) -> execnet.Channel:
     """Have the remote side run source and call a function of it.
 
     execnet's remote_exec() would parse the source here first.
@@ -419,13 +422,13 @@ def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: d
     return channel
 
 
-def set_window(channel: Any, window: Window) -> None:
+def set_window(channel: object, window: Window) -> None:
     """Limit what may be received on a channel. Do nothing for a mock, or a channel of another library's gateway."""
     if isinstance(channel, Channel):
         channel.window = window
 
 
-def release(channel: Any, size: int = 0) -> None:
+def release(channel: object, size: int = 0) -> None:
     """Allow a channel to receive as much again as a message takes that was processed.
 
     :param size: the bytes of data in it.

@@ -7,12 +7,15 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import io_loop
 from .execnet_internals import CLOSING, ExecModel, Incoming
 from .outbox import Outbox
 from .stderr import Stderr
+
+if TYPE_CHECKING:
+    import execnet
 
 #: bytes to keep of the output of the remote shell's start-up files
 NOISE_KEPT = 64 * 1024
@@ -43,7 +46,7 @@ class GatewayIO(ABC):
         #: the modules of bootstrap.REMOTE_MODULES that the remote Python has
         self.sent_modules: set[str] = set()
         #: the gateways of the hosts that this one is the relay of
-        self.relayed: set[Any] = set()
+        self.relayed: set[execnet.Gateway] = set()
         #: the reason why a received message was refused
         self.problem = ""
         self.incoming = Incoming()

@@ -12,7 +12,7 @@ import queue
 import threading
 import weakref
 from functools import partial
-from typing import Any, Callable, Generic, TypeVar
+from typing import Callable, Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -70,12 +70,12 @@ class PerObject(Generic[Key, Value]):
         return self._values.setdefault(weakref.ref(key, self._values.pop), value)
 
 
-class _Work:
+class _Work(Generic[Result]):
     """A function that is called in a thread of its own."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[[], Result]) -> None:
         self._function = function
-        self._result: Any = None
+        self._result: Result | None = None
         self._error: BaseException | None = None
         self.ended = Event()
 
@@ -87,14 +87,14 @@ class _Work:
         finally:
             self.ended.set()
 
-    def result(self) -> Any:
+    def result(self) -> Result:
         error, self._error = self._error, None
         try:
             if error is not None:
                 raise error
         finally:
             del error  # its traceback refers to this frame
-        return self._result
+        return self._result  # type: ignore[return-value]
 
 
 def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], object] | None = None) -> Result:

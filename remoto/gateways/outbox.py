@@ -15,10 +15,16 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from contextvars import ContextVar, copy_context
-from typing import Any, Callable, TypeVar
+from functools import partial
+from typing import IO, TYPE_CHECKING, Callable, TypeVar
 
 from .interrupts import interruptible
 from .io_loop import WRITE, Loop
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
 
 Result = TypeVar("Result")
 
@@ -37,7 +43,7 @@ class SendTimeout(TimeoutError):
     """The peer did not accept a message in time."""
 
 
-def sending_within(seconds: float | None, function: Callable[..., Result], *args: Any, **kw: Any) -> Result:
+def sending_within(seconds: float | None, function: Callable[P, Result], *args: P.args, **kw: P.kwargs) -> Result:
     """Call a function, with a timeout for the messages that it sends.
 
     A message that times out is sent later, before the next one, so that the connection stays usable.
@@ -46,12 +52,12 @@ def sending_within(seconds: float | None, function: Callable[..., Result], *args
     :raises SendTimeout: a message was not accepted in time.
     """
     # a context ends with its call, whatever a signal handler raises; a context manager in Python may not
-    return copy_context().run(_with_deadline, seconds, function, args, kw)
+    return copy_context().run(_with_deadline, seconds, partial(function, *args, **kw))
 
 
-def _with_deadline(seconds: float | None, function: Callable[..., Result], args: Any, kw: Any) -> Result:
+def _with_deadline(seconds: float | None, function: Callable[[], Result]) -> Result:
     _deadline.set(None if seconds is None else time.monotonic() + seconds)
-    return function(*args, **kw)
+    return function()
 
 
 class _Message:
@@ -188,7 +194,7 @@ class PipeOutbox(Outbox):
     :param pipe: a file; the outbox closes it.
     """
 
-    def __init__(self, pipe: Any, host: str, loop: Loop) -> None:
+    def __init__(self, pipe: IO[bytes], host: str, loop: Loop) -> None:
         super().__init__(host, loop)
         self._pipe = pipe
         self._fd = pipe.fileno()

@@ -11,9 +11,9 @@ import os
 import queue
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ..util import shown
 from .execnet_internals import data_message, error_of, io_of, release, set_window
@@ -24,6 +24,9 @@ from .outbox import Outbox
 from .process_io import A_DAY
 from .receiving import Window
 from .stderr import Stderr
+
+if TYPE_CHECKING:
+    import execnet
 
 # as in remote/relay.py
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
@@ -47,7 +50,7 @@ class Relay(NamedTuple):
     :ivar name: for errors.
     """
 
-    gateway: Any
+    gateway: execnet.Gateway
     name: str
 
 
@@ -66,7 +69,7 @@ class RelayIO(GatewayIO):
 
     def __init__(
         self,
-        start: Callable[[Any, dict[str, Any]], Any],
+        start: Callable[[execnet.Gateway, Mapping[str, object]], execnet.Channel],
         relay: Relay,
         argv: Sequence[str],
         host: str,

@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import IO
 
 from .interrupts import Event
 from .io_loop import READ, Loop, log_thread
@@ -130,7 +130,7 @@ class PipeStderr(Stderr):
     :param pipe: a file, which is closed here.
     """
 
-    def __init__(self, pipe: Any, logger: logging.Logger, loop: Loop) -> None:
+    def __init__(self, pipe: IO[bytes], logger: logging.Logger, loop: Loop) -> None:
         super().__init__(logger, loop)
         self._pipe = pipe
         self._fd = pipe.fileno()

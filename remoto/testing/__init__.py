@@ -6,10 +6,10 @@ import errno
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Callable, NamedTuple, Union
+from typing import Any, Callable, NamedTuple, Union, cast
 
 import execnet
 
@@ -17,11 +17,11 @@ from .. import connection
 from ..backends import BaseConnection
 from ..commands.answers import STATUS, STDERR, STDOUT
 from ..commands.call import CHECK, RUN
-from ..commands.request import Request, argv_of
+from ..commands.request import Argv, Request, argv_of
 from ..commands.target import Channel
 from ..exc import HostError, RemotoError
 from ..functions.calls import call_data
-from ..functions.facade import ModuleExecute, raised, refuse
+from ..functions.facade import Arguments, Keywords, ModuleExecute, Problem, raised, refuse
 from ..functions.json_calls import plain
 from ..gateways.bootstrap import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
@@ -29,9 +29,9 @@ from .files import Files, Transfer, as_bytes, traceback_of
 
 __all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
-_Word = Union[str, bytes, "os.PathLike[Any]"]
+_Word = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 #: matches commands: a string or list that the command must equal, or a function that returns True for it
-Matcher = Union[str, Sequence[_Word], Callable[[Any], bool]]
+Matcher = Union[str, Sequence[_Word], Callable[[Argv], bool]]
 
 
 class Unexpected(AssertionError):
@@ -43,7 +43,7 @@ class Ran:
     """A command that was run."""
 
     #: a list of arguments or a string, as given; paths and bytes as text
-    command: Any
+    command: str | list[str]
     #: its input
     stdin: bytes | None = None
     #: its whole environment, if one was given
@@ -51,7 +51,7 @@ class Ran:
     #: variables added to the environment
     extend_env: dict[str, str] = field(default_factory=dict)
     #: other keywords of Popen: ``cwd``, ``shell``, ...
-    popen: dict[str, Any] = field(default_factory=dict)
+    popen: dict[str, object] = field(default_factory=dict)
     #: whether the connection used sudo
     sudo: bool = False
     #: the call's timeout, or the connection's ``global_timeout``
@@ -66,8 +66,8 @@ class Called(NamedTuple):
     #: the module's name
     module: str
     function: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
 
 
 class Script:
@@ -83,9 +83,9 @@ class Script:
     def __init__(self, hostname: str = "node1") -> None:
         self.ran: list[Ran] = []
         self.calls: list[Called] = []
-        self.files: MutableMapping[str, Any] = Files()
+        self.files: Files = Files()
         self._script_host = hostname
-        self._commands: list[tuple[Any, _Turns]] = []
+        self._commands: list[tuple[Argv | Callable[[Argv], bool], _Turns]] = []
         self._functions: dict[str, _Turns] = {}
         self._connect_error: BaseException | None = None
 
@@ -123,7 +123,7 @@ class Script:
                 return
         self._commands.append((matcher, _Turns([answer])))
 
-    def on_call(self, function: str, answer: Any) -> None:
+    def on_call(self, function: str, answer: object) -> None:
         """Set the answer of a remote function. Several answers of the same function are used in turn; the last one is
         repeated.
 
@@ -145,19 +145,18 @@ class Script:
         """
         self._connect_error = error or HostError("no route to host", host=self._script_host, kind="unreachable")
 
-    def unused(self) -> list[Any]:
+    def unused(self) -> list[Argv | Callable[[Argv], bool]]:
         """Return the commands, and the names of functions, whose answers were not used."""
         everything = [*self._commands, *self._functions.items()]
         return [asked for asked, turns in everything for _ in range(turns.given, len(turns.answers))]
 
-    def _answer(self, command: Any) -> _Answer:
+    def _answer(self, command: Argv) -> _Answer:
         for matcher, turns in self._commands:
             if matcher(command) if callable(matcher) else matcher == command:
-                answer: _Answer = turns.next()
-                return answer
+                return cast("_Answer", turns.next())
         raise Unexpected(f"{self._script_host}: no answer in the script for the command {command!r}")
 
-    def _answer_to_call(self, called: Called) -> Any:
+    def _answer_to_call(self, called: Called) -> object:
         self.calls.append(called)
         for name in (f"{called.module}.{called.function}", called.function):
             if name in self._functions:
@@ -172,21 +171,21 @@ class _Scripted(BaseConnection):
         self._script = script
         super().__init__(*args, **kw)
 
-    def _make_gateway(self, hostname: str) -> Any:
+    def _make_gateway(self, hostname: str) -> execnet.Gateway:
         if self._script._connect_error is not None:
             raise self._script._connect_error
-        return _Gateway(self)
+        return cast("execnet.Gateway", _Gateway(self))
 
-    def _detect_sudo(self, _execnet: Any = None) -> bool:
+    def _detect_sudo(self, _execnet: object = None) -> bool:
         return False
 
     def login_door(self) -> None:
         return None
 
-    def _open(self, spec: str) -> Any:
+    def _open(self, spec: str) -> execnet.Gateway:
         raise Unexpected(f"{self.hostname}: nothing is opened for a scripted connection: {spec}")
 
-    def inside(self, python: str | None = None) -> Any:
+    def inside(self, python: str | None = None) -> execnet.Gateway:
         return self._live_gateway()
 
     def prepare_command(self, request: Request) -> Request:
@@ -210,7 +209,7 @@ class _Scripted(BaseConnection):
             kw["stdin"],
             None if kw["env"] is None else _texts(kw["env"]),
             _texts(kw["extend_env"]),
-            {name: _text(value) for name, value in kw["popen"].items()},
+            {name: _text(value) if isinstance(value, bytes) else value for name, value in kw["popen"].items()},
             kw["sudo"],
             kill_on_timeout=kw["kill"],
         )
@@ -222,8 +221,8 @@ class _Scripted(BaseConnection):
         return self.channel
 
     def import_module(
-        self, module: Any, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
-    ) -> Any:
+        self, module: ModuleType, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
+    ) -> ModuleExecute:
         is_json = self.remote_import_system == "json" or bool(python_executable and not self._has_python_inside)
         if not is_json:
             self._live_gateway()
@@ -296,12 +295,12 @@ class Hosts:
 class _Turns:
     """Answers to the same command or function, used in turn."""
 
-    def __init__(self, answers: list[Any]) -> None:
+    def __init__(self, answers: list[object]) -> None:
         self.answers = answers
         self.given = 0
         self._lock = threading.Lock()
 
-    def next(self) -> Any:
+    def next(self) -> object:
         with self._lock:
             answer = self.answers[min(self.given, len(self.answers) - 1)]
             self.given += 1
@@ -325,8 +324,8 @@ class _Command:
         if answer.is_missing and ran.popen.get("shell"):
             line = f"/bin/sh: 1: {program.split(' ')[0]}: not found\n"
             answer = answer._replace(is_missing=False, stdout=b"", stderr=as_bytes("stderr", line), exit_code=127)
-        ending: Any = (STATUS, answer.exit_code)
-        items: list[Any] = [(STDOUT, answer.stdout), (STDERR, answer.stderr)]
+        ending: object = (STATUS, answer.exit_code)
+        items: list[object] = [(STDOUT, answer.stdout), (STDERR, answer.stderr)]
         if whole:
             items, ending = [], (answer.stdout, answer.stderr, answer.exit_code)
         if answer.is_missing:
@@ -339,7 +338,7 @@ class _Command:
         self._items = deque([*items, ending, EOFError()])
         self.ran = ran
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> object:
         if isinstance(self._items[0], execnet.TimeoutError) and timeout is None:
             raise Unexpected(f"a command that never ends was run without a timeout: {self.ran.command!r}")
         item = self._items.popleft()
@@ -347,7 +346,7 @@ class _Command:
             raise item
         return item
 
-    def send(self, item: Any) -> None:
+    def send(self, item: object) -> None:
         """Do nothing: there is no receiver."""
 
     def close(self) -> None:
@@ -355,7 +354,7 @@ class _Command:
 
 
 class _Functions(ModuleExecute):
-    def __init__(self, conn: _Scripted, module: Any, is_json: bool) -> None:
+    def __init__(self, conn: _Scripted, module: ModuleType, is_json: bool) -> None:
         self.module = module
         self.logger = conn.logger
         self._conn = conn
@@ -364,7 +363,7 @@ class _Functions(ModuleExecute):
     def _remoto_place(self) -> str:
         return self._conn.hostname
 
-    def _remoto_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _remoto_call(self, name: str, args: Arguments, kwargs: Keywords) -> object:
         self._conn._live_gateway()
         if self._is_json:
             refuse(name, args, kwargs, plain)
@@ -385,7 +384,7 @@ class _Functions(ModuleExecute):
 
     def _raised(self, name: str, error: Exception) -> RemotoError:
         kind = type(error)
-        problem = {
+        problem: Problem = {
             "name": kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}",
             "message": str(error),
             "traceback": traceback_of(error),
@@ -408,12 +407,11 @@ class _Gateway:
     def exit(self) -> None:
         self._is_open = False
 
-    def remote_exec(self, source: Any, **kw: Any) -> Any:
+    def remote_exec(self, source: object, **kw: Any) -> _Environment | Transfer:
         if source == _SEND_ENVIRONMENT:
             return _Environment(self._conn.env)
         if kw.get("module") == "files":
-            files: Any = self._conn._script.files
-            return Transfer(self, files, kw["function"], kw["request"])
+            return Transfer(self, self._conn._script.files, kw["function"], kw["request"])
         raise Unexpected(f"{self.remoteaddress}: no answer in the script for source that is sent: {source!r:.200}")
 
 
@@ -424,8 +422,8 @@ class _Environment(NamedTuple):
         return self.variables
 
 
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _texts(variables: Mapping[bytes, bytes] | None) -> dict[str, str]:

@@ -11,15 +11,23 @@ import threading
 import traceback
 import weakref
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, Callable
+from typing import Callable, Protocol, Union
 
 import execnet
 
 from ..exc import RemotoError
 from ..remote import files as remote_files
 
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+#: of a file; or an error
+Content = Union[bytes, BaseException]
 
-class Files(MutableMapping[str, Any]):
+
+class Closable(Protocol):
+    def exit(self) -> None: ...
+
+
+class Files(MutableMapping[Path, Content]):
     """Files in a local directory, which stands for the remote machine's ``/``."""
 
     def __init__(self) -> None:
@@ -33,12 +41,12 @@ class Files(MutableMapping[str, Any]):
             weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         return self._directory
 
-    def place(self, path: Any) -> str:
+    def place(self, path: Path) -> str:
         """Return the local path of a remote path; no ``..`` leads out of the directory."""
         text = os.fsdecode(path)
         return self.directory + _absolute(text) + ("/" if text.endswith("/") else "")
 
-    def __getitem__(self, path: Any) -> Any:
+    def __getitem__(self, path: Path) -> Content:
         if _absolute(path) in self.errors:
             return self.errors[_absolute(path)]
         try:
@@ -47,7 +55,7 @@ class Files(MutableMapping[str, Any]):
         except OSError:
             raise KeyError(path) from None
 
-    def __setitem__(self, path: Any, content: Any) -> None:
+    def __setitem__(self, path: Path, content: str | Content) -> None:
         self.errors.pop(_absolute(path), None)
         if isinstance(content, BaseException):
             self.errors[_absolute(path)] = content
@@ -57,7 +65,7 @@ class Files(MutableMapping[str, Any]):
         with open(self.place(path), "wb") as file:
             file.write(data)
 
-    def __delitem__(self, path: Any) -> None:
+    def __delitem__(self, path: Path) -> None:
         if self.errors.pop(_absolute(path), None) is None:
             self[path]
             os.unlink(self.place(path))
@@ -76,10 +84,10 @@ class Files(MutableMapping[str, Any]):
 class Transfer:
     """The channel of a transfer. A thread runs the real code of the remote side, in the directory of ``files``."""
 
-    def __init__(self, gateway: Any, files: Files, function: str, request: Mapping[str, Any]) -> None:
+    def __init__(self, gateway: Closable, files: Files, function: str, request: Mapping[str, Path]) -> None:
         self._gateway = gateway
-        self._inbox: queue.Queue[Any] = queue.Queue()
-        self._outbox: queue.Queue[Any] = queue.Queue()
+        self._inbox: queue.Queue[object] = queue.Queue()
+        self._outbox: queue.Queue[object] = queue.Queue()
         name = "destination" if function == "put" else "source"
         path = request[name]
         self._root = os.fsencode(files.directory)
@@ -92,7 +100,7 @@ class Transfer:
         self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
         self._thread.start()
 
-    def _serve(self, work: Callable[..., Any], request: Mapping[str, Any]) -> None:
+    def _serve(self, work: Callable[..., object], request: Mapping[str, object]) -> None:
         try:
             work(_RemoteEnd(self._outbox, self._inbox, self._root), **request)
         except ConnectionError:
@@ -101,10 +109,10 @@ class Transfer:
             self._inbox.put(execnet.RemoteError(traceback_of(error)))
         self._inbox.put(EOFError())
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> object:
         return _taken(self._inbox, timeout)
 
-    def send(self, item: Any) -> None:
+    def send(self, item: object) -> None:
         self._outbox.put(item)
 
     def waitclose(self, timeout: float | None = None) -> None:
@@ -118,12 +126,12 @@ class Transfer:
 class _RemoteEnd:
     """The remote end of a transfer's channel."""
 
-    def __init__(self, inbox: queue.Queue[Any], outbox: queue.Queue[Any], root: bytes) -> None:
+    def __init__(self, inbox: queue.Queue[object], outbox: queue.Queue[object], root: bytes) -> None:
         self._inbox = inbox
         self._outbox = outbox
         self._root = root
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> object:
         return _taken(self._inbox, timeout)
 
     def send(self, message: bytes) -> None:
@@ -139,22 +147,21 @@ class _RemoteEnd:
 class _Fails:
     """Replaces the remote side of a transfer that the script makes fail."""
 
-    def __init__(self, path: bytes, error: BaseException) -> None:
+    def __init__(self, path: Path, error: BaseException) -> None:
         self._path = path
         self._error = error
-        self.records: Any = None
 
-    def run(self, channel: Any, **request: Any) -> None:
+    def run(self, channel: _RemoteEnd, **request: object) -> None:
         error = self._error
         if not isinstance(error, OSError) or isinstance(error, (ConnectionError, RemotoError)):
             raise error
-        failure = remote_files.Failure.of(self._path, error)
+        failure = remote_files.Failure.of(os.fsencode(self._path), error)
         records = remote_files.Records(channel)
         records.write(remote_files.FAILED, failure.pack())
         records.flush()
 
 
-def _taken(inbox: queue.Queue[Any], timeout: float | None) -> Any:
+def _taken(inbox: queue.Queue[object], timeout: float | None) -> object:
     try:
         item = inbox.get(timeout=timeout)
     except queue.Empty:
@@ -166,7 +173,7 @@ def _taken(inbox: queue.Queue[Any], timeout: float | None) -> Any:
     return item
 
 
-def _absolute(path: Any) -> str:
+def _absolute(path: Path) -> str:
     return posixpath.normpath("/" + os.fsdecode(path).lstrip("/"))
 
 
