@@ -37,6 +37,19 @@ def test_commands(pythons):
                 check(conn, ["no-such-program"])
 
 
+def test_relays(pythons):
+    startable = far(pythons, startable=True)
+    for _, path in {*startable[:1], *startable[-1:]}:
+        with remoto.Connection("localhost", interpreter=path) as relay:
+            with remoto.Connection("localhost", via=relay) as conn:
+                counted = check(conn, ["sh", "-c", "wc -c; echo x >&2; exit 3"], stdin=b"x" * 3_000_000)
+                assert counted == (["3000000"], ["x"], 3)
+                output = check(conn, ["head", "-c", "3000000", "/dev/urandom"], text=False).stdout
+                assert len(output) == 3_000_000
+            with pytest.raises(StartError, match="cannot run no-such-python on localhost: No such file"):
+                remoto.Connection("localhost", via=relay, interpreter="no-such-python")
+
+
 def test_too_old(pythons):
     for version, path in far(pythons, startable=False):
         with pytest.raises(StartError) as caught:
