@@ -86,13 +86,13 @@ class Race:
         self.reasons = {}
 
     def run(self, times, rounds):
-        for contestant, worker in self.workers.items():
+        contestants = [contestant for contestant in self.workers if contestant in (self.work.by or self.workers)]
+        for contestant in contestants:
             # a process that has handled more than 64 MB at once gets memory faster from then on
-            worker.close()
+            self.workers[contestant].close()
             self.turn(contestant, 1)
         for answers in self.answers.values():
             answers.clear()
-        contestants = list(self.workers)
         for number in range(rounds):
             # whoever comes first, or behind a heavy one, is another one in each round
             first = number % len(contestants)
@@ -133,7 +133,7 @@ class Race:
         return {
             contestant: [answer[quantity] for answer in answers]
             for contestant, answers in self.answers.items()
-            if contestant not in self.reasons
+            if answers and contestant not in self.reasons
         }
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from common import settings
 
 DISTRIBUTION = "ClusterShell"
-MISSING = {"relayed": "it needs ClusterShell on the relay"}
 
 
 def fleet(kind):

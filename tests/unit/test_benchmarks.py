@@ -232,3 +232,9 @@ def test_a_contestant_may_measure_by_itself():
     answer = Contestant(module).measure("held", ("name", 3), 1)
     assert answer["threads"] == 3 and answer["seconds"] > 0
     assert Contestant(module).measure("fleet", ("name", "node"), 1) == {"missing": "not measured"}
+
+
+def test_a_work_may_be_for_some_contestants_only(raced):
+    work = Work("relayed", ("name", "node"), [Figure("through a relay")], by=(REMOTO,))
+    ran, asked = raced(work, dict.fromkeys([REMOTO, LIMIT], lambda request: {"seconds": 1}), 1)
+    assert ran.values("seconds") == {REMOTO: [1]} and {name for name, _ in asked} == {REMOTO}
