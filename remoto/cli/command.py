@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -89,10 +90,14 @@ class Work:
     def do(self) -> int:
         """Run the command; return the exit status."""
         options = self._options
-        with report.progress(len(self._names), self._collects) as self._done:
+        # lines of JSON on the same terminal would mix with the progress line
+        shown = options.gather or (options.json and not sys.stdout.isatty())
+        with report.progress(len(self._names), shown) as self._done:
             outcomes = Hosts(self._serve, options, self._output, self._connections).outcomes()
         if options.gather:
             report.gathered(self._names, outcomes, self._output)
+        if options.json:
+            report.not_started_in_json(self._names, outcomes, self._output)
         if options.save_failed:
             report.save_failed(options.save_failed, self._names, outcomes)
         return report.summarise(self._names, outcomes, self._output)

@@ -86,6 +86,10 @@ class Output:
     def write_line(self, line: str) -> None:
         self._write(sys.stdout, escape_controls(line) + "\n")
 
+    def write_output_line(self, line: str) -> None:
+        """Write a line of a command's output."""
+        self._write(sys.stdout, (line if self._raw else escape_controls(line)) + "\n")
+
     def write_json(self, line: str) -> None:
         # JSON has escapes of its own
         self._write(sys.stdout, line + "\n")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Callable
 
+from ..commands.lines import Lines
 from ..fleets.hosts import fold
 from .hosts import Outcome
 from .output import Output, in_one_line
@@ -17,19 +18,25 @@ _RULE = "---------------"
 
 
 def gathered(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> None:
-    """Write the output of hosts whose output, and exit status, is the same once, as ``clush -b`` does."""
+    """Write the output of hosts whose output, and exit status, is the same once, as ``clush -b`` does.
+
+    The summary names hosts that failed without output.
+    """
     groups: dict[tuple[bytes, bytes, int], list[str]] = {}
     for host, outcome in zip(hosts, outcomes):
-        if outcome is not None and outcome.kind in ("ok", "failed"):
+        if outcome is not None and (outcome.kind == "ok" or outcome.stdout or outcome.stderr):
             groups.setdefault((outcome.stdout, outcome.stderr, outcome.status), []).append(host)
     for (stdout, stderr, _), names in sorted(groups.items(), key=lambda group: -len(group[1])):
         count = f" ({len(names)})" if len(names) > 1 else ""
-        for line in (_RULE, f"{fold(names)}{count}", _RULE, *_lines(stdout), *_lines(stderr)):
+        for line in (_RULE, f"{fold(names)}{count}", _RULE):
             output.write_line(line)
+        for line in (*_lines(stdout), *_lines(stderr)):
+            output.write_output_line(line)
 
 
 def _lines(data: bytes) -> list[str]:
-    return data.decode("utf-8", "backslashreplace").splitlines()
+    lines = Lines("backslashreplace")
+    return [*lines.feed(data), *lines.end()]
 
 
 def in_json(host: str, outcome: Outcome, output: Output) -> None:
@@ -48,6 +55,13 @@ def in_json(host: str, outcome: Outcome, output: Output) -> None:
             }
         )
     )
+
+
+def not_started_in_json(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> None:
+    """Write a line for each host that was not started."""
+    for host, outcome in zip(hosts, outcomes):
+        if outcome is None:
+            in_json(host, Outcome(0, kind="not_started"), output)
 
 
 def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> int:
@@ -84,6 +98,7 @@ def progress(total: int, shown: bool) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     columns = (TextColumn("hosts"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as line:
+    # rich would write to stderr what the program writes to stdout
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as line:
         task = line.add_task("", total=total)
         yield lambda: line.advance(task)

@@ -1,10 +1,13 @@
 """The command line with many hosts: patterns, files, labels; batches; gathered and JSON output; hosts that failed."""
 
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 
-from tests.integration.test_cli import outcome
+from tests.integration.test_cli import REMOTO, outcome
 
 pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
 
@@ -57,6 +60,40 @@ def test_json_has_a_line_for_each_host(sshd):
     assert (ran["outcome"], ran["exit_status"], ran["stdout"], ran["stderr"]) == ("failed", 255, "a\033[1m", "b\n")
     assert (refused["outcome"], refused["exit_status"], refused["kind"]) == ("unreachable", None, "refused")
     assert ran["seconds"] > 0 and refused["reason"] == "connection refused"
+
+
+def test_json_has_a_line_for_each_host_that_was_not_started():
+    status, stdout, _ = outcome(
+        "--json", "--parallel", "1", "--stop-after", "1", "localhost", "127.0.0.1", "--", "false"
+    )
+    outcomes = [(result["host"], result["outcome"]) for result in map(json.loads, stdout.splitlines())]
+    assert (status, outcomes) == (1, [("localhost", "failed"), ("127.0.0.1", "not_started")])
+
+
+@pytest.mark.parametrize(("option", "text"), [("--json", '"stdout": "hello\\n"'), ("--gather", "\nhello\n")])
+def test_output_goes_to_stdout_while_stderr_is_a_terminal(option, text):
+    ours, terminal = pty.openpty()
+    try:
+        argv = [*REMOTO, option, "localhost", "--", "echo", "hello"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=terminal, text=True, timeout=50)
+        assert done.returncode == 0 and text in done.stdout
+        # the progress line
+        assert b"hosts" in os.read(ours, 65536)
+    finally:
+        os.close(terminal)
+        os.close(ours)
+
+
+def test_gathered_output_of_a_command_that_timed_out_is_written():
+    options = ["--gather", "--timeout", "2", "--kill-on-timeout", "--shell"]
+    status, stdout, _ = outcome(*options, "localhost", "--", "echo before; exec sleep 100")
+    assert (status, stdout.splitlines()[-1]) == (124, "before")
+
+
+def test_gathered_output_is_escaped_line_by_line_unless_it_is_raw():
+    words = ["localhost", "--", "printf", r"a\033[1m\fb\n"]
+    assert outcome("--gather", *words)[1].splitlines()[-1] == r"a\x1b[1m\x0cb"
+    assert outcome("--gather", "--raw", *words)[1].endswith("a\033[1m\fb\n")
 
 
 def test_hosts_that_failed_are_saved_and_can_be_read(sshd, tmp_path):
