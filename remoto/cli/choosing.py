@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
 from .. import connection
 from ..backends import BaseConnection
 from ..exc import ConnectError
 from ..util import escape_controls
-from .options import CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords
+from .options import BY_SSH, CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords
 
 NO_CONNECTION = 255
 
@@ -44,6 +46,13 @@ def add_hosts(parser: Parser) -> None:
         metavar="NAME=VALUE",
         help="in the place of HOST: the running containers with this label; may be repeated [docker, podman]",
     )
+    add(
+        "--via",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="run ssh on this relay; with several, the hosts are dealt to them in turn [ssh, docker, podman]",
+    )
     parser.add_argument(
         "hosts",
         nargs="*",
@@ -67,6 +76,9 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
     if not hosts:
         parser.error("no host is left")
     elsewhere = [host.name for host in hosts if options.backend == "local" and connection.needs_ssh(host.name)]
+    members = [host.name for host in hosts if host.name in options.via]
+    if members:
+        parser.error(f"--via: the relay {members[0]} is also one of the hosts")
     if elsewhere:
         parser.error(f"{elsewhere[0]}: not this machine; backend local takes localhost")
     return hosts
@@ -84,15 +96,30 @@ def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
         ("--selector", options.selector, CLUSTERS),
         ("--all-containers", options.all_containers, CLUSTERS),
         ("--label", options.label, ENGINES),
+        ("--via", options.via, BY_SSH),
     ):
         if given and options.backend not in backends:
             parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(backends)}")
-        if given and options.hosts:
+        if given and options.hosts and flag != "--via":
             parser.error(f"{flag}: in the place of HOST, not together with it")
     if options.all_containers and not options.selector:
         parser.error("--all-containers: only with --selector")
     if "-" in options.hosts and getattr(options, "stdin", False):
         parser.error("-: stdin has the names of hosts, so --stdin can't send it to the command")
+
+
+@contextlib.contextmanager
+def relays(options: argparse.Namespace) -> Iterator[None]:
+    """Give each chosen host its relay, if there are any; close the relays at the end."""
+    opened = [connection.Connection(name, eager=False) for name in options.via]
+    if opened:
+        dealt = zip(options.chosen, itertools.cycle(opened))
+        options.chosen = [Host(host.name, {**host.keywords, "via": relay}) for host, relay in dealt]
+    try:
+        yield
+    finally:
+        for relay in opened:
+            relay.exit()
 
 
 def _named(options: argparse.Namespace) -> list[Host]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
 from ..util import escape_controls
-from .choosing import NO_CONNECTION, Host, add_hosts, choose, connect
+from .choosing import NO_CONNECTION, Host, add_hosts, choose, connect, relays
 from .hosts import INTERRUPTED, Hosts, Outcome, login, message, no_connection, reason
 from .options import Parser, add_connection, add_program, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
@@ -69,7 +69,8 @@ def main(action: str, words: Sequence[str]) -> int:
     options.chosen = choose(parser, options)
     if action != "get":
         _require_source(parser, source)
-    return _Copies(action, source, destination, options).do()
+    with relays(options):
+        return _Copies(action, source, destination, options).do()
 
 
 def _require_source(parser: argparse.ArgumentParser, source: str) -> None:

@@ -36,6 +36,8 @@ def test_patterns_files_stdin_and_exclusion_name_hosts(sshd, tmp_path):
         (["--backend", "docker", "--label", "a=b", "web", "--", "true"], "in the place of HOST"),
         (["--backend", "docker", "--all-containers", "web", "--", "true"], "--all-containers"),
         (["--backend", "ssh", "--persistent", "node1", "--", "true"], "--persistent"),
+        (["--via", "node1", "node[1-2]", "--", "true"], "also one of the hosts"),
+        (["--backend", "local", "--via", "node1", "localhost", "--", "true"], "--via"),
         (["--", "true"], "HOST"),
     ],
 )
@@ -94,6 +96,20 @@ def test_gathered_output_is_escaped_line_by_line_unless_it_is_raw():
     words = ["localhost", "--", "printf", r"a\033[1m\fb\n"]
     assert outcome("--gather", *words)[1].splitlines()[-1] == r"a\x1b[1m\x0cb"
     assert outcome("--gather", "--raw", *words)[1].endswith("a\033[1m\fb\n")
+
+
+def test_hosts_are_reached_through_relays(sshd, tmp_path):
+    # there is no wrapper of ssh on the relay
+    options = ["--ssh-options", f"-F {sshd.config}"]
+    status, stdout, stderr = outcome(*options, "--via", "node8", "--via", "node9", "node[1-3]", "--", "echo", "x")
+    assert (status, sorted(stdout.splitlines()), stderr) == (0, ["node1: x", "node2: x", "node3: x"], "")
+    status, _, stderr = outcome("--via", "refused", "node1", "--", "true")
+    assert status == 255 and "refused" in stderr and "relay" in stderr
+    (tmp_path / "file").write_text("x")
+    assert (
+        outcome("put", *options, "--via", "node8", "node1", "--", str(tmp_path / "file"), str(tmp_path / "copy"))[0]
+        == 0
+    )
 
 
 def test_hosts_that_failed_are_saved_and_can_be_read(sshd, tmp_path):
