@@ -241,7 +241,7 @@ class Group(Membership):
 
     def import_module(
         self,
-        module: Any,
+        module: ModuleType,
         python_executable: str | None = None,
         *,
         include: ModuleType | Iterable[ModuleType] = (),

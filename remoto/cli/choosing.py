@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 from .. import connection
 from ..backends import BaseConnection
@@ -21,7 +21,7 @@ class Host(NamedTuple):
     """A host: its name in the output, and the keywords that name it for its connection class."""
 
     name: str
-    keywords: Mapping[str, Any]
+    keywords: Mapping[str, object]
 
 
 def add_hosts(parser: Parser) -> None:

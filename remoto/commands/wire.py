@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, TypeVar
+from typing import Callable, TypeVar
 
 import execnet
 
@@ -29,7 +29,7 @@ class Wire:
     :param timeout: seconds that an acknowledgement may take to be sent.
     """
 
-    def __init__(self, channel: Channel, gateway: Any, host: str, text: str, timeout: float | None) -> None:
+    def __init__(self, channel: Channel, gateway: execnet.Gateway, host: str, text: str, timeout: float | None) -> None:
         self.channel = channel
         # a channel of a Python in a container has another gateway than the connection
         self._gateway = getattr(channel, "gateway", None) or gateway

@@ -7,12 +7,15 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import BaseConnection
 from ..backends.containers import diagnosed
 from ..exc import CommandError, ContainerError
 from ..process import check
+
+if TYPE_CHECKING:
+    from .arguments import Keywords
 
 __all__ = ["Found", "containers", "pods"]
 
@@ -26,7 +29,7 @@ class Found(NamedTuple):
     """A container: the name for results, and the keywords that name it for its connection class."""
 
     name: str
-    keywords: dict[str, Any]
+    keywords: dict[str, object]
 
 
 def pods(
@@ -86,7 +89,7 @@ def containers(
     labels: Mapping[str, str | None] | Iterable[str] = (),
     name: str | None = None,
     executable: str = "docker",
-    connection: Mapping[str, Any] | None = None,
+    connection: Keywords | None = None,
 ) -> list[Found]:
     """Return the running containers of an engine, sorted by name.
 
@@ -133,7 +136,7 @@ def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
         yield label if value is None else f"{label}={value}"
 
 
-def _answer(host: str | None, argv: Sequence[str], place: str, keywords: Mapping[str, Any]) -> str:
+def _answer(host: str | None, argv: Sequence[str], place: str, keywords: Keywords) -> str:
     """Return what the client prints.
 
     :raises ContainerError: it fails.

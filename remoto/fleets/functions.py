@@ -44,7 +44,7 @@ class GroupModule:
             what = f"{name_of(module)}.{name} is not a function (its type is {type(getattr(module, name)).__name__})"
             raise AttributeError(f"{what}: only functions of the remote module can be used")
 
-        def function(*args: Any, **kwargs: Any) -> Any:
+        def function(*args: object, **kwargs: object) -> Any:
             call_data(name, args, kwargs)
             return self._group_on_each(partial(call, imported=self._group_import, name=name, args=args, kwargs=kwargs))
 

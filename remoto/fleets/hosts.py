@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from types import ModuleType
 
 __all__ = ["LIMIT", "expand", "fold"]
 
@@ -131,5 +131,5 @@ def _length(one: str) -> int:
     return max(0, int(found[2]) - int(found[1])) // max(1, int(found[3] or 1)) + 1
 
 
-def _nodeset() -> Any:
+def _nodeset() -> ModuleType:
     return importlib.import_module("ClusterShell.NodeSet")

@@ -11,20 +11,19 @@ import resource
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Union
+from typing import Callable, NamedTuple, Union
 
 from .. import connection
 from ..backends import BaseConnection
 from ..backends.containers import ContainerConnection
 from ..backends.relayed import relay_failure
 from ..exc import ConnectError, ConnectionLost
+from .arguments import Keywords
 from .hosts import expand
 from .schedule import Workers
 
 #: what a group can be made of
-Hosts = Union[
-    str, Mapping[str, Mapping[str, Any]], Iterable[Union[str, "tuple[str, Mapping[str, Any]]", BaseConnection]]
-]
+Hosts = Union[str, Mapping[str, Keywords], Iterable[Union[str, tuple[str, Keywords], BaseConnection]]]
 #: file descriptors of this program for each open connection, while it opens: three pipes, and one to wait for its process
 DESCRIPTORS = 4
 # descriptors for anything else that the program opens meanwhile
@@ -49,7 +48,7 @@ class Member:
         self._connecting = threading.Lock()
         self._owner = os.getpid()
         # the channel of the command before this one, while a program's own connection is at work
-        self._before: Any = None
+        self._before: object = None
 
     @property
     def is_open(self) -> bool:
@@ -147,7 +146,7 @@ class Maker(NamedTuple):
     """
 
     backend: str | type[BaseConnection]
-    keywords: Mapping[str, Any]
+    keywords: Keywords
     relay: Member | None = None
 
     def __call__(self) -> BaseConnection:
@@ -193,7 +192,7 @@ def abandon(members: Sequence[Member]) -> None:
 def members_of(
     hosts: Hosts,
     backend: str | type[BaseConnection],
-    keywords: Mapping[str, Any],
+    keywords: Keywords,
     relays_of: Callable[[Sequence[str]], Mapping[str, Member]] = lambda names: {},
 ) -> dict[str, Member]:
     """Return the members of a group, by name. Nothing is opened.
@@ -202,7 +201,7 @@ def members_of(
     :raises TypeError, ValueError: a host, a keyword or the backend is of no use.
     """
     named_by = _named_by(class_of(backend))
-    named: dict[str, Mapping[str, Any] | BaseConnection] = {}
+    named: dict[str, Keywords | BaseConnection] = {}
     twice: list[str] = []
     for name, given in _named(hosts):
         if name in named:
@@ -241,7 +240,7 @@ def class_of(backend: str | type[BaseConnection]) -> type[BaseConnection]:
     return kind
 
 
-def _named(hosts: Hosts) -> Iterator[tuple[str, Mapping[str, Any] | BaseConnection]]:
+def _named(hosts: Hosts) -> Iterator[tuple[str, Keywords | BaseConnection]]:
     if isinstance(hosts, BaseConnection):
         raise TypeError(f"hosts: expected several connections in a list, not one: {hosts!r}")
     if isinstance(hosts, bytes) or not isinstance(hosts, Iterable):
@@ -255,7 +254,7 @@ def _named(hosts: Hosts) -> Iterator[tuple[str, Mapping[str, Any] | BaseConnecti
                 yield name, keywords
 
 
-def _pair(item: Any) -> tuple[str, Mapping[str, Any]]:
+def _pair(item: object) -> tuple[str, Keywords]:
     pair = tuple(item) if isinstance(item, (tuple, list)) else ()
     if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], Mapping):
         raise TypeError(f"hosts: expected a name, a name with its keywords, or a connection, not {item!r}")
@@ -268,7 +267,7 @@ def name_of(conn: BaseConnection) -> str:
 
 
 def _maker(
-    backend: str | type[BaseConnection], named_by: str, name: str, keywords: Mapping[str, Any], relay: Member | None
+    backend: str | type[BaseConnection], named_by: str, name: str, keywords: Keywords, relay: Member | None
 ) -> Maker:
     if "eager" in keywords:
         raise TypeError("eager: a group opens its connections on first use")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from typing import TYPE_CHECKING, TypedDict, Union, cast
 
 from ..commands.request import PopenOptions
 from .schedule import Progress, Size
 
 if TYPE_CHECKING:
     from ..commands.output import Handler
+    from .arguments import Keywords
 
 
 class Options(TypedDict, total=False):
@@ -57,7 +58,7 @@ class RsyncOptions(Options, total=False):
 _NAMES = frozenset(Options.__annotations__) | {"as_completed"}
 
 
-def divided(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def divided(keywords: Keywords) -> tuple[Options, Keywords]:
     """Return the options of every verb, and the verb's own keywords."""
     options = {name: value for name, value in keywords.items() if name in _NAMES}
-    return options, {name: value for name, value in keywords.items() if name not in _NAMES}
+    return cast("Options", options), {name: value for name, value in keywords.items() if name not in _NAMES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Union
+from typing import Union
 
 from ..backends import BaseConnection
 from ..exc import ConnectionLost
@@ -29,7 +29,7 @@ class Relay(Member):
         if self.was_lost and self.make is not None:
             super()._renew(self.make)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         # for a process of an executor, which opens its own connection
         if self.make is None:
             raise TypeError(
@@ -84,7 +84,7 @@ class Relays:
         return self._assigned or {}
 
 
-def _listed(via: Any) -> list[_Relay]:
+def _listed(via: object) -> list[_Relay]:
     if isinstance(via, BaseConnection):
         return [via]
     if isinstance(via, bytes) or not isinstance(via, Iterable):
@@ -95,7 +95,7 @@ def _listed(via: Any) -> list[_Relay]:
     return listed
 
 
-def _relay(given: Any) -> Relay:
+def _relay(given: object) -> Relay:
     if isinstance(given, BaseConnection):
         return Relay(name_of(given), given, None)
     if not isinstance(given, str):

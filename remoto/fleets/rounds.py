@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, Callable
+from typing import Callable
 
 from ..backends import BaseConnection
 from ..exc import ConnectError, ConnectionLost
@@ -35,7 +35,7 @@ class Round(abc.ABC):
         # hosts that count for stop_after
         self._counted: list[str] = []
 
-    def run(self) -> GroupResult[Any]:
+    def run(self) -> GroupResult[object]:
         """Serve all hosts."""
         try:
             with contextlib.closing(self._reported()) as reported:
@@ -45,7 +45,7 @@ class Round(abc.ABC):
         except KeyboardInterrupt as error:
             raise self._interrupted(error) from None
 
-    def values(self) -> Iterator[tuple[str, Any]]:
+    def values(self) -> Iterator[tuple[str, object]]:
         """Serve all hosts; yield pairs of a host and its value or error, as they come."""
         try:
             with contextlib.closing(self._reported()) as reported:
@@ -54,7 +54,7 @@ class Round(abc.ABC):
         except KeyboardInterrupt as error:
             raise self._interrupted(error) from None
 
-    def result(self) -> GroupResult[Any]:
+    def result(self) -> GroupResult[object]:
         """Return the outcomes so far. A host that is still being served has failed."""
         # in this order: a host that ends in between has its outcome
         running = self._running()

@@ -7,7 +7,7 @@ import pickle
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..exc import RemotoError
 from . import members
@@ -148,7 +148,7 @@ def dealt(hosts: Sequence[str], number: int) -> list[list[str]]:
     return [list(hosts[start::number]) for start in range(min(number, len(hosts)))]
 
 
-def workers_of(executor: Any) -> int:
+def workers_of(executor: object) -> int:
     """Return how many shares an executor can serve at the same time."""
     number = getattr(executor, "_max_workers", None)
     if isinstance(number, int):

@@ -8,7 +8,7 @@ import pickle
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 import execnet
 
@@ -17,6 +17,11 @@ from ..backends import BaseConnection
 from ..exc import CommandError, CommandTimeout, ConnectError, FunctionError
 from ..functions.facade import ModuleExecute
 from .result import Outcome
+
+if TYPE_CHECKING:
+    from ..commands.request import Command
+    from ..files.arguments import Path
+    from .arguments import Keywords
 
 #: called with the name of a host and its open connection; returns the host's outcome, or raises an exception
 Work = Callable[[str, BaseConnection], Outcome]
@@ -45,7 +50,7 @@ def nothing(host: str, conn: BaseConnection) -> Outcome:
     return Outcome("ok", None)
 
 
-def run(host: str, conn: BaseConnection, *, command: Any, keywords: Mapping[str, Any]) -> Outcome:
+def run(host: str, conn: BaseConnection, *, command: Command, keywords: Keywords) -> Outcome:
     raises = keywords.get("raise_on_timeout")
     try:
         # its -1 may also be that of a command killed by SIGHUP
@@ -60,29 +65,27 @@ def run(host: str, conn: BaseConnection, *, command: Any, keywords: Mapping[str,
     return Outcome("failed" if status else "ok", status)
 
 
-def check(host: str, conn: BaseConnection, *, command: Any, keywords: Mapping[str, Any]) -> Outcome:
+def check(host: str, conn: BaseConnection, *, command: Command, keywords: Keywords) -> Outcome:
     result = process.check(conn, command, **keywords)
     if result.timed_out:
         return Outcome("timed_out", result)
     return Outcome("failed" if result.returncode else "ok", result)
 
 
-def put(host: str, conn: BaseConnection, *, source: Any, destination: Any, keywords: Mapping[str, Any]) -> Outcome:
+def put(host: str, conn: BaseConnection, *, source: Path | bytes, destination: Path, keywords: Keywords) -> Outcome:
     return Outcome("ok", file_sync.put(conn, source, destination, **keywords))
 
 
-def get(
-    host: str, conn: BaseConnection, *, source: Any, places: Mapping[str, str], keywords: Mapping[str, Any]
-) -> Outcome:
+def get(host: str, conn: BaseConnection, *, source: Path, places: Mapping[str, str], keywords: Keywords) -> Outcome:
     return Outcome("ok", file_sync.get_as(conn, source, places[host], **keywords))
 
 
-def rsync(host: str, conn: BaseConnection, *, source: Any, destination: Any, keywords: Mapping[str, Any]) -> Outcome:
+def rsync(host: str, conn: BaseConnection, *, source: Path, destination: Path, keywords: Keywords) -> Outcome:
     file_sync.rsync_conn(conn, source, destination, **keywords)
     return Outcome("ok", None)
 
 
-def apply(host: str, conn: BaseConnection, *, function: Callable[[BaseConnection], Any]) -> Outcome:
+def apply(host: str, conn: BaseConnection, *, function: Callable[[BaseConnection], object]) -> Outcome:
     try:
         return Outcome("ok", _as_list(function(conn)))
     except ConnectError as error:
@@ -90,7 +93,7 @@ def apply(host: str, conn: BaseConnection, *, function: Callable[[BaseConnection
         return Outcome("failed", error)
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> object:
     return list(value) if isinstance(value, types.GeneratorType) else value
 
 
@@ -98,7 +101,10 @@ class Import:
     """A module to import on each host. It can be pickled by its name, as a function can."""
 
     def __init__(
-        self, module: Any, python_executable: str | None, include: types.ModuleType | Iterable[types.ModuleType]
+        self,
+        module: types.ModuleType,
+        python_executable: str | None,
+        include: types.ModuleType | Iterable[types.ModuleType],
     ) -> None:
         self.module = module
         self._python = python_executable
@@ -114,7 +120,7 @@ class Import:
             self._imported[host] = known
         return known[1]
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         for module in (self.module, *self._include):
             if module.__name__ == "__main__" or sys.modules.get(module.__name__) is not module:
                 raise pickle.PicklingError(f"another process can't import {module!r}")
@@ -128,6 +134,6 @@ def _import(name: str, python_executable: str | None, include: Iterable[str]) ->
 
 
 def call(
-    host: str, conn: BaseConnection, *, imported: Import, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    host: str, conn: BaseConnection, *, imported: Import, name: str, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> Outcome:
     return Outcome("ok", _as_list(getattr(imported.on(host, conn), name)(*args, **kwargs)))

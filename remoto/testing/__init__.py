@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Callable, NamedTuple, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Union, cast
 
 import execnet
 
@@ -26,6 +26,11 @@ from ..functions.json_calls import plain
 from ..gateways.bootstrap import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
 from .files import Files, Transfer, as_bytes, traceback_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..backends.options import ConnectionOptions
 
 __all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
@@ -245,7 +250,7 @@ class ScriptedConnection(Script, _Scripted):
     [['systemctl', 'is-active', 'chrony']]
     """
 
-    def __init__(self, hostname: str = "node1", **kw: Any) -> None:
+    def __init__(self, hostname: str = "node1", **kw: Unpack[ConnectionOptions]) -> None:
         Script.__init__(self, hostname)
         _Scripted.__init__(self, self, hostname, **kw)
 
@@ -276,20 +281,21 @@ class Hosts:
         """Return the script of a host; create it for a new name."""
         return self._scripts.setdefault(host, Script(host))
 
-    def __call__(self, hostname: str, *args: Any, **kw: Any) -> Any:
+    def __call__(self, hostname: str, *args: Any, **kw: Any) -> BaseConnection:
         """Return a connection to a host; the arguments are those of ``remoto.Connection``."""
         return self._connect(BaseConnection, hostname, *args, **kw)
 
     def get(self, name: str | None, fallback: str | None = "ssh") -> Any:
         """Return a backend, as :func:`remoto.connection.get` does, which this replaces."""
-        backend: Any = connection.find(name, fallback, stacklevel=3)
+        backend = connection.find(name, fallback, stacklevel=3)
         return backend and (lambda *args, **kw: self._connect(backend, *args, **kw))
 
-    def _connect(self, backend: Any, *args: Any, **kw: Any) -> Any:
+    def _connect(self, backend: type[BaseConnection], *args: Any, **kw: Any) -> BaseConnection:
         # a connection that is never opened tells the name of the container or host
         unopened = backend(*args, **{**kw, "eager": False})
         script = self[getattr(unopened, "identifier", unopened.hostname)]
-        return type(f"Scripted{backend.__name__}", (_Scripted, backend), {})(script, *args, **kw)
+        scripted = type(f"Scripted{backend.__name__}", (_Scripted, backend), {})
+        return cast("BaseConnection", scripted(script, *args, **kw))
 
 
 class _Turns:
