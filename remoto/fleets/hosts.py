@@ -19,7 +19,7 @@ LIMIT = 100_000
 # ranges in brackets, or NodeSet's operators: exclusion (!), intersection (&), symmetric difference (^)
 _PATTERN = re.compile(r"[\[\]!&^]")
 _RANGES = re.compile(r"\[([^\[\]]*)\]")
-_RANGE = re.compile(r"(\d+)-(\d+)(?:/(\d+))?")
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+)(?:/([0-9]+))?)?")
 # an address such as fe80::1%eth0 or root@[::1]: brackets around digits and colons are no range
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.%\w]*:[0-9A-Fa-f:.%\w]*\]")
 _INSTALL = "pip install 'remoto[fleet]'"
@@ -98,7 +98,10 @@ def _of_lines(lines: Iterable[str], groups: bool) -> Iterable[str]:
 
 
 def _expanded(pattern: str, groups: bool) -> list[str]:
-    count = _count(pattern)
+    try:
+        count = _count(pattern)
+    except ValueError as error:
+        raise ValueError(f"{pattern}: {error}") from None
     if count > LIMIT:
         raise ValueError(f"{pattern}: names {count:,} hosts, and {LIMIT:,} are the limit")
     try:
@@ -125,10 +128,12 @@ def _product(part: str) -> int:
 
 
 def _length(one: str) -> int:
-    found = _RANGE.fullmatch(one.strip())
+    found = _RANGE.fullmatch(one)
     if not found:
-        return 1
-    return max(0, int(found[2]) - int(found[1])) // max(1, int(found[3] or 1)) + 1
+        # NodeSet accepts more, such as -5-10, 1_000 and other digits: hosts that would not be counted
+        raise ValueError(f"expected a range such as 01-40 or 5, not {one!r}")
+    first, last, step = (int(number or 0) for number in found.groups())
+    return max(0, last - first) // max(1, step) + 1
 
 
 def _nodeset() -> ModuleType:

@@ -1,6 +1,7 @@
 """Names and patterns of hosts."""
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
+        ("node[1-9/4]", ["node1", "node5", "node9"]),
         ("node1", ["node1"]),
         (["b", "a", "b"], ["b", "a"]),
         ("node[01-03]", ["node01", "node02", "node03"]),
@@ -53,6 +55,10 @@ def test_a_group_is_looked_up_only_if_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
     with pytest.raises(FileNotFoundError):
         expand("@web")
+    # ClusterShell reads its configuration when it is imported
+    code = "from remoto.fleets.hosts import expand; print(expand(['@web', 'x'], groups=True, exclude='@lab:web!node1'))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert done.stdout == "['node1', 'x']\n"
 
 
 @pytest.mark.parametrize("pattern", ["node[1-200000]", "a[1-1000]b[1-1000]", "x[1-60000],y[1-60000]"])
@@ -65,7 +71,10 @@ def test_too_large_a_pattern_is_refused_before_it_is_expanded(pattern, monkeypat
         expand(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["node[1-", "node[x-y]", "node1]"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["node[1-", "node[x-y]", "node1]", "node[]", "node[-1-3000000]", "node[1 - 3]", "node[1-3_000_000]", "node[5-1]"],
+)
 def test_an_invalid_pattern_is_a_value_error_that_names_it(pattern):
     with pytest.raises(ValueError, match="^node"):
         expand(pattern)
