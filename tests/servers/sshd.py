@@ -100,7 +100,9 @@ class Sshd:
 
     def _listens(self):
         """Start sshd. False if it ended: another program may have taken the port in the meantime."""
-        path = f"{sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        # the wrapper: hosts behind one of these hosts have the same aliases
+        system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        path = f"{self.wrapper_folder}:{sys.base_prefix}/bin:{system}"
         (self.folder / "sshd_config").write_text(
             f"{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
