@@ -35,11 +35,13 @@ class Fleet(remoto.backends.BaseConnection):
 
 
 class _Open:
+    is_open = True
+
     def hasreceiver(self):
-        return True
+        return self.is_open
 
     def exit(self):
-        pass
+        self.is_open = False
 
 
 def fleet(*names, **keywords):
@@ -341,7 +343,7 @@ def test_the_connections_of_a_part_are_closed_by_the_whole_group_only():
     group = fleet("a", "b")
     with group.only("a") as part:
         part.map(str)
-    assert group["a"].has_connection()
+    assert not group["a"].is_closed
     group.close()
     assert group["a"].is_closed
 
@@ -413,6 +415,51 @@ def test_a_second_ctrl_c_ends_the_wait_and_has_the_result(interrupt):
     assert list(raised.value.result.failed) == ["a"]
 
 
+def test_a_second_ctrl_c_while_connections_close_has_the_result(interrupt):
+    late, closing_again, may_close = Late(), threading.Event(), threading.Event()
+
+    class Silent(Fleet):
+        """Its peer does not answer when it is closed."""
+
+        def exit(self):
+            if self.closing.is_set():
+                closing_again.set()
+            self.closing.set()
+            may_close.wait(30)
+
+    interrupt(late.started, closing_again)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        remoto.Group(["a"], backend=Silent).map(late)
+    late.may_end.set()
+    may_close.set()
+    assert list(raised.value.result.failed) == ["a"]
+
+
+def test_a_connection_that_is_made_anew_while_it_is_abandoned_is_not_opened():
+    made, making, abandoned = [], threading.Event(), threading.Event()
+
+    class Renewed(Fleet):
+        def __init__(self, *args, **keywords):
+            super().__init__(*args, **keywords)
+            made.append(self)
+            if len(made) == 3:
+                making.set()
+                assert abandoned.wait(30)
+
+        def exit(self):
+            super().exit()
+            if making.is_set():
+                abandoned.set()
+
+    group = remoto.Group(["a", "b"], backend=Renewed)
+    group.map(str)
+    group["a"].exit()
+    results = group.map(lambda conn: making.wait(30), as_completed=True)
+    assert next(results) == ("b", True)
+    results.close()
+    assert len(made) == 3 and not made[2].has_connection()
+
+
 def test_ctrl_c_while_results_come_has_the_result_so_far(interrupt):
     late = Late()
     first = threading.Event()
@@ -461,6 +508,11 @@ def test_threads_end_with_a_verb():
     assert not started & set(threading.enumerate())
 
 
+def because(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -469,6 +521,8 @@ def test_threads_end_with_a_verb():
         (exc.CommandTimeout("a", "ls", 1, [], [], ""), "timed_out"),
         (exc.FileTransferError("put", "a", [("", "no answer")], errno.ETIMEDOUT), "timed_out"),
         (exc.FileTransferError("put", "a", [("", "no space")], errno.ENOSPC), "failed"),
+        (because(exc.FunctionError("a", "f", "", "no answer", "", "no answer"), TimeoutError()), "timed_out"),
+        (because(exc.FunctionError("a", "f", "", "no answer", "", "no answer"), ValueError()), "failed"),
         (exc.ConnectionLost("a", "ls", "lost"), "failed"),
         (exc.CommandError("a", "ls", 3), "failed"),
         (exc.HostError("refused", host="other"), "failed"),

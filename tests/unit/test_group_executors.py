@@ -155,6 +155,21 @@ def test_ctrl_c_has_the_result_so_far_and_starts_no_further_share():
     assert list(raised.value.result.failed) == ["a"] and list(raised.value.result.not_started) == ["b"]
 
 
+class OnlyFirst(Never):
+    """Serves the first share at once, and never begins another."""
+
+    def submit(self, function, *args):
+        future = super().submit(function, *args)
+        if len(self.futures) == 1:
+            future.set_result(function(*args))
+        return future
+
+
+def test_shares_that_have_not_begun_are_left_out_when_too_many_hosts_have_failed():
+    result = fleet(OnlyFirst(), "b", "a").map(fail_on_b, stop_after=1)
+    assert list(result.failed) == ["b"] and list(result.not_started) == ["a"]
+
+
 def test_logins_and_parallel_are_divided_among_the_shares(pool):
     shares = []
 
