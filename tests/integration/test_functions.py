@@ -884,8 +884,10 @@ def test_global_timeout_ends_a_json_call(connect):
     conn = connect()
     remote = JsonModuleExecute(conn, functions, python_executable=get_python_executable(conn))
     conn.global_timeout = 0.5
-    with pytest.raises(FunctionError, match=r"no answer within 0.5 seconds \(global_timeout\)"):
+    with pytest.raises(FunctionError, match=r"no answer within 0.5 seconds \(global_timeout\)") as raised:
         remote.nap(20, 1)
+    # a group tells by it that the host has timed out
+    assert isinstance(raised.value.__cause__, TimeoutError)
 
 
 def test_exit_without_a_status_returns_none(conn):
