@@ -42,7 +42,7 @@ _OfLine = Union[Callable[[str], object], None]
 _OfBlock = Union[Callable[[bytes], object], None]
 
 
-class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):
+class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):  # noqa: SLOT001  # a tuple can have no slots
     """``(stdout, stderr, exit status)``: a plain tuple with names.
 
     >>> result = CheckResult((['one'], [], 0))

@@ -181,7 +181,7 @@ def _hashable(value: object) -> object:
         hash(value)
     except TypeError:
         return repr(value)
-    # 1 == True == 1.0
+    # with its type: 1, True and 1.0 are equal
     return type(value), value
 
 

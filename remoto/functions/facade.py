@@ -121,7 +121,7 @@ def raised(host: str, name: str, problem: Problem, whole: bool, logger: AnyLogge
     exception, message, traceback = problem["name"], problem["message"], problem["traceback"]
     text = traceback if whole else RemoteError(traceback).exception_line
     if exception == "SystemExit":
-        logger.error(f'error calling "{name}"')
+        logger.error('error calling "%s"', name)
         text = f'{UNEXPECTED}: error calling "{name}" on {host}: it ended with exit status {message}'
     if problem["missing"]:
         if "No module named" in message:

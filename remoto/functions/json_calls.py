@@ -146,7 +146,7 @@ class JsonModuleExecute(ModuleExecute):
 
     def _remoto_no_answer(self, name: str, what: str, stderr: list[str]) -> FunctionError:
         host = adapted(self.conn).where()
-        self.logger.error(f'error calling "{name}"')
+        self.logger.error('error calling "%s"', name)
         what = f'{UNEXPECTED}: error calling "{name}" on {host}: {what}'
         return FunctionError(host, name, "", what, "\n".join(stderr), "\n".join([what, *stderr]))
 

@@ -672,7 +672,7 @@ class Colour(enum.IntEnum):
 
 
 class Text(str):
-    pass
+    __slots__ = ()
 
 
 Pair = collections.namedtuple("Pair", "left right")

@@ -75,7 +75,7 @@ def test_failed_figure_has_its_error():
 
 
 @pytest.mark.parametrize(
-    "value, quantity, words",
+    ("value", "quantity", "words"),
     [(64e6, "memory", "64 MB"), (1, "trips", "1"), (51234, "bytes", "51,234"), (0, "processes", "0")],
 )
 def test_quantities_have_their_units(value, quantity, words):

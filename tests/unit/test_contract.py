@@ -175,7 +175,7 @@ def test_get_of_an_unknown_name(caplog):
     ]
     with pytest.warns(UserWarning, match='^no connection backend found for: "baremetal"$'):
         assert connection.get("baremetal", fallback=None) is None
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="falling back to 'local'$"):
         assert connection.get("baremetal", fallback="local") is local.LocalConnection
 
 

@@ -89,7 +89,7 @@ def test_options_with_an_open_quote_are_refused():
 
 
 @pytest.mark.parametrize(
-    "options, expected",
+    ("options", "expected"),
     [(None, []), ("-o 'ProxyCommand=nc a//b %h' -i '/a b'", ["-o", "ProxyCommand=nc a//b %h", "-i", "/a b"])],
 )
 @pytest.mark.parametrize("hostname", ["DOMAIN\\user@node1", "-F '/etc/l ab.conf' node1"])
