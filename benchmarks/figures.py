@@ -2,7 +2,7 @@
 
 from typing import Callable, NamedTuple, Optional
 
-REMOTO, LIMIT, OLD = "with_remoto", "without", "with_old_remoto"
+REMOTO, LIMIT, OLD, MITOGEN = "with_remoto", "without", "with_old_remoto", "with_mitogen"
 
 
 class Sizes(NamedTuple):
@@ -48,6 +48,11 @@ class Work(NamedTuple):
 
 def limited(factor):
     return lambda values: factor * values[LIMIT]
+
+
+def at_most_persistent(of):
+    """Return the most that a command over a persistent connection may take: as on a host, and as with mitogen."""
+    return min(of[LIMIT] / 20, 1.5 * of["a command"], 1.15 * of.get(MITOGEN, float("inf")))
 
 
 def full_name(figure, parent):
@@ -153,6 +158,19 @@ def works(sizes, container):
             [Figure("a command in a container", "seconds", "docker exec NAME true", limited(1.15))],
             times=3,
             rounds=9,
+        ),
+        Work(
+            "command_persistent",
+            ("persistent", container),
+            [Figure("  kept open", "seconds", "docker exec NAME true", at_most_persistent)],
+            times=20,
+            rounds=9,
+        ),
+        Work(
+            "put_persistent",
+            ("persistent", container),
+            [Figure(f"put {output} into a container", "seconds", "docker cp", limited(1.2))],
+            rounds=5,
         ),
         Work(
             "json_call_inside",

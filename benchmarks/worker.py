@@ -1,9 +1,9 @@
 """usage: worker.py CONTESTANT: do what stdin asks for and answer on stdout what it took; a line of JSON each.
 
 A contestant is a module of peers/. The first line in is its settings. A request names one of its functions and what
-that is done with: a ``connection`` to a host or one ``inside`` a container, which are kept for the next request; the
-``name`` of a host; ``nothing``. The first line out tells the contestant's version. Standard library only: there is
-nothing else in every environment.
+that is done with: a ``connection`` to a host, one ``inside`` a container, or a ``persistent`` one there, which are kept
+for the next request; the ``name`` of a host; ``nothing``. The first line out tells the contestant's version. Standard
+library only: there is nothing else in every environment.
 """
 
 import contextlib
@@ -111,9 +111,14 @@ class Contestant:
         if kind == "name":
             return (name,)
         if (kind, name) not in self.kept:
-            opener = "connect" if kind == "connection" else "enter"
-            self.kept[kind, name] = getattr(self.module, opener)(name)
+            self.kept[kind, name] = self.opener(kind)(name)
         return (self.kept[kind, name],)
+
+    def opener(self, kind):
+        if kind == "connection":
+            return self.module.connect
+        # most contestants enter a container in one way only
+        return getattr(self.module, "enter_persistent" if kind == "persistent" else "enter", self.module.enter)
 
     def measure(self, do, on, times, with_memory=False):
         function = self.function(do)

@@ -20,6 +20,10 @@ def enter(container):
     return connection.get("docker")(container_name=container, logger=quiet())
 
 
+def enter_persistent(container):
+    return connection.get("docker")(container_name=container, logger=quiet(), persistent="require")
+
+
 def close(conn):
     conn.exit()
 
@@ -35,7 +39,7 @@ def command(conn):
     assert check(conn, ["true"])[2] == 0
 
 
-command_inside = command
+command_inside = command_persistent = command
 
 
 def lines(conn):
@@ -74,6 +78,12 @@ json_call_inside = json_call
 def file(host):
     with connect(host) as conn:
         file_sync.put(conn, settings["file"], settings["new"] + "/file")
+
+
+def put_persistent(conn):
+    file_sync.put(conn, settings["output"], "/tmp/put")
+    # otherwise there would be nothing to send the next time
+    check(conn, ["rm", "/tmp/put"])
 
 
 def tree(host):

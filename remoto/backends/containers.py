@@ -196,32 +196,28 @@ class ContainerConnection(BaseConnection):
 
         Opening it takes ``connect_timeout`` at most, as opening any connection on first use.
 
-        :raises ContainerError: ``persistent='require'``, and it could not be opened.
+        :raises ConnectError: ``persistent='require'``, and it could not be opened.
         """
         self._live_gateway()
-        is_new = session.refusal is None
+        is_required = self.persistent == "require"
+        if session.refusal is not None and not is_required:
+            return None
         try:
             return session.gateway(BOOT_COMMAND)
-        except ContainerError as error:
-            if self.persistent == "require":
+        except ConnectError as error:
+            if is_required:
                 raise
-            if is_new:
-                self.logger.debug("%s: each command calls %s: %s", self.where(), self.executable, error.reason)
+            self.logger.debug("%s: each command calls %s: %s", self.where(), self.executable, error.reason)
             return None
 
     def _open_python(self, command: Sequence[str], group: execnet.Group) -> ExecnetGateway:
         """Open a gateway to the Python that a command starts in the container, for a session."""
+        if self._closed:
+            raise self._is_closed()
         try:
             return self._open_client([*self.client(), *command], "python3", group)
         except ConnectError as error:
-            if error.kind == "version" or NOT_FOUND in error.stderr:
-                reason = error.reason if error.kind == "version" else NOT_FOUND
-                kind = error.kind if error.kind == "version" else "interpreter"
-            elif error.exit_status is None:
-                kind, reason = "timeout", error.reason
-            else:
-                failure = self.client_failure(error.command, error.exit_status, error.stderr.splitlines())
-                kind, reason = failure.kind, failure.reason
+            kind, reason = self._why_no_session(error)
             raise ContainerError(
                 reason,
                 host=self.where(),
@@ -231,6 +227,17 @@ class ContainerConnection(BaseConnection):
                 stderr=error.stderr,
                 action="keep a Python running in",
             ) from None
+
+    def _why_no_session(self, error: ConnectError) -> tuple[str, str]:
+        """Return the kind and the reason of a failure to start Python by the client."""
+        if error.kind in ("version", "sudo", "client"):
+            return error.kind, error.reason
+        if NOT_FOUND in error.stderr:
+            return "interpreter", NOT_FOUND
+        if error.exit_status is None:
+            return "timeout", error.reason
+        failure = self.client_failure(error.command, error.exit_status, error.stderr.splitlines())
+        return failure.kind, failure.reason
 
     def _parts(self, request: Request) -> tuple[bytes, bool, dict[bytes, bytes]]:
         """Return the parts of a request that belong into the container: the directory, whether it is for a shell, and variables.

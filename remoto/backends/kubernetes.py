@@ -22,6 +22,9 @@ class KubernetesConnection(ContainerConnection):
     :param container: one of the pod's containers; by default the client chooses.
     :param kubeconfig: the path of the client's configuration.
     :param executable: the client's name or path; ``kubectl`` by default.
+    :param persistent: True keeps a Python running in the container, started on first use, which serves commands,
+        functions and files. Without a Python there, each command calls the client. ``'require'`` makes that a
+        ContainerError.
     :param kw: the keywords of :class:`remoto.backends.BaseConnection`; ``env`` is set in the container.
 
     >>> conn = KubernetesConnection('web-0', namespace='shop', eager=False)

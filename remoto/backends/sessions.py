@@ -55,7 +55,8 @@ class Session:
         """
         with self.lock:
             if self.refusal is not None:
-                raise self.refusal
+                # without the traceback of the last time, which would grow with each call
+                raise self.refusal.with_traceback(None)
             if self._gateway is None or not self._gateway.hasreceiver():
                 self.close()
                 group = gateways.new_group()

@@ -27,7 +27,7 @@ from .answers import (
     answer_of_run,
     wrong_answer,
 )
-from .failure import client_lost, last_lines, reason_of, shell_advice
+from .failure import client_lost, last_lines, reason_of, shell_advice, without_frames
 from .lines import split_lines
 from .output import NO_LIMIT, Output, TimedOut, TimeLimit
 from .request import Command, argv_of, as_logged, encoded
@@ -243,6 +243,9 @@ class Call:
             self._raise_not_started(str(error))
 
     def _raise_not_started(self, traceback: str) -> NoReturn:
+        if self.conn.has_client:
+            # the same log whether a client or the Python of a session could not start the command
+            traceback = without_frames(traceback)
         reason = reason_of(traceback)
         advice = shell_advice(self.command, self._popen, reason)
         self.failure = CommandError(self.host, self.text, traceback=traceback, reason=reason, advice=advice)

@@ -18,7 +18,9 @@ LONGEST_LINE = 500
 CLIENT_LINES = 5
 
 _SHELL_ADVICE = "Without shell=True, a string is the name of one program: pass shell=True, or a list."
-# frames of remoto's and execnet's own files on the remote side: a line, and the indented source below it
+# a frame of a traceback: a line, and the indented source below it
+_FRAME = re.compile(r'^  File "[^"]*", .*\n(?:    .*\n)*', re.MULTILINE)
+# one of remoto's and execnet's own files on the remote side
 _OWN_FRAME = re.compile(
     r'^  File "(?:[^"]*execnet/gateway_base\.py|remoto/remote/[^"]*|<string>|<remote exec>)", .*\n(?:    .*\n)*',
     re.MULTILINE,
@@ -53,6 +55,15 @@ def shell_advice(command: object, popen: Mapping[str, object], problem: str) -> 
 def without_own_frames(traceback: str) -> str:
     """Return a remote traceback without the frames of remoto's and execnet's own files."""
     return _OWN_FRAME.sub("", traceback)
+
+
+def without_frames(traceback: str) -> str:
+    """Return a remote traceback with its first line and the exception only.
+
+    >>> without_frames('Traceback:\\n  File "a.py", line 1, in b\\n    c()\\nOSError: d\\n')
+    'Traceback:\\nOSError: d\\n'
+    """
+    return _FRAME.sub("", traceback)
 
 
 def last_lines(stderr: Iterable[str | bytes]) -> str:

@@ -2,15 +2,19 @@
 
 import logging
 import os
+import signal
 import subprocess
 import threading
+import traceback
 
+import execnet
 import pytest
 
 from remoto import connection, file_sync
+from remoto.backends.docker import DockerConnection
 from remoto.exc import ConnectionLost, ContainerError
 from remoto.process import check, run
-from tests.integration.leftovers import children, wait_until
+from tests.integration.leftovers import children, descriptors, wait_until
 from tests.integration.shipped import functions
 
 PYTHONS = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'python.*import sys;exec' || true"
@@ -89,11 +93,14 @@ def test_a_container_without_python_is_served_by_the_client(docker_shell, caplog
 
 
 def test_require_makes_a_container_without_python_an_error(docker_shell):
+    lengths = []
     with docker_connection(docker_shell, persistent="require") as conn:
-        for _ in range(2):
+        for _ in range(3):
             with pytest.raises(ContainerError, match="no python3, python or python2.7 was found") as raised:
                 check(conn, ["true"])
             assert raised.value.kind == "interpreter"
+            lengths.append(len(traceback.extract_tb(raised.tb)))
+    assert lengths[1] == lengths[2]
 
 
 @pytest.mark.parametrize("persistent", [True, "require"])
@@ -211,3 +218,161 @@ def test_an_engine_behind_ssh_serves_sessions(docker, docker_python, sshd, tmp_p
 def test_another_value_is_refused(persistent):
     with pytest.raises(ValueError, match="persistent: expected True, False or 'require'"):
         docker_connection("web", persistent=persistent, eager=False)
+
+
+@pytest.fixture
+def client(tmp_path):
+    """Return a function that writes a client: a line for /bin/sh, whose arguments are the command in the container."""
+
+    def write(line):
+        path = tmp_path / "client"
+        path.write_text(f"#!/bin/sh\nshift 3\n{line}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return write
+
+
+def test_an_old_python_serves_where_the_installed_execnet_starts_it(pythons, client, tmp_path, caplog):
+    if (2, 7) not in pythons:
+        pytest.skip("no Python 2.7 on this machine")
+    caplog.set_level(logging.DEBUG)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "python").symlink_to(pythons[2, 7])
+    executable = client(f'PATH={folder} exec "$@"')
+    served = execnet.__version__.startswith("1.")
+    with docker_connection("old", persistent=True, executable=executable) as conn:
+        for _ in range(2):
+            assert check(conn, ["echo", "a"], extend_env={"PATH": "/bin"}).stdout == ["a"]
+    reasons = [record.getMessage() for record in caplog.records if "each command calls" in record.getMessage()]
+    assert len(reasons) == (0 if served else 1) and all("Python 2.7" in reason for reason in reasons)
+
+
+def test_a_client_that_is_not_installed_is_named(tmp_path):
+    executable = str(tmp_path / "no-such-client")
+    with docker_connection("web", persistent="require", executable=executable) as conn:
+        with pytest.raises(ContainerError, match="no-such-client") as raised:
+            check(conn, ["true"])
+        assert raised.value.kind == "client"
+
+
+def test_sessions_that_are_lost_leave_nothing(client):
+    with docker_connection("here", persistent="require", executable=client('exec "$@"')) as conn:
+        first = python_of(conn)
+        before = descriptors(), len(children()), threading.active_count()
+        for _ in range(3):
+            with pytest.raises(ConnectionLost):
+                check(conn, ["sh", "-c", "kill -9 $PPID; sleep 60"])
+            assert python_of(conn) != first
+        wait_until(lambda: (descriptors(), len(children()), threading.active_count()) <= before)
+
+
+def test_ctrl_c_ends_the_wait_and_the_session_goes_on(client):
+    with docker_connection("here", persistent="require", executable=client('exec "$@"')) as conn:
+        first = python_of(conn)
+        with pytest.raises(KeyboardInterrupt):
+            run(conn, "echo ready; exec sleep 300", kill_on_timeout=True, on_stdout=interrupt)
+        assert python_of(conn) == first
+
+
+def interrupt(line):
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_during_the_opening_leaves_nothing(client, tmp_path):
+    started = tmp_path / "started"
+    executable = client(f"touch {started}; exec sleep 300")
+    with docker_connection("here", persistent="require", executable=executable) as conn:
+        conn.connect()
+        before = children()
+
+        def interrupt_opening():
+            wait_until(started.exists)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt_opening)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            check(conn, ["true"])
+        thread.join(30)
+        wait_until(lambda: children() <= before)
+
+
+def test_exit_during_the_opening_ends_the_calls_of_all_threads(client, tmp_path):
+    started = tmp_path / "started"
+    executable = client(f"touch {started}; exec sleep 300")
+    before, errors = children(), []
+    conn = docker_connection("here", persistent="require", executable=executable)
+
+    def work():
+        with pytest.raises(ConnectionLost, match="the connection is closed") as raised:
+            check(conn, ["true"])
+        errors.append(raised.value)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(started.exists)
+    conn.exit()
+    for thread in threads:
+        thread.join(30)
+    assert len(errors) == 4
+    wait_until(lambda: children() <= before)
+
+
+def test_a_child_of_fork_leaves_the_session_to_its_parent(client):
+    with docker_connection("here", persistent="require", executable=client('exec "$@"')) as conn:
+        first = python_of(conn)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                check(conn, ["true"])
+            except ConnectionLost:
+                conn.exit()
+                status = 7
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert python_of(conn) == first
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "openshift"])
+def test_pods_have_sessions_by_each_client(kube, kube_cluster, kube_python, name):
+    with connection.get(name)(kube_python, persistent="require", **kube_cluster.keywords) as conn:
+        assert python_of(conn) == python_of(conn)
+        assert conn.cmd(["true"])[0] == {"kubernetes": "kubectl", "openshift": "oc"}[name]
+
+
+def inspected(container, logger):
+    """Return what a program such as ceph-medic asks a daemon's container for, as it asks."""
+    conn = connection.get("docker")("localhost", container_name=container, logger=logger, threads=1)
+    conn.remote_import_system = "json"
+    try:
+        remote = conn.import_module(functions)
+        missing = check(conn, ["no-such-ceph", "--version"], stop_on_error=False, timeout=60)
+        return [
+            check(conn, ["python3", "--version"]),
+            check(conn, ["ls", "-l", "/no such directory"]),
+            check(conn, ["cat", "/etc/passwd"], timeout=60),
+            missing[:2] if isinstance(missing, tuple) else missing,
+            run(conn, ["sh", "-c", "echo out; echo err >&2; exit 2"], stop_on_nonzero=False),
+            [remote.describe([1, (2, "a b")]), remote.echo("a", key=["b"])],
+        ]
+    finally:
+        conn.exit()
+
+
+def test_an_old_program_reports_the_same_when_its_class_is_patched(docker_python, monkeypatch, caplog):
+    logger = logging.getLogger("remoto-test")
+    caplog.set_level(logging.DEBUG, logger="remoto-test")
+    report = inspected(docker_python, logger)
+    log = [(record.levelname, record.getMessage()) for record in caplog.records]
+    caplog.clear()
+    init = DockerConnection.__init__
+    monkeypatch.setattr(
+        DockerConnection, "__init__", lambda self, *args, **kw: init(self, *args, persistent="require", **kw)
+    )
+    assert inspected(docker_python, logger) == report
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == log
