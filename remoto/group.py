@@ -42,8 +42,11 @@ class Group(Membership):
     sake. A host that could not be reached is reported again at once, with the same error, until :meth:`reconnect`. A lost
     connection is opened again at the next call.
 
-    Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt, whose ``result``
-    is the GroupResult so far.
+    Errors that concern all hosts are raised before anything starts: an invalid argument, a missing local source, or an OSError if
+    the connections would need more file descriptors than the limit allows.
+
+    Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt within two
+    seconds. Its ``result`` is the GroupResult so far. A peer that does not answer is closed in the background.
 
     Each verb also takes these options:
 
@@ -55,8 +58,9 @@ class Group(Membership):
       ``count_unreachable=False``, unreachable hosts do not count.
     - ``progress``: called with the number of hosts that are done, the number of all hosts, and the host that was done last.
 
-    :param hosts: names; patterns such as ``node[01-40]``; pairs of a name and its keywords; a mapping of names to keywords; or
-        connections, which are neither closed nor opened again. A string is one name or pattern.
+    :param hosts: names; patterns such as ``node[01-40]``; ``@FILE`` for the names and patterns in a file, ``-`` for those of stdin;
+        pairs of a name and its keywords; a mapping of names to keywords; or connections, which are neither closed nor opened again.
+        A string is one name or pattern.
     :param backend: the name of the backend, as for :func:`remoto.connection.get`, or its class. A name becomes the hostname, or the
         ``container_name`` or ``pod_name``.
     :param parallel: hosts that are served at the same time.
@@ -166,7 +170,7 @@ class Group(Membership):
         :returns: a GroupResult of CopyResults.
         """
         options, own = divided(keywords)
-        arguments.require_put(source, destination, own, f"{len(self)} hosts")
+        arguments.require_put(source, destination, own, self._place())
         return self._on_each(partial(works.put, source=source, destination=destination, keywords=own), **options)
 
     @overload
@@ -209,7 +213,7 @@ class Group(Membership):
         :returns: a GroupResult of None.
         """
         options, own = divided(keywords)
-        arguments.require_rsync(source, destination, own, f"{len(self)} hosts")
+        arguments.require_rsync(source, destination, own, self._place())
         return self._on_each(partial(works.rsync, source=source, destination=destination, keywords=own), **options)
 
     @overload
@@ -229,8 +233,8 @@ class Group(Membership):
 
         :param work: a function of an open connection.
         :param options: the options of a verb.
-        :returns: a GroupResult of the function's results; an exception makes a host ``failed``, a TimeoutError ``timed_out``.
-            A generator's value is the list of what it yields.
+        :returns: a GroupResult of the function's results. A generator's value is the list of its items. A TimeoutError makes a host
+            ``timed_out``; any other exception makes it ``failed``, also a ConnectError: the function may have started something.
 
         >>> Group(['localhost']).map(lambda conn: conn.hostname)['localhost']
         'localhost'
@@ -250,7 +254,7 @@ class Group(Membership):
     ) -> GroupModule:
         """Return a stand-in for a module. Each of its functions runs on all hosts, and returns a GroupResult.
 
-        A generator's value is the list of what it yields.
+        A generator's value is the list of its items.
 
         :param module: as for :meth:`remoto.backends.BaseConnection.import_module`, like the next two.
         :param as_completed: an option of a verb, like the rest: for all functions of this stand-in.
@@ -261,7 +265,7 @@ class Group(Membership):
         """
         self._plan(**options)
         on_each = partial(self._on_each, as_completed=as_completed, **options)
-        return GroupModule(works.Import(module, python_executable, include), on_each, f"{len(self)} hosts")
+        return GroupModule(works.Import(module, python_executable, include), on_each, self._place())
 
     def reconnect(self, **options: Unpack[Options]) -> GroupResult[None]:
         """Connect to all hosts that are not connected; try again to reach those that could not be reached.
@@ -272,6 +276,10 @@ class Group(Membership):
         self._forget_errors()
         result: GroupResult[None] = self._on_each(works.nothing, **options)
         return result
+
+    def _place(self) -> str:
+        """Return the hosts for an error that concerns them all."""
+        return f"{len(self)} hosts" if len(self) > 1 else next(iter(self))
 
     def _on_each(self, what: works.Work, *, as_completed: bool = False, **options: Unpack[Options]) -> Any:
         served = self._round(self._plan(**options), options.get("progress"), what)
