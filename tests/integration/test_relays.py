@@ -126,17 +126,24 @@ def test_stderr_of_the_relays_ssh_is_logged(own_relay, caplog):
         wait_until(lambda: ("relayed", logging.WARNING, "a word") in caplog.record_tuples)
 
 
-def test_a_relayed_container(relay, docker_python):
-    with connection.get("docker")("node0", container_name=docker_python, via=relay, logger=QUIET) as conn:
-        assert check(conn, ["cat", "/etc/hostname"]).returncode == 0
+def test_a_container_on_the_remote_host(relay, docker, docker_python, tmp_path):
+    client = tmp_path / "docker"
+    variables = " ".join(f"{name}={value}" for name, value in docker.environment.items())
+    client.write_text(f'#!/bin/sh\nexec env {variables} docker "$@"\n')
+    client.chmod(0o755)
+
+    def connected(name):
+        return connection.get("docker")("node0", container_name=name, executable=str(client), via=relay, logger=QUIET)
+
+    with connected(docker_python) as conn:
+        assert check(conn, ["sh", "-c", "echo a; exit 3"]) == (["a"], [], 3)
+        conn.remote_import_system = "legacy"
         assert conn.import_module(posixpath).join("a", "b") == "a/b"
-    with pytest.raises(ConnectError, match="via node1: there is no such container"):
-        connection.get("docker")("node0", container_name="no-such", via=relay, logger=QUIET).import_module(
-            posixpath
-        ).join("a", "b")
+    with connected("no-such") as conn, pytest.raises(ConnectError, match="via node1: there is no such container"):
+        check(conn, ["true"])
 
 
-def test_sudo_on_the_far_host(relay, users):
+def test_sudo_on_the_remote_host(relay, users):
     with through(relay, "unprivileged", sudo=True) as conn:
         assert check(conn, ["id", "-u"]).stdout == ["0"]
     with through(relay, "unprivileged", detect_sudo=True) as conn:
