@@ -14,7 +14,8 @@ from .. import remote
 from ..commands.answers import Block, Exited
 from ..commands.call import RUN, Call
 from ..exc import FileTransferError
-from ..remote import files
+from ..remote.receiver import Receiver
+from ..remote.records import Failure, malformed
 from .arguments import Progress
 from .errors import shown, transfer_error
 from .tar_reading import MALFORMED, Records, Stream
@@ -60,7 +61,7 @@ def put(
         archive.stop()
         _abandon(call)
         if isinstance(error, MALFORMED) and error is not archive.error:
-            raise transfer_error(what, host, [files.malformed(error)]) from None
+            raise transfer_error(what, host, [malformed(error)]) from None
         raise
     if archive.failures:
         raise FileTransferError(what, host, archive.failures, side="local")
@@ -83,7 +84,7 @@ def get(
     stream = Stream(call.exchange(()), lambda status, stderr: _failed(what, host, source, status, stderr))
     try:
         with _explained(what, host, call):
-            receiver = files.Receiver(Records(stream), destination, name, confine=True, progress=progress, make=make)
+            receiver = Receiver(Records(stream), destination, name, confine=True, progress=progress, make=make)
             receiver.records.receiver = receiver
             receiver.run()
     except BaseException:
@@ -109,7 +110,7 @@ def _start(conn: BaseConnection, what: str, command: list[bytes], timeout: float
 def _explained(what: str, host: str, call: Call) -> Iterator[None]:
     try:
         yield
-    except files.Failure as failure:
+    except Failure as failure:
         raise transfer_error(what, host, [failure]) from None
     except execnet.TimeoutError:
         raise FileTransferError(

@@ -9,11 +9,33 @@ from collections.abc import Iterator
 from typing import Callable, NoReturn
 
 from ..commands.answers import STDOUT, Block, Exited
-from ..remote import files
+from ..remote import records
+from ..remote.receiver import Receiver
+from ..remote.records import (
+    BEGIN,
+    BLOCK,
+    DATA,
+    DIRECTORY,
+    END,
+    ENTRY,
+    ENTRY_HEAD,
+    FILE,
+    FILE_HEAD,
+    FINISH,
+    LAST_TIME,
+    LINK,
+    LISTED,
+    NEITHER,
+    NO_PARENT,
+    SKIP,
+    Failure,
+    PeerFailure,
+    malformed,
+)
 
 #: bytes: a path has 4096 at most
 LONGEST_HEADER = 64 * 1024
-MALFORMED = (*files.MALFORMED, TypeError, RecursionError)
+MALFORMED = (*records.MALFORMED, TypeError, RecursionError)
 
 
 class Stream:
@@ -70,7 +92,7 @@ class _Info(tarfile.TarInfo):
     def _refuse_sparse(self, member: object, *_: object) -> NoReturn:
         # a few bytes can stand for a file of any size
         name = member.name if isinstance(member, tarfile.TarInfo) else self.name
-        raise files.PeerFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
+        raise PeerFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
 
     # tarfile reads the list of parts first, which may be endless
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
@@ -90,16 +112,16 @@ class Records:
     """The members of a tar as the records of a Sender, so that a Receiver checks them the same way."""
 
     def __init__(self, stream: Stream) -> None:
-        self.receiver: files.Receiver = None
+        self.receiver: Receiver
         self._records = self._read(stream)
 
     def read(self) -> tuple[int, bytes]:
         try:
             return next(self._records)
         except tarfile.TarError as error:
-            raise files.Failure(b"", 0, f"incomplete or malformed tar: {error}") from None
+            raise Failure(b"", 0, f"incomplete or malformed tar: {error}") from None
         except (*MALFORMED, StopIteration) as error:
-            raise files.malformed(error) from None
+            raise malformed(error) from None
 
     def write(self, kind: int, data: bytes = b"") -> None:
         """Ignore the record: tar reads none."""
@@ -110,57 +132,55 @@ class Records:
     def _read(self, stream: Stream) -> Iterator[tuple[int, bytes]]:
         directories: dict[bytes, int] = {}
         count, complete = 0, b"complete"
-        with tarfile.open(
-            fileobj=stream, mode="r|", bufsize=files.BLOCK, errors="surrogateescape", tarinfo=_Info
-        ) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK, errors="surrogateescape", tarinfo=_Info) as tar:  # type: ignore[call-overload]
             for info in _members(tar):
                 name = os.fsencode(info.name)
                 parts = [part for part in name.split(b"/") if part not in (b"", b".")]
                 left_out = self._left_out(info)
                 if left_out:
                     complete = b""
-                    yield files.SKIP, files.Failure(b"/".join(parts), 0, left_out).pack()
+                    yield SKIP, Failure(b"/".join(parts), 0, left_out).pack()
                     continue
                 is_root = count == 0
-                parent = files.NO_PARENT if is_root else directories.get(b"/".join(parts[:-1]), files.NO_PARENT - 1)
+                parent = NO_PARENT if is_root else directories.get(b"/".join(parts[:-1]), NO_PARENT - 1)
                 kind, size, target = self._kind(info)
-                time = max(-files.LAST_TIME, min(int(info.mtime * 1_000_000_000), files.LAST_TIME))
+                time = max(-LAST_TIME, min(int(info.mtime * 1_000_000_000), LAST_TIME))
                 base = b"" if is_root else (parts[-1] if parts else b"")
-                head = files.ENTRY_HEAD.pack(parent, kind, info.mode & 0o7777, time, size, len(base))
-                yield files.ENTRY, head + base + target
-                if kind == files.DIRECTORY:
+                head = ENTRY_HEAD.pack(parent, kind, info.mode & 0o7777, time, size, len(base))
+                yield ENTRY, head + base + target
+                if kind == DIRECTORY:
                     directories[b"/".join(parts)] = count
-                if kind == files.FILE and count in self.receiver.wanted:
+                if kind == FILE and count in self.receiver.wanted:
                     yield from self._contents(tar, info, count, time)
                 count += 1
         stream.finish()
-        yield files.LISTED, b""
-        yield files.FINISH, complete
+        yield LISTED, b""
+        yield FINISH, complete
 
     def _left_out(self, info: tarfile.TarInfo) -> str:
         """Return why a member can't be received; empty if it can."""
         if info.islnk():
             return "is a hard link: without Python in the container, only the first name of a file is copied"
-        return "" if info.isdir() or info.issym() or info.isreg() else files.NEITHER
+        return "" if info.isdir() or info.issym() or info.isreg() else NEITHER
 
     def _kind(self, info: tarfile.TarInfo) -> tuple[int, int, bytes]:
         if info.isdir():
-            return files.DIRECTORY, 0, b""
+            return DIRECTORY, 0, b""
         if info.issym():
-            return files.LINK, 0, os.fsencode(info.linkname)
-        return files.FILE, info.size, b""
+            return LINK, 0, os.fsencode(info.linkname)
+        return FILE, info.size, b""
 
     def _contents(
         self, tar: tarfile.TarFile, info: tarfile.TarInfo, index: int, time: int
     ) -> Iterator[tuple[int, bytes]]:
-        yield files.BEGIN, files.FILE_HEAD.pack(index, info.mode & 0o7777, time, info.size)
+        yield BEGIN, FILE_HEAD.pack(index, info.mode & 0o7777, time, info.size)
         digest = hashlib.sha256()
         content = tar.extractfile(info)
         assert content is not None
         while True:
-            block = content.read(files.BLOCK)
+            block = content.read(BLOCK)
             if not block:
                 break
             digest.update(block)
-            yield files.DATA, block
-        yield files.END, digest.digest()
+            yield DATA, block
+        yield END, digest.digest()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from queue import Queue
 from typing import BinaryIO, Callable
 
-from ..remote import files
+from ..remote.records import BLOCK, CHANGED, NEITHER, Failure
 from .arguments import Progress
 from .errors import shown
 
@@ -52,7 +52,7 @@ class Archive:
         if stat.S_ISDIR(mode):
             return b"directory"
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, files.NEITHER)
+            raise OSError(errno.EINVAL, NEITHER)
         if self._source.endswith(b"/"):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         return b"file"
@@ -90,7 +90,7 @@ class Archive:
                 fileobj=self,
                 mode="w|",
                 format=tarfile.GNU_FORMAT,
-                bufsize=files.BLOCK,
+                bufsize=BLOCK,
                 errors="surrogateescape",  # type: ignore[call-overload]
             ) as tar:
                 if isinstance(self._source, bytes):
@@ -130,7 +130,7 @@ class Archive:
     def _info(self, tar: tarfile.TarFile, path: str, below: str) -> tarfile.TarInfo:
         info = tar.gettarinfo(path, f"content/{below}" if below else "content")
         if info is None or not (info.isreg() or info.islnk() or info.isdir() or info.issym()):
-            raise OSError(errno.EINVAL, files.NEITHER)
+            raise OSError(errno.EINVAL, NEITHER)
         info.uid = info.gid = 0
         info.uname = info.gname = ""
         if info.islnk():
@@ -152,10 +152,10 @@ class Archive:
 
     def _add_file(self, tar: tarfile.TarFile, info: tarfile.TarInfo, content: io.FileIO, path: str, below: str) -> None:
         before = os.fstat(content.fileno())
-        start = content.read(files.BLOCK)
+        start = content.read(BLOCK)
         info.size = before.st_size
         source: io.FileIO | io.BytesIO = content
-        if len(start) != min(before.st_size, files.BLOCK):
+        if len(start) != min(before.st_size, BLOCK):
             # a file of /proc or /sys, for which stat gives a wrong size; a change of another file is noticed below
             start += content.readall()
             info.size = len(start)
@@ -167,7 +167,7 @@ class Archive:
         if below:
             self._moves.append(b"m %s\n" % _quoted(below))
         # the start of the member was sent already, so the transfer has to fail
-        changed = files.Failure(os.fsencode(path), errno.EBUSY, files.CHANGED)
+        changed = Failure(os.fsencode(path), errno.EBUSY, CHANGED)
         tar.addfile(info, _Counting(source, self._count, changed))
         after = os.fstat(content.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
@@ -215,7 +215,7 @@ def _opened(path: str) -> io.FileIO:
     content = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
         content.close()
-        raise OSError(errno.EINVAL, files.NEITHER)
+        raise OSError(errno.EINVAL, NEITHER)
     return content
 
 
@@ -225,7 +225,7 @@ def _whole(source: BinaryIO) -> BinaryIO:
 
     whole = tempfile.TemporaryFile()
     try:
-        while block := source.read(files.BLOCK):
+        while block := source.read(BLOCK):
             if not isinstance(block, bytes):
                 raise TypeError(f"not an open binary file: it gives {type(block).__name__}")
             whole.write(block)

@@ -14,7 +14,9 @@ from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
 from ..gateways.execnet_internals import release, set_window
 from ..gateways.outbox import sending_within
 from ..gateways.receiving import Window
-from ..remote import files
+from ..remote.receiver import Receiver
+from ..remote.records import FINISH, Failure, Gone, Records
+from ..remote.sender import Sender
 from ..util import RemoteError
 from .errors import shown, transfer_error
 
@@ -49,7 +51,7 @@ def put(
     what = f"{what} to {shown(destination)}"
     request = {"destination": destination, "name": name, "delete": delete}
     with _transfer(gateway, what, _PUT, request, timeout) as records:
-        end = files.Sender(records, source, **sender)
+        end = Sender(records, source, **sender)
         try:
             end.run()
         except BaseException:
@@ -71,7 +73,7 @@ def get(
     **receiver: object,
 ) -> CopyResult:
     with _transfer(gateway, what, _GET, {"source": source}, timeout) as records:
-        end = files.Receiver(records, destination, name, confine=True, **receiver)
+        end = Receiver(records, destination, name, confine=True, **receiver)
         end.run()
     if end.failures:
         raise _error(gateway, what, end.failures)
@@ -89,12 +91,12 @@ def _transfer(
             channel = sending_within(timeout, function.start, gateway, request)
         except OSError as error:
             raise_cause(error)
-            raise files.Gone from None
+            raise Gone from None
         set_window(channel, Window())
-        yield _Records(channel, timeout)
-    except files.Failure as failure:
+        yield _Records(channel, timeout)  # type: ignore[no-untyped-call]
+    except Failure as failure:
         raise _error(gateway, what, [failure]) from None
-    except files.Gone:
+    except Gone:
         raise _lost(gateway, host, what) from None
     except execnet.TimeoutError:
         raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")], errno.ETIMEDOUT) from None
@@ -106,17 +108,17 @@ def _transfer(
                 channel.close()
 
 
-class _Records(files.Records):  # type: ignore[misc]
+class _Records(Records):
     """On this side, the timeout applies to sending as well, and the memory for received messages is limited."""
 
     def acknowledge(self) -> None:
         release(self.channel, len(self.message))
-        super().acknowledge()
+        super().acknowledge()  # type: ignore[no-untyped-call]
 
     def flush(self) -> None:
         try:
             sending_within(self.timeout, super().flush)
-        except files.Gone as gone:
+        except Gone as gone:
             if isinstance(gone.__context__, OSError):
                 raise_cause(gone.__context__)
             raise
@@ -125,12 +127,12 @@ class _Records(files.Records):  # type: ignore[misc]
 def _abandon(records: _Records) -> None:
     """Make the remote receiver remove incomplete files, and wait for it."""
     records.parts = []
-    records.write(files.FINISH)
+    records.write(FINISH)  # type: ignore[no-untyped-call]
     records.timeout = ABANDON_TIMEOUT
     try:
         records.flush()
         records.channel.waitclose(ABANDON_TIMEOUT)
-    except (files.Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
+    except (Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
         pass  # it does the same when its connection ends
 
 
@@ -139,7 +141,7 @@ def _lost(gateway: execnet.Gateway, host: str, what: str) -> ConnectionLost:
     return ConnectionLost(host, what, "the connection ended before the transfer did", words)
 
 
-def _error(gateway: execnet.Gateway, what: str, failures: list[files.Failure]) -> FileTransferError:
+def _error(gateway: execnet.Gateway, what: str, failures: list[Failure]) -> FileTransferError:
     return transfer_error(what, _host(gateway), failures)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: the deepest nesting of an argument; the remote Python's parser, which reads it, accepts about twice as many brackets
 DEEPEST = 45
+# of remoto/remote/; it imports the last two where a call needs them
+_MODULES = ["loading", "json_call", "problem", "printing"]
 
 
 class JsonModuleExecute(ModuleExecute):
@@ -85,19 +87,12 @@ class JsonModuleExecute(ModuleExecute):
     def _remoto_program(self) -> bytes:
         """The program, without the call, as the one line that the remote Python reads first."""
         shipment = self._remoto_shipment
-        modules = bool(shipment.included or shipment.parents)
-        arguments = (
-            tuple(shipment.module),
-            shipment.included,
-            shipment.parents,
-            _remote_text("including") if modules else "",
-            _remote_text("problem"),
-            _remote_text("printing"),
-        )
+        arguments = (tuple(shipment.module), shipment.included, shipment.parents)
+        modules = [*_MODULES, "including"] if shipment.included or shipment.parents else _MODULES
         lines = (
             "from __future__ import unicode_literals",
-            _remote_text("loading"),
-            _remote_text("call"),
+            remote.package_of_literals(modules),
+            "from remoto_remote.json_call import call",
             'inf, nan = float("inf"), float("nan")',
             f"call(*eval(sys.stdin.readline()) + {arguments!a})",
         )
@@ -172,11 +167,6 @@ def _time_limit(conn: BaseConnection, started: float, status: int) -> float | No
     if status == process.NO_EXIT_CODE and limit and 0 < limit <= time.monotonic() - started:
         return limit
     return None
-
-
-@functools.cache
-def _remote_text(name: str) -> str:
-    return remote.source(name)
 
 
 def plain(value: object, depth: int = 0) -> object:

@@ -8,7 +8,6 @@ has a timeout for it.
 from __future__ import annotations
 
 import atexit
-import binascii
 import errno
 import functools
 import itertools
@@ -17,7 +16,6 @@ import os
 import shlex
 import threading
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Callable, NamedTuple, cast
@@ -39,15 +37,9 @@ CONNECT_TIMEOUT = 60.0
 #: what each remote Python is started to run, with ``-c``; execnet's own
 BOOT_COMMAND = "import sys;exec(eval(sys.stdin.readline()))"
 
-#: the modules that run in the remote Python, each with its files in remoto/remote/
-REMOTE_MODULES = {
-    "command": ["process", "stdin", "streams", "ending", "command"],
-    "files": ["records", "sources", "sender", "places", "tree", "receiver", "files"],
-    "relay": ["process", "relay"],
-    "module": ["loading", "including", "problem", "module"],
-}
-#: the modules sent with the first line; another one is sent with the first call that needs it
-SENT_FIRST = ("command",)
+#: the modules of remoto/remote/ that are sent with the first line, and with them those that they import; another one is
+#: sent with the first call that needs it
+SENT_FIRST = ("boot", "command")
 
 
 def popen_argv(interpreter: str) -> list[str]:
@@ -66,41 +58,22 @@ _program_ends = threading.Event()  # set by the main thread, at its end
 _worker_numbers = itertools.count()
 
 
-def _packed(source: str) -> str:
-    return binascii.b2a_base64(zlib.compress(source.encode("utf-8"), 9), newline=False).decode("ascii")
-
-
 @functools.cache
-def _packed_module(name: str) -> str:
-    return _packed(_source(name))
-
-
-def _source(name: str) -> str:
-    return "\n".join(map(remote.source, REMOTE_MODULES[name]))
-
-
-@functools.cache
-def _packed_boot() -> str:
-    """Return what every remote Python needs: ``boot``, execnet, and the module for commands."""
+def _package() -> str:
+    """Return the code that makes the package of the remote side, with execnet's source."""
     execnet_source = remote.without_comments(execnet_internals.remote_source())
-    lines = [
-        "from __future__ import unicode_literals",
-        remote.source("boot"),
-        # ascii() and unicode_literals: the same text on every Python and in every locale
-        f"EXECNET = {execnet_source!a}",
-        *(f"SOURCES.add({name!r}, {_source(name)!a})" for name in SENT_FIRST),
-    ]
-    return _packed("\n".join(lines))
+    return remote.package(remote.with_imports(*SENT_FIRST), execnet=execnet_source)
 
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
     pairs = [(str(name), str(value)) for name, value in variables.items()]
     lines = (
         "from __future__ import unicode_literals",
-        "import binascii, zlib",
-        f"exec(zlib.decompress(binascii.a2b_base64({_packed_boot()!r})))",
-        f"boot(*{(execnet.__version__, pairs, marker, worker)!a})",
+        _package(),
+        "from remoto_remote.boot import boot",
+        f"boot(package.SOURCES.sources.pop('execnet'), *{(execnet.__version__, pairs, marker, worker)!a})",
     )
+    # ascii() and unicode_literals: the same text on every Python and in every locale
     return (ascii("\n".join(lines)) + "\n").encode("ascii")
 
 
@@ -219,7 +192,7 @@ def _open(
         io = start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, str(error)) from error
-    io.sent_modules.update(SENT_FIRST)
+    io.sent_modules.update(remote.with_imports(*SENT_FIRST))
     try:
         opening.begin(io)
         noise = io.shake_hands(first_line, marker.encode("ascii"), timeout)
@@ -365,22 +338,36 @@ class RemoteFunction(NamedTuple):
         """Call it on the remote side; return execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
         io = _io(gateway)
+        needed = _needed(self.module)
         if io is None:
-            # a gateway that was opened by another library: boot.py is not in its __main__
-            source = "from __future__ import unicode_literals\n" + remote.source("boot") + self._add_source()
-        elif self.module in io.sent_modules:
-            source = "from __main__ import call\n"
+            # another library opened the gateway: it may have none of remoto's modules yet
+            source = _start_package(needed)
         else:
-            source = "from __main__ import SOURCES, call, unpack" + self._add_source()
+            source = _add_modules(tuple(name for name in needed if name not in io.sent_modules))
         if not isinstance(gateway, ExecnetGateway):
             return gateway.remote_exec(source, **arguments)
         channel = execnet_internals.start_task(gateway, source, "call", arguments)
         if io is not None:
-            io.sent_modules.add(self.module)
+            io.sent_modules.update(needed)
         return channel
 
-    def _add_source(self) -> str:
-        return f"\nSOURCES.add({self.module!r}, unpack({_packed_module(self.module)!r}))\n"
+
+@functools.cache
+def _needed(module: str) -> tuple[str, ...]:
+    return tuple(remote.with_imports(module))
+
+
+@functools.cache
+def _start_package(modules: tuple[str, ...]) -> str:
+    return f"{remote.package(modules)}call = package.call\n"
+
+
+@functools.cache
+def _add_modules(modules: tuple[str, ...]) -> str:
+    if not modules:
+        return "from remoto_remote import call\n"
+    packed = remote.packed(remote.named_sources(modules))
+    return f"from remoto_remote import add, call, unpack\nadd(unpack('{packed}'))\n"
 
 
 _RELAY = RemoteFunction("relay", "serve")

@@ -43,7 +43,7 @@ class GatewayIO(ABC):
         self.execmodel = ExecModel()
         self.owner = os.getpid()
         self.remote_uid: int | None = None
-        #: the modules of bootstrap.REMOTE_MODULES that the remote Python has
+        #: the modules of remoto/remote/ that the remote Python has
         self.sent_modules: set[str] = set()
         #: the gateways of the hosts that this one is the relay of
         self.relayed: set[execnet.Gateway] = set()

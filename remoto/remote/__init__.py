@@ -1,14 +1,17 @@
-"""Source that is sent to the remote side, read as text. It imports nothing of remoto.
-
-This side imports only ``files``, since a transfer has the same code on both sides, and ``module``, for ``pack`` and ``unpack``.
+"""Source that is sent to the remote side, which imports it as the package ``remoto_remote``. It imports nothing else of remoto.
 
 It runs on Python 2.7 and 3.5 to 3.14, with only the standard library.
 """
 
 from __future__ import annotations
 
+import binascii
 import os
 import re
+import zlib
+from collections.abc import Iterable
+
+from .imports import PACKAGE, imported
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _DOCSTRING = re.compile(r'(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$', re.MULTILINE | re.DOTALL)
@@ -27,6 +30,55 @@ def without_comments(code: str) -> str:
     """
     code = _DOCSTRING.sub(lambda found: f'{found[1]}{found[2]}""' + "\n" * found[0][len(found[1]) :].count("\n"), code)
     return _COMMENT.sub("", code)
+
+
+def with_imports(*names: str) -> list[str]:
+    """Return the modules of these names, and those that they import, each once."""
+    found: list[str] = []
+    for name in names:
+        if name not in found:
+            found += [other for other in with_imports(*imported(source(name))) if other not in found]
+            found.append(name)
+    return found
+
+
+def named_sources(names: Iterable[str]) -> list[str]:
+    """Return name, source, name, source ... as ``imports.py`` takes them."""
+    return [text for name in names for text in (name, source(name))]
+
+
+def packed(texts: Iterable[str]) -> str:
+    """Compress texts; the result is ASCII. ``imports.py`` unpacks it."""
+    data = zlib.compress("\0".join(texts).encode("utf-8"), 9)
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+#: makes the package of the remote side of ``texts``: the source of imports.py, then names and sources of modules
+_MAKE_PACKAGE = f"""\
+import sys
+package = sys.modules.get("{PACKAGE}")
+if package is None:
+    package = type(sys)(str("{PACKAGE}"))
+    package.__path__ = []
+    exec(compile(texts[0], "remoto/remote/imports.py", "exec"), package.__dict__)
+    package = sys.modules.setdefault("{PACKAGE}", package)
+package.add(texts[1:])
+"""
+
+
+def package(names: Iterable[str], **others: str) -> str:
+    """Return code that makes the package of the remote side, with these modules. It may run twice in a Python.
+
+    :param others: names and texts that ``package.SOURCES.sources`` is to have besides.
+    """
+    texts = packed([source("imports"), *named_sources(names), *(text for pair in others.items() for text in pair)])
+    unpacked = f"import binascii, zlib\ntexts = zlib.decompress(binascii.a2b_base64('{texts}')).split(b'\\0')\n"
+    return unpacked + _MAKE_PACKAGE
+
+
+def package_of_literals(names: Iterable[str]) -> str:
+    """Return the same code as :func:`package`, without anything to unpack: a Python that is started for one call is quicker so."""
+    return f"texts = {[source('imports'), *named_sources(names)]!a}\n{_MAKE_PACKAGE}"
 
 
 def text(filename: str) -> str:

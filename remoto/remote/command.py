@@ -6,10 +6,17 @@ True, (bytes,) to be written to it, an empty one at its end, of which ``run`` re
 the channel, or the connection ends, the command is left running, unless it was started with ``kill``.
 """
 
+from __future__ import absolute_import, unicode_literals
+
 import os
 import select
 import threading
 import time
+
+from .ending import ContainerGroup, Ending, Group, RUNNING, Shell, TERMINATING
+from .process import PIPE_SIZE, encoded, in_background, leave_to_cat, native, needs_sudo, prepare_pipe, retry, start
+from .stdin import Stdin
+from .streams import Marked, Plain, STATUS, STDERR, STDOUT, TAKEN
 
 
 BLOCK = 256 * 1024

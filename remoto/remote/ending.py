@@ -1,11 +1,16 @@
 """RUNS ON THE REMOTE SIDE: end a command with all of its process group."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import os
 import select
 import signal
 import subprocess
 import time
+
+from .process import OWN_SESSION, encoded, in_background, retry
+from .streams import CLIENT_OUTPUT
 
 
 # how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection

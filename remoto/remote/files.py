@@ -12,14 +12,11 @@ exchange records. A message holds many small records, or one block of a large fi
 Names are bytes. With ``confine`` the receiver does not trust the sender, and writes nothing outside of its directory.
 """
 
-# on the remote side the files of a module are one text
-if __package__:
-    from .records import *
-    from .sources import *
-    from .sender import *
-    from .places import *
-    from .tree import *
-    from .receiver import *
+from __future__ import absolute_import, unicode_literals
+
+from .receiver import Receiver
+from .records import FAILED, Failure, Gone, Records
+from .sender import Sender
 
 
 def serve(channel, end):

@@ -1,6 +1,10 @@
-"""RUNS ON THE REMOTE SIDE, after loading.py: makes the modules that were sent along importable under their names."""
+"""RUNS ON THE REMOTE SIDE: makes the modules that were sent along importable under their names."""
+
+from __future__ import absolute_import, unicode_literals
 
 import sys
+
+from .loading import fill, native
 
 
 class Finder(object):
@@ -27,7 +31,7 @@ class Finder(object):
 
     def exec_module(self, module):
         _, filename, source = self.modules[module.__name__]
-        fill(module, filename, source)  # noqa: F821
+        fill(module, filename, source)
 
     # Python 2
 
@@ -37,7 +41,7 @@ class Finder(object):
     def load_module(self, name):
         is_package, filename, _ = self.modules[name]
         module = sys.modules[name] = type(sys)(name)
-        module.__file__ = native(filename)  # noqa: F821
+        module.__file__ = native(filename)
         module.__loader__ = self
         module.__package__ = str(name if is_package else name.rpartition(".")[0])
         if is_package:

@@ -1,9 +1,13 @@
 """RUNS ON THE REMOTE SIDE: makes a module from source that was sent."""
 
+from __future__ import absolute_import, unicode_literals
+
 import sys
 
-SHIPPED = {}  # filename: source, for tracebacks
-LOADED = {}  # name: the last module that was made with it
+# filename: source, for tracebacks
+SHIPPED = {}  # type: dict
+# name: the last module that was made with it
+LOADED = {}  # type: dict
 PY2 = sys.version_info[0] == 2
 
 

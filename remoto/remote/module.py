@@ -1,30 +1,36 @@
 """RUNS ON THE REMOTE SIDE, in a gateway's Python: keeps the modules that were sent, and serves calls of their functions.
 
-Runs after loading.py, including.py and problem.py; boot.py has set MAIN_THREAD. A channel carries one call at a time:
-(function, args, kwargs). The answer is a series of pairs: ('debug' or 'warning', a printed line), then ('return', value) or
-('raise', description). Or, from a generator, ('generator', None), then ('item', value) ... ('end', None): the controller
-requests items by sending numbers, first 0, then how many items it has received. Values that execnet can't carry are packed,
-which a third item, True, marks.
+A channel carries one call at a time: (function, args, kwargs). The answer is a series of pairs: ('debug' or 'warning', a
+printed line), then ('return', value) or ('raise', description). Or, from a generator, ('generator', None), then ('item',
+value) ... ('end', None): the controller requests items by sending numbers, first 0, then how many items it has received.
+Values that execnet can't carry are packed, which a third item, True, marks.
 
 A call runs in the main thread if that is free, so that functions may set signal handlers; otherwise in the thread that serves
 its channel. A generator always runs in the latter: it works ahead, while the controller may call other functions.
 """
 
+from __future__ import absolute_import, unicode_literals
+
 import os
 import sys
 import threading
 
+from .including import include
+from .loading import load
+from .main_thread import MAIN_THREAD
+from .problem import describe, end_child, exit_status, printable, text
+
 try:
     import queue
 except ImportError:
-    import Queue as queue  # Python 2
+    import Queue as queue  # type: ignore # Python 2
 
 LOCK = threading.Lock()
 # items of a generator to send before the controller requests more
 WINDOW = 32
 PYTHON_2 = sys.version_info[0] == 2
-INTS = (int, long) if PYTHON_2 else (int,)  # noqa: F821
-TEXTS = unicode if PYTHON_2 else str  # noqa: F821
+INTS = (int, long) if PYTHON_2 else (int,)  # type: ignore[name-defined] # noqa: F821
+TEXTS = unicode if PYTHON_2 else str  # type: ignore[name-defined] # noqa: F821
 
 
 class Held(object):
@@ -46,7 +52,7 @@ class Held(object):
         return not claimed
 
 
-HELD = {}
+HELD = {}  # type: dict
 
 
 def held(number):
@@ -73,7 +79,7 @@ class Printed(object):
             lines = "".join(self.rest[level] + [ended]).split("\n")
             self.rest[level] = [rest]
         for line in lines:
-            send(self.channel, level, printable(line))  # noqa: F821
+            send(self.channel, level, printable(line))
 
     def end(self):
         for level in self.rest:
@@ -82,7 +88,7 @@ class Printed(object):
 
 
 # one item for each running call
-PRINTED = []
+PRINTED = []  # type: list
 PROCESS = os.getpid()
 
 
@@ -119,7 +125,7 @@ class Output(object):
             call.add(self.level, text)
         else:
             stream = getattr(self.stream, "buffer", self.stream)
-            stream.write(printable(text).encode("utf-8"))  # noqa: F821
+            stream.write(printable(text).encode("utf-8"))
             stream.flush()
         return len(data)
 
@@ -154,7 +160,7 @@ def send(channel, kind, *value):
         return False
 
 
-CAPTURED = []
+CAPTURED = []  # type: list
 
 
 def capture():
@@ -179,18 +185,18 @@ def guarded(printed, function, left=None):
             return function(), None
         except SystemExit as exit:
             if os.getpid() != PROCESS:
-                end_child(exit)  # noqa: F821
-            status = exit_status(exit)  # noqa: F821
+                end_child(exit)
+            status = exit_status(exit)
             if not status:
                 return left, None
             return None, {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
         except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
             if os.getpid() != PROCESS:
-                end_child(sys.exc_info()[1])  # noqa: F821
-            return None, describe()  # noqa: F821
+                end_child(sys.exc_info()[1])
+            return None, describe()
     finally:
         if os.getpid() != PROCESS:
-            end_child(None)  # noqa: F821
+            end_child(None)
         PRINTED.remove(printed)
         printed.end()
 
@@ -210,15 +216,15 @@ def hold(channel, number, module, included, parents, dropped=()):
 
     def loading():
         if included or parents:
-            include(included, parents, module[0])  # noqa: F821
-        mine.module = load(*module)  # noqa: F821
+            include(included, parents, module[0])
+        mine.module = load(*module)
 
     def load_it():
         try:
             capture()
             _, mine.problem = guarded(Printed(channel), loading)
         except:  # noqa: E722  a signal handler's, for instance
-            mine.problem = describe()  # noqa: F821
+            mine.problem = describe()
             raise
         finally:
             mine.is_loaded.set()
@@ -259,7 +265,7 @@ class Calls(object):
             self.jobs.put(item)
             return
         call = self.last = Call(self, item)
-        if MAIN_THREAD is None or not MAIN_THREAD.offer(call):  # noqa: F821
+        if not MAIN_THREAD.offer(call):
             self.jobs.put(call.run)
 
     def serve(self):
@@ -325,8 +331,7 @@ class Call(object):
 
     def release(self):
         """Free the main thread: the next call may arrive as soon as this one is answered."""
-        if MAIN_THREAD is not None:  # noqa: F821
-            MAIN_THREAD.release(self)  # noqa: F821
+        MAIN_THREAD.release(self)
 
 
 def deliver(channel, kind, function, value):
@@ -335,7 +340,7 @@ def deliver(channel, kind, function, value):
         try:
             return send(channel, kind, form(value), *([True] if form is pack else []))
         except Exception as error:  # execnet's DumpError, struct.error, RecursionError, ...
-            reason = text(str(error))  # noqa: F821
+            reason = text(str(error))
     message = "%s() returned %s, which execnet can't carry: %s" % (function, type(value).__name__, reason)
     line = "TypeError: " + message
     send(channel, "raise", {"name": "TypeError", "message": message, "traceback": line, "missing": False})

@@ -1,14 +1,14 @@
 """RUNS ON THE REMOTE SIDE, and here as well: make, replace and remove files and directories."""
 
+from __future__ import absolute_import, unicode_literals
+
 import binascii
 import errno
 import hashlib
 import os
 import stat
 
-# on the remote side the files of a module are one text
-if __package__:
-    from .records import *
+from .records import ALL_BITS, Failure, NO_MODE, NO_SIZE, PERMISSIONS, SAME_TIME, TEMPORARY, set_times, times
 
 
 class NewFile(object):

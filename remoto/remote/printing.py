@@ -1,4 +1,6 @@
-"""RUNS ON THE REMOTE SIDE, after call.py: lets Pythons before 3.7 print any text, whatever the locale."""
+"""RUNS ON THE REMOTE SIDE: lets Pythons before 3.7 print any text, whatever the locale."""
+
+from __future__ import absolute_import, unicode_literals
 
 import io
 import sys
@@ -29,4 +31,5 @@ def replace(stream):
     return io.TextIOWrapper(stream.detach(), "utf-8", "backslashreplace", "\n", stream.line_buffering)
 
 
-sys.stdout, sys.stderr = replace(sys.stdout), replace(sys.stderr)
+def accept_any_text():
+    sys.stdout, sys.stderr = replace(sys.stdout), replace(sys.stderr)

@@ -1,7 +1,11 @@
-"""RUNS ON THE REMOTE SIDE, after loading.py: describes exceptions."""
+"""RUNS ON THE REMOTE SIDE: describes exceptions."""
+
+from __future__ import absolute_import, unicode_literals
 
 import os
 import sys
+
+from .loading import SHIPPED
 
 
 def describe():
@@ -17,7 +21,7 @@ def described(kind, error, trace):
     import linecache
     import traceback
 
-    for filename, source in SHIPPED.items():  # noqa: F821
+    for filename, source in SHIPPED.items():
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     while trace is not None and text(trace.tb_frame.f_code.co_filename).startswith(("remoto/remote/", "<string>")):
         trace = trace.tb_next
@@ -28,7 +32,7 @@ def described(kind, error, trace):
     try:
         message = text(str(error))
     except UnicodeError:  # Python 2's str() encodes it as ASCII
-        message, is_bytes = text(unicode(error)), False  # noqa: F821
+        message, is_bytes = text(unicode(error)), False
     except Exception:
         pass
     try:

@@ -1,5 +1,7 @@
 """RUNS ON THE REMOTE SIDE: start a process, and leave one to itself."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import fcntl
 import os
@@ -45,7 +47,7 @@ def new_session():
 
 
 # a signal for this process group is not the command's, and the command can't ask a terminal
-OWN_SESSION = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}
+OWN_SESSION = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}  # type: dict
 
 
 def needs_sudo(sudo):

@@ -1,15 +1,15 @@
 """RUNS ON THE REMOTE SIDE, and here as well: the end of a transfer that receives."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import os
 import stat
 import struct
 
-# on the remote side the files of a module are one text
-if __package__:
-    from .records import *
-    from .places import *
-    from .tree import *
+from .places import NewFile, is_same, mode_to_set, status_of
+from .records import ACKNOWLEDGED, BEGIN, COMPARED, COUNT, DATA, DIRECTORY, DONE, END, ENTRY, ENTRY_HEAD, FAILED, FILE, FILE_HEAD, FINISH, Failure, LINK, LISTED, MALFORMED, MOST_SKIPPED, NO_SIZE, PeerFailure, SKIP, STREAM, WANTED, known, malformed, split_at
+from .tree import Tree
 
 
 class Receiver(object):

@@ -1,5 +1,7 @@
 """RUNS ON THE REMOTE SIDE, and here as well: the records of a transfer of files, and what both ends share."""
 
+from __future__ import absolute_import, unicode_literals
+
 import os
 import struct
 import sys

@@ -7,6 +7,8 @@ bytes; (KILL, 0). It receives (STDOUT or STDERR, data), empty at its end; (STDIN
 Each stream has a window: a process that does not read, or a controller that does not, stalls this process and no other.
 """
 
+from __future__ import absolute_import, unicode_literals
+
 import collections
 import errno
 import fcntl
@@ -16,6 +18,8 @@ import select
 import signal
 import subprocess
 import threading
+
+from .process import environment, in_background, native, retry, start
 
 
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)

@@ -1,15 +1,15 @@
 """RUNS ON THE REMOTE SIDE, and here as well: the end of a transfer that sends."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import hashlib
 import os
 import stat
 import struct
 
-# on the remote side the files of a module are one text
-if __package__:
-    from .records import *
-    from .sources import *
+from .records import ACKNOWLEDGED, BEGIN, BLOCK, CHANGED, COMPARED, COUNT, DATA, DONE, END, ENTRY, ENTRY_HEAD, FAILED, FILE_HEAD, FINISH, Failure, Gone, LISTED, MALFORMED, NO_MODE, NO_PARENT, NO_SIZE, PeerFailure, SKIP, STREAM, Unreadable, WANTED, WINDOW, malformed, times
+from .sources import Scan, first_block, next_block, open_to_read, reading, require_unchanged, true_size
 
 
 class Sender(object):

@@ -1,13 +1,13 @@
 """RUNS ON THE REMOTE SIDE, and here as well: list and read the source of a transfer."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import io
 import os
 import stat
 
-# on the remote side the files of a module are one text
-if __package__:
-    from .records import *
+from .records import BLOCK, CHANGED, DIRECTORY, FILE, Failure, LINK, NEITHER, NO_PARENT, NO_SIZE, Unreadable, times
 
 
 class Scan(object):

@@ -1,8 +1,12 @@
 """RUNS ON THE REMOTE SIDE: what a command reads."""
 
+from __future__ import absolute_import, unicode_literals
+
 import collections
 import errno
 import os
+
+from .process import in_background, leave_to, leave_to_cat, make_blocking, native, retry
 
 
 STDIN_BLOCK = 256 * 1024

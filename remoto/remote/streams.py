@@ -1,9 +1,13 @@
 """RUNS ON THE REMOTE SIDE: which part of what a process writes is its command's output, and how that has ended."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import os
 import re
 import time
+
+from .process import native
 
 
 STDOUT, STDERR, STATUS, TAKEN = 1, 2, 0, 3

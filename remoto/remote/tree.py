@@ -1,13 +1,13 @@
 """RUNS ON THE REMOTE SIDE, and here as well: the directories and links that a receiver makes."""
 
+from __future__ import absolute_import, unicode_literals
+
 import errno
 import os
 import stat
 
-# on the remote side the files of a module are one text
-if __package__:
-    from .records import *
-    from .places import *
+from .places import beside, missing_directories, new_directory, remove
+from .records import DIRECTORY, Failure, LINK, SAME_TIME, TEMPORARY, set_times, shown, times
 
 
 class Tree(object):

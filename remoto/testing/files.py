@@ -16,7 +16,8 @@ from typing import Callable, Protocol, Union
 import execnet
 
 from ..exc import RemotoError
-from ..remote import files as remote_files
+from ..remote import files as files_of_remote_side
+from ..remote.records import FAILED, HEAD, Failure, Records
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 #: of a file; or an error
@@ -96,7 +97,7 @@ class Transfer:
             # directories exist wherever the program writes
             os.makedirs(os.path.dirname(here), exist_ok=True)
         error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
-        work = _Fails(path, error).run if error else getattr(remote_files, function)
+        work = _Fails(path, error).run if error else getattr(files_of_remote_side, function)
         self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
         self._thread.start()
 
@@ -135,12 +136,12 @@ class _RemoteEnd:
         return _taken(self._inbox, timeout)
 
     def send(self, message: bytes) -> None:
-        kind, length = remote_files.HEAD.unpack_from(message)
-        if kind == remote_files.FAILED:
+        kind, length = HEAD.unpack_from(message)
+        if kind == FAILED:
             # report the remote path, not the local one
-            failure = remote_files.Failure.unpack(message[remote_files.HEAD.size :][:length])
+            failure = Failure.unpack(message[HEAD.size :][:length])
             failure.path = failure.path.replace(self._root, b"", 1)
-            message = remote_files.HEAD.pack(kind, len(failure.pack())) + failure.pack()
+            message = HEAD.pack(kind, len(failure.pack())) + failure.pack()
         self._outbox.put(message)
 
 
@@ -155,9 +156,9 @@ class _Fails:
         error = self._error
         if not isinstance(error, OSError) or isinstance(error, (ConnectionError, RemotoError)):
             raise error
-        failure = remote_files.Failure.of(os.fsencode(self._path), error)
-        records = remote_files.Records(channel)
-        records.write(remote_files.FAILED, failure.pack())
+        failure = Failure.of(os.fsencode(self._path), error)
+        records = Records(channel)
+        records.write(FAILED, failure.pack())
         records.flush()
 
 

@@ -26,7 +26,11 @@ from remoto.files import transfer as transfer_module
 from remoto.files.rsync import Shares
 from remoto.files.tar_writing import Archive
 from remoto.process import check
-from remoto.remote import files
+from remoto.remote.places import remove
+from remoto.remote.receiver import Receiver
+from remoto.remote.records import (
+    Failure,
+)
 from tests.integration import leftovers
 from tests.integration.leftovers import wait_until
 
@@ -587,25 +591,27 @@ import os, sys, time, remoto
 from remoto import file_sync
 from remoto.exc import ConnectionLost, FileTransferError
 from remoto.files import transfer
-from remoto.remote import files
+from remoto.remote.records import (
+    BEGIN, COMPARED, DATA, ENTRY, ENTRY_HEAD, FILE, FILE_HEAD, HEAD, LISTED, NO_PARENT, NO_SIZE, SKIP, WANTED, Failure,
+)
 
 def record(kind, data):
-    return files.HEAD.pack(kind, len(data)) + data
+    return HEAD.pack(kind, len(data)) + data
 
 case, marker = sys.argv[1:]
 listing = b"".join([
-    record(files.ENTRY, files.ENTRY_HEAD.pack(files.NO_PARENT, files.FILE, 0o644, 0, 1, 0)),
-    record(files.LISTED, b""),
-    record(files.BEGIN, files.FILE_HEAD.pack(0, 0o644, 0, files.NO_SIZE)),
-    record(files.DATA, b"x"),
+    record(ENTRY, ENTRY_HEAD.pack(NO_PARENT, FILE, 0o644, 0, 1, 0)),
+    record(LISTED, b""),
+    record(BEGIN, FILE_HEAD.pack(0, 0o644, 0, NO_SIZE)),
+    record(DATA, b"x"),
 ])
-left_out = record(files.SKIP, files.Failure(b"x" * 1000, 13, "Permission denied").pack())
+left_out = record(SKIP, Failure(b"x" * 1000, 13, "Permission denied").pack())
 # what begins the transfer, and a message that is sent again and again
 begin, flood = {
-    "data": (listing, record(files.DATA, b"x" * 100_000)),
-    "small messages": (listing, record(files.DATA, b"x")),
+    "data": (listing, record(DATA, b"x" * 100_000)),
+    "small messages": (listing, record(DATA, b"x")),
     "files left out": (listing, left_out * 100),
-    "files wanted": (record(files.COMPARED, bytes(4)), record(files.WANTED, bytes(4000))),
+    "files wanted": (record(COMPARED, bytes(4)), record(WANTED, bytes(4000))),
 }[case]
 
 def send(channel, begin, flood, marker):
@@ -963,13 +969,13 @@ def received(folder, blocks):
     """Receive a tar as ``get`` does. It is the caller that checks the result."""
     answers = itertools.chain((Block(STDOUT, block) for block in blocks), [Exited(0)])
     records = tar_reading.Records(tar_reading.Stream(answers, lambda status, words: None))
-    receiver = records.receiver = files.Receiver(records, os.fsencode(folder), b"", confine=True)
+    receiver = records.receiver = Receiver(records, os.fsencode(folder), b"", confine=True)
     receiver.run()
 
 
 @pytest.mark.parametrize(("answer", "words"), ODD.values(), ids=ODD)
 def test_a_malformed_tar_is_reported(tmp_path, answer, words):
-    with pytest.raises(files.Failure, match=words):
+    with pytest.raises(Failure, match=words):
         received(tmp_path / "here", [answer])
     assert not (tmp_path / "here").exists() or os.listdir(tmp_path / "here") == []
 
@@ -994,7 +1000,7 @@ def test_a_sparse_member_is_refused(tmp_path, options):
     command = ["tar", "--sparse", *options, "-C", tmp_path / "there", "-cf", "-", "."]
     made = subprocess.run(command, capture_output=True, check=True).stdout
     assert len(made) < 20_000
-    with pytest.raises(files.Failure, match="refused: a sparse file in the tar") as caught:
+    with pytest.raises(Failure, match="refused: a sparse file in the tar") as caught:
         received(tmp_path / "here", [made])
     assert caught.value.path.endswith(b"/file") and not (tmp_path / "here").exists()
 
@@ -1005,7 +1011,7 @@ def test_an_endless_list_of_sparse_parts_is_not_read(tmp_path):
     header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:]))
     part = (b"%011o\0" % 1) * 42 + b"\1" * 8
     blocks = iter([bytes(header), *[part * 500] * 100])
-    with pytest.raises(files.Failure, match="refused: a sparse file in the tar"):
+    with pytest.raises(Failure, match="refused: a sparse file in the tar"):
         received(tmp_path / "here", blocks)
     assert len(list(blocks)) > 90
 
@@ -1035,4 +1041,4 @@ def test_a_deep_directory_is_archived(tmp_path):
     names = tarfile.open(fileobj=io.BytesIO(b"".join(made.blocks()))).getnames()
     # Python 3.9 leaves the slash at a long folder's name
     assert [name.rstrip("/") for name in names].count("content" + "/d" * 1100) == 1
-    files.remove(os.fsencode(tmp_path / "d"))
+    remove(os.fsencode(tmp_path / "d"))

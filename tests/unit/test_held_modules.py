@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.unit.far import far_module
+from remoto.remote import module as functions
 
 
 class Channel:
@@ -19,22 +19,19 @@ class Channel:
 
 
 @pytest.mark.timeout(20)
-def test_a_module_whose_loading_is_broken_off_fails_its_later_calls():
-    far = far_module("module")
-    far.MAIN_THREAD = None
-
+def test_a_module_whose_loading_is_broken_off_fails_its_later_calls(monkeypatch):
     def capture():
         raise OSError("no stdout")
 
-    far.capture = capture
+    monkeypatch.setattr(functions, "capture", capture)
     module = ("odd", "", "odd.py", "def function(): pass\n", False)
-    holder = threading.Thread(target=far.hold, args=(Channel(), "1", module, {}, []), daemon=True)
+    holder = threading.Thread(target=functions.hold, args=(Channel(), "1", module, {}, []), daemon=True)
     holder.start()
     channel = Channel()
-    calls = far.Calls(channel, far.held("1"))
+    calls = functions.Calls(channel, functions.held("1"))
     with pytest.raises(OSError, match="no stdout"):
-        far.Call(calls, ("function", (), {})).run()
-    far.Call(calls, ("function", (), {})).run()
+        functions.Call(calls, ("function", (), {})).run()
+    functions.Call(calls, ("function", (), {})).run()
     [(kind, problem)] = channel.sent
     assert kind == "raise" and problem["message"] == "no stdout"
     holder.join(10)

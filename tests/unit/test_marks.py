@@ -4,7 +4,8 @@ import types
 
 import pytest
 
-from tests.unit.far import far_module
+from remoto.remote.ending import Ending
+from remoto.remote.streams import Marked
 
 STDOUT, STDERR = 1, 2
 WORD = b"remoto-0123"
@@ -13,11 +14,11 @@ START = b"remoto started 12\n"
 
 @pytest.fixture
 def marks():
-    return far_module("command").Marked(WORD, {"program": b"prog", "cwd": b"/x"})
+    return Marked(WORD, {"program": b"prog", "cwd": b"/x"})
 
 
 def outcome(marks, client_status, script_sent):
-    ending = far_module("command").Ending(types.SimpleNamespace(words=b""))
+    ending = Ending(types.SimpleNamespace(words=b""))
     return marks.outcome(client_status, script_sent, ending)
 
 

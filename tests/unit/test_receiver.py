@@ -10,7 +10,36 @@ from pathlib import Path
 
 import pytest
 
-from remoto.remote import files
+from remoto.remote.places import new_directory, remove
+from remoto.remote.receiver import Receiver
+from remoto.remote.records import (
+    ACKNOWLEDGED,
+    BEGIN,
+    DATA,
+    DIRECTORY,
+    DONE,
+    END,
+    ENTRY,
+    ENTRY_HEAD,
+    FAILED,
+    FILE,
+    FILE_HEAD,
+    FINISH,
+    HEAD,
+    LAST_TIME,
+    LINK,
+    LISTED,
+    NO_PARENT,
+    NO_SIZE,
+    SKIP,
+    STREAM,
+    WANTED,
+    Failure,
+    Gone,
+    Records,
+    times,
+)
+from remoto.remote.sender import Sender
 
 
 class Script:
@@ -32,27 +61,27 @@ class Script:
 
 
 def entry(parent, kind, name, target=b"", mode=0o755, size=0):
-    return files.ENTRY, files.ENTRY_HEAD.pack(parent, kind, mode, 0, size, len(name)) + name + target
+    return ENTRY, ENTRY_HEAD.pack(parent, kind, mode, 0, size, len(name)) + name + target
 
 
-ROOT = entry(files.NO_PARENT, files.DIRECTORY, b"")
+ROOT = entry(NO_PARENT, DIRECTORY, b"")
 
 
 def contents(index, data, mode=0o644):
     import hashlib
 
     return [
-        (files.BEGIN, files.FILE_HEAD.pack(index, mode, 0, len(data))),
-        (files.DATA, data),
-        (files.END, hashlib.sha256(data).digest()),
+        (BEGIN, FILE_HEAD.pack(index, mode, 0, len(data))),
+        (DATA, data),
+        (END, hashlib.sha256(data).digest()),
     ]
 
 
-END = [(files.LISTED, b""), (files.FINISH, b"complete")]
+LAST = [(LISTED, b""), (FINISH, b"complete")]
 
 
-def receive(directory, *records, end=END):
-    receiver = files.Receiver(Script(*records, *end), os.fsencode(directory / "here"), b"", confine=True)
+def receive(directory, *records, end=LAST):
+    receiver = Receiver(Script(*records, *end), os.fsencode(directory / "here"), b"", confine=True)
     receiver.run()
     return receiver
 
@@ -66,9 +95,9 @@ def directory(tmp_path):
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"../outside/x", b"a/b", b"/etc/x", b"a\0b", b"../x"])
-@pytest.mark.parametrize("kind", [files.FILE, files.DIRECTORY, files.LINK])
+@pytest.mark.parametrize("kind", [FILE, DIRECTORY, LINK])
 def test_unsafe_names_are_refused(directory, name, kind):
-    with pytest.raises(files.Failure, match="refused"):
+    with pytest.raises(Failure, match="refused"):
         receive(directory, ROOT, entry(0, kind, name, b"x"), *contents(1, b"bad"))
 
 
@@ -77,8 +106,8 @@ def test_unsafe_names_are_refused(directory, name, kind):
 )
 def test_links_that_point_out_are_left_out(directory, target):
     """They are left out, and told of; the rest is received."""
-    file = entry(0, files.FILE, b"file", size=4)
-    receiver = receive(directory, ROOT, entry(0, files.LINK, b"link", target), file, *contents(2, b"data"))
+    file = entry(0, FILE, b"file", size=4)
+    receiver = receive(directory, ROOT, entry(0, LINK, b"link", target), file, *contents(2, b"data"))
     (failure,) = receiver.failures
     assert failure.path == os.fsencode(directory / "here/link") and failure.text.startswith(
         "refused: a link that points out"
@@ -88,28 +117,28 @@ def test_links_that_point_out_are_left_out(directory, target):
 
 
 def test_links_that_stay_inside_are_made(directory):
-    inner = entry(0, files.DIRECTORY, b"inner")
-    receive(directory, ROOT, inner, entry(1, files.LINK, b"up", b"../file"), entry(0, files.LINK, b"down", b"inner/x"))
+    inner = entry(0, DIRECTORY, b"inner")
+    receive(directory, ROOT, inner, entry(1, LINK, b"up", b"../file"), entry(0, LINK, b"down", b"inner/x"))
     assert os.readlink(directory / "here/inner/up") == "../file"
     assert os.readlink(directory / "here/down") == "inner/x"
 
 
 def test_a_file_below_a_sent_link_is_refused(directory):
-    link = entry(0, files.LINK, b"link", b"inner")
-    with pytest.raises(files.Failure, match="refused"):
-        receive(directory, ROOT, link, entry(1, files.FILE, b"x", size=3), *contents(2, b"bad"))
+    link = entry(0, LINK, b"link", b"inner")
+    with pytest.raises(Failure, match="refused"):
+        receive(directory, ROOT, link, entry(1, FILE, b"x", size=3), *contents(2, b"bad"))
 
 
 def test_a_name_sent_twice_is_refused(directory):
-    with pytest.raises(files.Failure, match="refused"):
-        receive(directory, ROOT, entry(0, files.DIRECTORY, b"a"), entry(0, files.LINK, b"a", b"x"))
+    with pytest.raises(Failure, match="refused"):
+        receive(directory, ROOT, entry(0, DIRECTORY, b"a"), entry(0, LINK, b"a", b"x"))
 
 
 def test_an_existing_link_is_not_followed(directory):
     (directory / "here").mkdir()
     (directory / "here/inner").symlink_to(directory / "outside")
-    file = entry(1, files.FILE, b"x", size=4)
-    receive(directory, ROOT, entry(0, files.DIRECTORY, b"inner"), file, *contents(2, b"data"))
+    file = entry(1, FILE, b"x", size=4)
+    receive(directory, ROOT, entry(0, DIRECTORY, b"inner"), file, *contents(2, b"data"))
     assert not (directory / "here/inner").is_symlink() and (directory / "here/inner/x").read_bytes() == b"data"
 
 
@@ -119,29 +148,29 @@ def test_the_owner_of_what_a_link_stands_for_is_not_taken_over(directory):
     (directory / "here/other").touch()
     (directory / "here/x").symlink_to("other")
     os.chown(directory / "here/other", 12, 34)
-    receive(directory, ROOT, entry(0, files.FILE, b"x", size=4), *contents(1, b"data"))
+    receive(directory, ROOT, entry(0, FILE, b"x", size=4), *contents(1, b"data"))
     assert (directory / "here/x").lstat().st_uid == os.getuid() and (directory / "here/other").stat().st_size == 0
 
 
 def test_a_link_as_the_first_entry_is_refused(directory):
-    with pytest.raises(files.Failure, match="refused"):
-        receive(directory, entry(files.NO_PARENT, files.LINK, b"", b"outside"))
+    with pytest.raises(Failure, match="refused"):
+        receive(directory, entry(NO_PARENT, LINK, b"", b"outside"))
 
 
 def test_a_file_that_was_not_requested_is_refused(directory):
-    with pytest.raises(files.Failure, match="refused"):
+    with pytest.raises(Failure, match="refused"):
         receive(directory, ROOT, *contents(7, b"data"))
-    with pytest.raises(files.Failure, match="refused"):
-        receive(directory, ROOT, (files.DATA, b"data"))
+    with pytest.raises(Failure, match="refused"):
+        receive(directory, ROOT, (DATA, b"data"))
 
 
 @pytest.mark.parametrize("already_there", [False, True])
 def test_set_id_and_sticky_bits_are_dropped(directory, already_there):
     """Nor where the file is the same already, and only its mode is adjusted."""
     tree = [
-        entry(files.NO_PARENT, files.DIRECTORY, b"", mode=0o7755),
-        entry(0, files.DIRECTORY, b"directory", mode=0o7750),
-        entry(0, files.FILE, b"file", mode=0o7640, size=4),
+        entry(NO_PARENT, DIRECTORY, b"", mode=0o7755),
+        entry(0, DIRECTORY, b"directory", mode=0o7750),
+        entry(0, FILE, b"file", mode=0o7640, size=4),
     ]
     if already_there:
         (directory / "here").mkdir(0o755)
@@ -157,96 +186,92 @@ def test_set_id_and_sticky_bits_are_dropped(directory, already_there):
 
 def test_damaged_contents_are_refused(directory):
     begin, data, _ = contents(1, b"data")
-    with pytest.raises(files.Failure, match="damaged"):
-        receive(directory, ROOT, entry(0, files.FILE, b"x", size=4), begin, data, (files.END, b"\0" * 32))
-    with pytest.raises(files.Failure, match="damaged"):
-        receive(
-            directory, ROOT, entry(0, files.FILE, b"x", size=9), *contents(1, b"data")[:1], *contents(1, b"dat")[1:]
-        )
+    with pytest.raises(Failure, match="damaged"):
+        receive(directory, ROOT, entry(0, FILE, b"x", size=4), begin, data, (END, b"\0" * 32))
+    with pytest.raises(Failure, match="damaged"):
+        receive(directory, ROOT, entry(0, FILE, b"x", size=9), *contents(1, b"data")[:1], *contents(1, b"dat")[1:])
     assert not (directory / "here").exists()
 
 
-ABCD = entry(0, files.FILE, b"x", size=4)
+ABCD = entry(0, FILE, b"x", size=4)
 BROKEN_OFF = {
-    "not sent": [ROOT, ABCD, *END],
-    "the end not sent": [ROOT, ABCD, *contents(1, b"data")[:2], *END],
-    "nothing": END,
-    "no list": [ROOT, (files.FINISH, b"complete")],
-    "more missing than left out": [ROOT, ABCD, END[0], (files.FINISH, b"")],
+    "not sent": [ROOT, ABCD, *LAST],
+    "the end not sent": [ROOT, ABCD, *contents(1, b"data")[:2], *LAST],
+    "nothing": LAST,
+    "no list": [ROOT, (FINISH, b"complete")],
+    "more missing than left out": [ROOT, ABCD, LAST[0], (FINISH, b"")],
 }
 
 
 @pytest.mark.parametrize("records", BROKEN_OFF.values(), ids=BROKEN_OFF)
 def test_missing_files_are_an_error(directory, records):
-    with pytest.raises(files.Failure, match="ended before all files were received"):
+    with pytest.raises(Failure, match="ended before all files were received"):
         receive(directory, *records, end=[])
     assert not (directory / "here").exists()
 
 
 def test_a_file_left_out_with_a_reason_is_not_missing(directory):
-    skip = (files.SKIP, files.Failure(b"/there/x", 13, "Permission denied").pack())
-    receiver = receive(directory, ROOT, ABCD, END[0], skip, (files.FINISH, b""), end=[])
+    skip = (SKIP, Failure(b"/there/x", 13, "Permission denied").pack())
+    receiver = receive(directory, ROOT, ABCD, LAST[0], skip, (FINISH, b""), end=[])
     assert [failure.text for failure in receiver.failures] == ["Permission denied"]
 
 
 def skip(path=b"/there/x", text="Permission denied"):
-    return files.SKIP, files.Failure(path, errno.EACCES, text).pack()
+    return SKIP, Failure(path, errno.EACCES, text).pack()
 
 
 def test_more_files_left_out_than_requested_are_refused(directory):
-    with pytest.raises(files.Failure, match="more files were left out than were requested"):
-        receive(directory, ROOT, ABCD, END[0], skip(), skip(), (files.FINISH, b""), end=[])
+    with pytest.raises(Failure, match="more files were left out than were requested"):
+        receive(directory, ROOT, ABCD, LAST[0], skip(), skip(), (FINISH, b""), end=[])
 
 
 def test_endless_records_of_files_left_out_are_refused(directory):
     flood = itertools.repeat(skip(text="x" * 1_000_000))
-    with pytest.raises(files.Failure, match="too many files can't be read"):
+    with pytest.raises(Failure, match="too many files can't be read"):
         receive(directory, ROOT, *itertools.islice(flood, 18))
 
 
 def test_more_data_than_announced_is_refused_at_once(directory):
     begin, data, _ = contents(1, b"data")
-    script = Script(ROOT, ABCD, END[0], begin, data, *[(files.DATA, b"x" * 1000)] * 1000)
-    with pytest.raises(files.Failure, match="more data than its size"):
-        files.Receiver(script, os.fsencode(directory / "here"), b"", confine=True).run()
+    script = Script(ROOT, ABCD, LAST[0], begin, data, *[(DATA, b"x" * 1000)] * 1000)
+    with pytest.raises(Failure, match="more data than its size"):
+        Receiver(script, os.fsencode(directory / "here"), b"", confine=True).run()
     assert len(script.records) == 999
 
 
 MALFORMED = {
-    "a short entry": [(files.ENTRY, b"x")],
-    "a short file": [ROOT, ABCD, (files.BEGIN, b"x")],
-    "a short failure": [(files.SKIP, b"x")],
+    "a short entry": [(ENTRY, b"x")],
+    "a short file": [ROOT, ABCD, (BEGIN, b"x")],
+    "a short failure": [(SKIP, b"x")],
     "an unknown kind": [(99, b"x")],
     "an entry of unknown kind": [ROOT, entry(0, 9, b"x")],
-    "a stream in a directory": [ROOT, entry(0, files.STREAM, b"x")],
-    "a stream in place of all": [entry(files.NO_PARENT, files.STREAM, b"")],
-    "a directory of mode 0xFFFF": [ROOT, entry(0, files.DIRECTORY, b"x", mode=0xFFFF)],
-    "a listed file of mode 0xFFFF": [ROOT, entry(0, files.FILE, b"x", mode=0xFFFF)],
+    "a stream in a directory": [ROOT, entry(0, STREAM, b"x")],
+    "a stream in place of all": [entry(NO_PARENT, STREAM, b"")],
+    "a directory of mode 0xFFFF": [ROOT, entry(0, DIRECTORY, b"x", mode=0xFFFF)],
+    "a listed file of mode 0xFFFF": [ROOT, entry(0, FILE, b"x", mode=0xFFFF)],
     "a sent file of mode 0xFFFF": [ROOT, ABCD, *contents(1, b"data", mode=0xFFFF)],
-    "a name that is cut short": [ROOT, (files.ENTRY, entry(0, files.FILE, b"name")[1][:-1])],
-    "a failure that is cut short": [(files.SKIP, files.Failure(b"path", 0, "").pack()[:-1])],
-    "an entry behind the list": [ROOT, END[0], entry(0, files.FILE, b"x")],
-    "the list ends twice": [ROOT, END[0], END[0]],
-    "an answer in place of a record": [ROOT, (files.WANTED, b"")],
+    "a name that is cut short": [ROOT, (ENTRY, entry(0, FILE, b"name")[1][:-1])],
+    "a failure that is cut short": [(SKIP, Failure(b"path", 0, "").pack()[:-1])],
+    "an entry behind the list": [ROOT, LAST[0], entry(0, FILE, b"x")],
+    "the list ends twice": [ROOT, LAST[0], LAST[0]],
+    "an answer in place of a record": [ROOT, (WANTED, b"")],
 }
 
 
 @pytest.mark.parametrize("records", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_records_are_reported(directory, records):
-    with pytest.raises(files.Failure, match="malformed answer"):
+    with pytest.raises(Failure, match="malformed answer"):
         receive(directory, *records)
 
 
-@pytest.mark.parametrize(
-    "answer", [7, None, {}, [], 1.5, "€", b"x", files.HEAD.pack(files.ENTRY, 1000) + b"x"], ids=repr
-)
+@pytest.mark.parametrize("answer", [7, None, {}, [], 1.5, "€", b"x", HEAD.pack(ENTRY, 1000) + b"x"], ids=repr)
 def test_malformed_messages_are_reported(answer):
     class Channel:
         def receive(self, timeout):
             return answer
 
-    with pytest.raises(files.Failure, match="malformed answer"):
-        files.Records(Channel()).read()
+    with pytest.raises(Failure, match="malformed answer"):
+        Records(Channel()).read()
 
 
 def numbers(*values):
@@ -256,31 +281,31 @@ def numbers(*values):
 @pytest.mark.parametrize(
     "record",
     [
-        (files.WANTED, b"x"),
-        (files.WANTED, numbers(0)),
-        (files.WANTED, numbers(9)),
-        (files.WANTED, numbers(1, 1)),
-        (files.WANTED, numbers(2, 1)),
-        (files.ACKNOWLEDGED, b""),
-        (files.ACKNOWLEDGED, numbers(1)),
-        (files.DONE, b""),
-        (files.DATA, b""),
-        (files.FAILED, b""),
+        (WANTED, b"x"),
+        (WANTED, numbers(0)),
+        (WANTED, numbers(9)),
+        (WANTED, numbers(1, 1)),
+        (WANTED, numbers(2, 1)),
+        (ACKNOWLEDGED, b""),
+        (ACKNOWLEDGED, numbers(1)),
+        (DONE, b""),
+        (DATA, b""),
+        (FAILED, b""),
     ],
     ids=repr,
 )
 def test_malformed_answers_to_a_sender_are_reported(tmp_path, record):
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
-    with pytest.raises(files.Failure, match="malformed answer"):
-        files.Sender(Script(record), os.fsencode(tmp_path)).run()
+    with pytest.raises(Failure, match="malformed answer"):
+        Sender(Script(record), os.fsencode(tmp_path)).run()
 
 
-@pytest.mark.parametrize("kind", [files.FILE, files.DIRECTORY, files.LINK])
+@pytest.mark.parametrize("kind", [FILE, DIRECTORY, LINK])
 def test_a_fifo_is_not_replaced(directory, kind):
     (directory / "here").mkdir()
     os.mkfifo(directory / "here/x")
-    with pytest.raises(files.Failure, match="is a device, FIFO or socket") as caught:
+    with pytest.raises(Failure, match="is a device, FIFO or socket") as caught:
         receive(directory, ROOT, entry(0, kind, b"x", b"target", size=4))
     assert caught.value.code == errno.EINVAL and stat.S_ISFIFO((directory / "here/x").lstat().st_mode)
 
@@ -288,9 +313,9 @@ def test_a_fifo_is_not_replaced(directory, kind):
 def test_a_directory_replaces_a_file_at_the_end(directory):
     (directory / "here").mkdir()
     (directory / "here/x").write_bytes(b"old")
-    tree = [ROOT, entry(0, files.DIRECTORY, b"x", mode=0o750), entry(1, files.FILE, b"y", size=4)]
-    with pytest.raises(files.Failure):
-        receive(directory, *tree, *contents(2, b"evil")[:2], (files.END, b"\0" * 32))
+    tree = [ROOT, entry(0, DIRECTORY, b"x", mode=0o750), entry(1, FILE, b"y", size=4)]
+    with pytest.raises(Failure):
+        receive(directory, *tree, *contents(2, b"evil")[:2], (END, b"\0" * 32))
     assert os.listdir(directory / "here") == ["x"] and (directory / "here/x").read_bytes() == b"old"
     receive(directory, *tree, *contents(2, b"data"))
     assert os.listdir(directory / "here") == ["x"] and (directory / "here/x/y").read_bytes() == b"data"
@@ -307,12 +332,12 @@ def test_deep_directories_are_removed(tmp_path):
             os.chdir("d")
     finally:
         os.chdir(here)
-    files.remove(os.fsencode(tmp_path / "deep"))
+    remove(os.fsencode(tmp_path / "deep"))
     assert os.listdir(tmp_path) == []
 
 
 def test_removing_what_no_longer_exists_succeeds(tmp_path):
-    files.remove(os.fsencode(tmp_path / "gone"))
+    remove(os.fsencode(tmp_path / "gone"))
 
 
 def test_times_beyond_the_largest_fit_a_record(tmp_path):
@@ -322,14 +347,14 @@ def test_times_beyond_the_largest_fit_a_record(tmp_path):
             os.utime(tmp_path / "x", (seconds, seconds))
         except OverflowError:
             continue
-        files.ENTRY_HEAD.pack(0, 1, 0, files.times(os.stat(tmp_path / "x")), 0, 0)
+        ENTRY_HEAD.pack(0, 1, 0, times(os.stat(tmp_path / "x")), 0, 0)
 
 
 @pytest.mark.parametrize("with_parents", [False, True])
 def test_new_directory_accepts_one_that_another_host_made(directory, with_parents):
     made_by_the_other = directory / "here"
     made_by_the_other.mkdir()
-    status = files.new_directory(os.fsencode(made_by_the_other), with_parents)
+    status = new_directory(os.fsencode(made_by_the_other), with_parents)
     assert stat.S_ISDIR(status.st_mode)
 
 
@@ -337,7 +362,7 @@ def test_new_directory_accepts_one_that_another_host_made(directory, with_parent
 def test_new_directory_fails_for_a_link_that_another_host_made(directory, with_parents):
     (directory / "here").symlink_to(directory / "outside")
     with pytest.raises(OSError) as caught:
-        files.new_directory(os.fsencode(directory / "here"), with_parents)
+        new_directory(os.fsencode(directory / "here"), with_parents)
     assert caught.value.errno == errno.EEXIST
 
 
@@ -347,25 +372,25 @@ hypothesis = pytest.importorskip("hypothesis")
 some = hypothesis.strategies
 
 NAMES = some.sampled_from([b"a", b"b", b"c", b"", b".", b"..", b"a/b", b"/x", b"a\0b", b"../outside/x", b"x" * 300])
-INDEXES = some.sampled_from([0, 1, 2, 3, 4, files.NO_PARENT])
+INDEXES = some.sampled_from([0, 1, 2, 3, 4, NO_PARENT])
 MODES = some.sampled_from([0o644, 0o755, 0o4755, 0o7777, 0o000, 0x7FFF, 0xFFFF])
-SIZES = some.sampled_from([0, 4, 5, 2**40, files.NO_SIZE])
-TIMES = some.sampled_from([0, -1, 10**18, files.LAST_TIME, -files.LAST_TIME - 1])
+SIZES = some.sampled_from([0, 4, 5, 2**40, NO_SIZE])
+TIMES = some.sampled_from([0, -1, 10**18, LAST_TIME, -LAST_TIME - 1])
 TARGETS = some.sampled_from([b"", b"a", b"b/c", b"../outside", b"/outside", b".."])
 ENTRIES = some.builds(
     lambda parent, kind, mode, mtime, size, name, target: (
-        files.ENTRY,
-        files.ENTRY_HEAD.pack(parent, kind, mode, mtime, size, len(name)) + name + target,
+        ENTRY,
+        ENTRY_HEAD.pack(parent, kind, mode, mtime, size, len(name)) + name + target,
     ),
     *(INDEXES, some.integers(0, 5), MODES, TIMES, SIZES, NAMES, TARGETS),
 )
-BEGINS = some.builds(lambda *numbers: (files.BEGIN, files.FILE_HEAD.pack(*numbers)), INDEXES, MODES, TIMES, SIZES)
+BEGINS = some.builds(lambda *numbers: (BEGIN, FILE_HEAD.pack(*numbers)), INDEXES, MODES, TIMES, SIZES)
 WHOLE = some.builds(lambda index, data, mode: contents(index, data, mode), INDEXES, some.binary(max_size=5), MODES)
 SINGLE = some.one_of(
     ENTRIES,
     ENTRIES,
     BEGINS,
-    some.sampled_from([ROOT, ABCD, *END, skip(), (files.DATA, b"data"), (files.FAILED, b"x"), (files.FINISH, b"")]),
+    some.sampled_from([ROOT, ABCD, *LAST, skip(), (DATA, b"data"), (FAILED, b"x"), (FINISH, b"")]),
     some.tuples(some.integers(0, 255), some.binary(max_size=40)),
 )
 RECORDS = some.lists(some.one_of(SINGLE.map(lambda record: [record]), WHOLE), max_size=12)
@@ -384,7 +409,7 @@ def test_any_records_end_in_success_or_failure_and_stay_inside(records, is_there
             (top / "here/b").symlink_to(top / "outside")
         try:
             receive(top, *records)
-        except files.Failure:
+        except Failure:
             pass
         assert os.listdir(top / "outside") == [] and set(os.listdir(top)) <= {"outside", "here"}
         found = [top / "here", *(top / "here").rglob("*")]
@@ -398,14 +423,14 @@ def test_any_answers_to_a_sender_end_in_success_or_failure(records):
     class Answers(Script):
         def read(self):
             if not self.records:
-                raise files.Failure(b"", 0, "the end of the script")
+                raise Failure(b"", 0, "the end of the script")
             return super().read()
 
     with tempfile.TemporaryDirectory() as work:
         Path(work, "a").touch()
         try:
-            files.Sender(Answers(*records), os.fsencode(work)).run()
-        except files.Failure:
+            Sender(Answers(*records), os.fsencode(work)).run()
+        except Failure:
             pass
 
 
@@ -421,9 +446,9 @@ def test_any_message_is_records_or_a_failure(message):
                 raise EOFError
             return self.messages.pop()
 
-    records = files.Records(Channel())
+    records = Records(Channel())
     total = 0
-    with pytest.raises((files.Failure, files.Gone)):  # noqa: PT012  # some read of several raises it
+    with pytest.raises((Failure, Gone)):  # noqa: PT012  # some read of several raises it
         while True:
-            total += files.HEAD.size + len(records.read()[1])
+            total += HEAD.size + len(records.read()[1])
     assert total <= len(message)

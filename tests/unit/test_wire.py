@@ -1,10 +1,12 @@
 """Numbers that both sides know are the same on both."""
 
 from remoto.commands import answers
-from tests.unit.far import far_module
+from remoto.remote import command, ending, streams
 
 
 def test_numbers_of_commands():
-    far = far_module("command")
-    for name in ("STATUS", "STDOUT", "STDERR", "TAKEN", "MESSAGE", "RUNNING", "ENDED", "LEFT"):
-        assert getattr(far, name) == getattr(answers, name)
+    assert answers.MESSAGE == command.MESSAGE
+    for name in ("STATUS", "STDOUT", "STDERR", "TAKEN"):
+        assert getattr(answers, name) == getattr(streams, name)
+    for name in ("RUNNING", "ENDED", "LEFT"):
+        assert getattr(answers, name) == getattr(ending, name)

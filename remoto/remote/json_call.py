@@ -1,13 +1,17 @@
-"""RUNS ON THE REMOTE SIDE, in a Python of its own, after loading.py: calls one function, and writes the answer to stdout.
+"""RUNS ON THE REMOTE SIDE, in a Python of its own: calls one function, and writes the answer to stdout.
 
 Starting Python takes most of the time of a call: import or compile only on first use what a simple answer does not need.
 """
 
+from __future__ import absolute_import, unicode_literals
+
 import os
 import sys
 
-NUMBERS = (int, float, long) if PY2 else (int, float)  # noqa: F821
-TEXT = unicode if PY2 else str  # noqa: F821
+from .loading import PY2, load
+
+NUMBERS = (int, float, long) if PY2 else (int, float)  # type: ignore[name-defined] # noqa: F821
+TEXT = unicode if PY2 else str  # type: ignore[name-defined] # noqa: F821
 
 
 class Elaborate(Exception):
@@ -59,7 +63,7 @@ def encode(value, function):
 def answers_go_to():
     """Return a duplicate of stdout's descriptor, for the answer: the function may close or redirect stdout."""
     fd = os.dup(1)
-    if PY2:  # noqa: F821
+    if PY2:
         import fcntl
 
         fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
@@ -67,14 +71,16 @@ def answers_go_to():
 
 
 def failure():
-    """Return the answer, in JSON, for an exception or exit. ``problem.py`` must have run before."""
+    """Return the answer, in JSON, for an exception or exit."""
+    from .problem import describe, exit_status
+
     # not error.__class__, which may be anything
     kind, error = sys.exc_info()[:2]
     description = None
     if not issubclass(kind, SystemExit):
-        description = describe()  # noqa: F821
+        description = describe()
     else:
-        status = exit_status(error)  # noqa: F821
+        status = exit_status(error)
         if status:
             description = {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
     import json
@@ -82,33 +88,32 @@ def failure():
     return json.dumps({"raise": description} if description else {"return": None})
 
 
-def run(text, name):
-    """Compile and run another file of this directory."""
-    exec(compile(text, "remoto/remote/" + name + ".py", "exec"), globals())
-
-
-def call(mark, function, args, kwargs, module, included, parents, including, problem, printing):
+def call(mark, function, args, kwargs, module, included, parents):
     pid = os.getpid()
     answers = answers_go_to()
     if hasattr(sys.stdout, "reconfigure"):
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     else:
-        run(printing, "printing")
+        from .printing import accept_any_text
+
+        accept_any_text()
     try:
-        if including:
-            run(including, "including")
-            include(included, parents, module[0])  # noqa: F821
+        if included or parents:
+            from .including import include
+
+            include(included, parents, module[0])
         # remoto 1.x ran the module as __main__, where __builtins__ is the module, not its dictionary
-        builtins = sys.modules["__builtin__" if PY2 else "builtins"]  # noqa: F821
-        result = getattr(load(*module, builtins=builtins), function)(*args, **kwargs)  # noqa: F821
+        builtins = sys.modules["__builtin__" if PY2 else "builtins"]
+        result = getattr(load(*module, builtins=builtins), function)(*args, **kwargs)
         if os.getpid() != pid:
             sys.exit()
         answer = '{"return": %s}' % encode(result, function)
     except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
-        run(problem, "problem")
         if os.getpid() != pid:
-            end_child(sys.exc_info()[1])  # noqa: F821
+            from .problem import end_child
+
+            end_child(sys.exc_info()[1])
         answer = failure()
     for stream in (sys.stdout, sys.stderr):
         try:

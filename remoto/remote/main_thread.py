@@ -1,0 +1,82 @@
+"""RUNS ON THE REMOTE SIDE: tasks for the main thread."""
+
+from __future__ import absolute_import, unicode_literals
+
+import errno
+import os
+import sys
+import threading
+
+
+class MainThread(object):
+    """Runs one task at a time in the main thread, the only one in which Python sets and runs signal handlers.
+
+    It waits for tasks by reading a pipe: Python 2 runs no handlers while the main thread waits for a lock.
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.task = None
+        self.is_new = False
+        # for ever in a gateway that execnet itself opened: execnet uses the main thread there
+        self.ended = True
+        self.reader = self.writer = None
+
+    def start(self):
+        """Accept tasks from now on, though :meth:`serve` may run them later."""
+        self.reader, self.writer = os.pipe()
+        self.ended = False
+
+    def offer(self, task):
+        """Have ``task.run()`` called, and ``task.fail(error)`` if it raises. Return False, and do neither, if another task runs.
+        """
+        with self.lock:
+            if self.task is not None or self.ended:
+                return False
+            self.task = task
+            self.is_new = True
+        os.write(self.writer, b".")
+        return True
+
+    def release(self, task):
+        """Accept the next task. A task calls this when its work is done, before it sends the result."""
+        if self.task is task:
+            self.task = None
+
+    def end(self):
+        self.ended = True
+        os.write(self.writer, b".")
+
+    def serve(self):
+        """Run tasks until the end."""
+        while True:
+            try:
+                if self.is_new:
+                    self.run()
+                elif self.ended:
+                    return
+                else:
+                    # bytes only wake the thread: if a handler raised, one may have been lost
+                    os.read(self.reader, 1024)
+            except Exception:
+                self.report(sys.exc_info()[1])
+
+    def run(self):
+        task = self.task
+        try:
+            self.is_new = False
+            task.run()
+        except Exception:
+            # raised by a handler that the task had set, after the task had ended
+            task.fail(sys.exc_info()[1])
+        finally:
+            self.release(task)
+
+    def report(self, error):
+        """Print what a handler raised between two tasks; it ends neither."""
+        os.fstat(self.reader)  # fails if a function has closed all descriptors
+        if getattr(error, "errno", None) != errno.EINTR:
+            sys.excepthook(*sys.exc_info())
+
+
+MAIN_THREAD = MainThread()

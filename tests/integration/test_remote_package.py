@@ -1,0 +1,61 @@
+"""The package of the remote side, imported from sources that were sent."""
+
+import sys
+
+import execnet
+import pytest
+
+import remoto
+from remoto.backends import LegacyModuleExecute
+from remoto.process import check
+from tests.integration.shipped import functions, uses_remoto
+
+LOADED = "import sys; channel.send(sorted(name for name in sys.modules if name.startswith('remoto_remote.')))"
+
+
+@pytest.fixture
+def conn():
+    with remoto.Connection("localhost") as conn:
+        yield conn
+
+
+def loaded(conn):
+    return {name.partition(".")[2] for name in conn.gateway.remote_exec(LOADED).receive(10)}
+
+
+def test_module_is_sent_with_the_first_call_that_needs_it(conn):
+    check(conn, ["true"])
+    assert "command" in loaded(conn) and "module" not in loaded(conn)
+    conn.import_module(functions).same(1)
+    assert "module" in loaded(conn) and "receiver" not in loaded(conn)
+
+
+def test_remote_function_that_imports_remoto_gets_the_installed_one():
+    # the other remote Pythons may not have execnet
+    with remoto.Connection("localhost", interpreter=sys.executable) as conn:
+        path, names = conn.import_module(uses_remoto).names()
+    assert path == remoto.__file__
+    assert "remoto.backends" in names and "remoto_remote.module" in names
+
+
+def test_gateways_of_one_interpreter_share_the_package():
+    group = execnet.Group()
+    try:
+        gateway = group.makegateway(f"popen//python={sys.executable}")
+        first, second = (LegacyModuleExecute(gateway, functions) for _ in range(2))
+        assert first.same(1) == second.same(1) == 1
+        modules = gateway.remote_exec("import sys; channel.send(repr(sys.meta_path).count('Sources'))").receive(10)
+        assert modules == 1
+    finally:
+        group.terminate(5)
+
+
+def test_error_of_the_remote_side_names_file_and_line(conn):
+    code = "from remoto_remote import call; call(channel, 'command', 'check', {'kill': True})"
+    with pytest.raises(execnet.RemoteError) as caught:
+        conn.gateway.remote_exec(code).receive(10)
+    lines = str(caught.value).splitlines()
+    [line] = [line for line in lines if 'File "remoto/remote/command.py"' in line and "in __init__" in line]
+    number = int(line.split("line ")[1].split(",")[0])
+    with open(sys.modules["remoto.remote"].__path__[0] + "/command.py", encoding="utf-8") as file:
+        assert 'request["sudo"]' in file.read().splitlines()[number - 1]
