@@ -37,41 +37,45 @@ _Value = TypeVar("_Value")
 class Group(Membership):
     """Hosts, or containers, that are worked on at the same time.
 
-    Connections are opened on first use, and stay open until :meth:`close` or the end of the ``with`` block. Each verb, such as
-    :meth:`run`, works on all hosts and returns a :class:`~remoto.group.GroupResult`; it raises nothing for a host's
-    sake. A host that could not be reached is reported again at once, with the same error, until :meth:`reconnect`. A lost
-    connection is opened again at the next call.
+    Connections are opened on first use, and stay open until :meth:`close` or the end of the ``with`` block. Each verb,
+    such as :meth:`run`, works on all hosts and returns a :class:`~remoto.group.GroupResult`; it raises nothing for a
+    host's sake. A host that could not be reached is reported again at once, with the same error, until
+    :meth:`reconnect`. A lost connection is opened again at the next call.
 
-    Errors that concern all hosts are raised before anything starts: an invalid argument, a missing local source, or an OSError if
-    the connections would need more file descriptors than the limit allows.
+    Errors that concern all hosts are raised before anything starts: an invalid argument, a missing local source, or an
+    OSError if the connections would need more file descriptors than the limit allows.
 
-    Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt within two
-    seconds. Its ``result`` is the GroupResult so far. A peer that does not answer is closed in the background.
+    Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt
+    within two seconds. Its ``result`` is the GroupResult so far. A peer that does not answer is closed in the
+    background.
 
     Each verb also takes these options:
 
-    - ``as_completed=True`` returns an iterator over pairs of a host and its value or error, as they come. Leaving it early starts
-      no further host, and closes the connections of hosts that are not done.
-    - ``batch``: serve the hosts in batches: a number of hosts, a percentage of the group such as ``'25%'``, or a list of these, of
-      which the last one repeats.
+    - ``as_completed=True`` returns an iterator over pairs of a host and its value or error, as they come. Leaving it
+      early starts no further host, and closes the connections of hosts that are not done.
+    - ``batch``: serve the hosts in batches: a number of hosts, a percentage of the group such as ``'25%'``, or a list
+      of these, of which the last one repeats.
     - ``stop_after``: start no further host once so many have failed, timed out or were unreachable. With
       ``count_unreachable=False``, unreachable hosts do not count.
-    - ``progress``: called with the number of hosts that are done, the number of all hosts, and the host that was done last.
+    - ``progress``: called with the number of hosts that are done, the number of all hosts, and the host that was done
+      last.
 
-    :param hosts: names; patterns such as ``node[01-40]``; ``@FILE`` for the names and patterns in a file, ``-`` for those of stdin;
-        pairs of a name and its keywords; a mapping of names to keywords; or connections, which are neither closed nor opened again.
-        A string is one name or pattern.
-    :param backend: the name of the backend, as for :func:`remoto.connection.get`, or its class. A name becomes the hostname, or the
-        ``container_name`` or ``pod_name``.
+    :param hosts: names; patterns such as ``node[01-40]``; ``@FILE`` for the names and patterns in a file, ``-`` for
+        those of stdin; pairs of a name and its keywords; a mapping of names to keywords; or connections, which are
+        neither closed nor opened again. A string is one name or pattern.
+    :param backend: the name of the backend, as for :func:`remoto.connection.get`, or its class. A name becomes the
+        hostname, or the ``container_name`` or ``pod_name``.
     :param parallel: hosts that are served at the same time.
     :param logins: logins at the same time, for each jump host and for this machine.
     :param connect_retries: further tries for a host that times out or resets the connection.
-    :param via: the relays that the hosts are reached through: names or connections, to which the hosts are dealt in turn; or a
-        mapping of each to the pattern of its hosts, where the others are connected to directly. See ``via`` of
-        :class:`remoto.backends.BaseConnection`. If a relay is lost, its hosts are ``unreachable`` until :meth:`reconnect`.
-    :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or that of a dask cluster, for more hosts
-        than one process can serve. The hosts are dealt to its workers, which divide ``parallel`` and ``logins``. There,
-        connections live for one call, log records stay in the worker's process, and ``on_stdout`` and ``on_stderr`` are refused.
+    :param via: the relays that the hosts are reached through: names or connections, to which the hosts are dealt in
+        turn; or a mapping of each to the pattern of its hosts, where the others are connected to directly. See ``via``
+        of :class:`remoto.backends.BaseConnection`. If a relay is lost, its hosts are ``unreachable`` until
+        :meth:`reconnect`.
+    :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or that of a dask cluster, for
+        more hosts than one process can serve. The hosts are dealt to its workers, which divide ``parallel`` and
+        ``logins``. There, connections live for one call, log records stay in the worker's process, and ``on_stdout``
+        and ``on_stderr`` are refused.
     :param keywords: further keywords of each connection.
     :raises TypeError, ValueError: a host or a keyword is invalid; nothing was started.
 
@@ -95,7 +99,8 @@ class Group(Membership):
         """Run a command, and log its output as it comes, as :func:`remoto.process.run` does.
 
         :param keywords: the keywords of :func:`remoto.process.run`, without ``exit``; and the options of a verb.
-        :returns: a GroupResult of exit statuses; -1 after a timeout. A command that could not be started is a CommandError.
+        :returns: a GroupResult of exit statuses; -1 after a timeout. A command that could not be started is a
+            CommandError.
 
         >>> Group(['localhost']).run(['sh', '-c', 'exit 3']).failed
         {'localhost': 3}
@@ -185,7 +190,8 @@ class Group(Membership):
         """Copy a file or directory from each host to ``DESTINATION/HOST``.
 
         :param source: a remote path.
-        :param destination: a local directory, made if it is missing. In the name of a host's copy, ``_`` stands for each ``/``.
+        :param destination: a local directory, made if it is missing. In the name of a host's copy, ``_`` stands for
+            each ``/``.
         :param keywords: ``timeout``, as of :func:`remoto.file_sync.get`; and the options of a verb.
         :returns: a GroupResult of CopyResults.
         :raises ValueError: two hosts would have the same copy.
@@ -233,8 +239,9 @@ class Group(Membership):
 
         :param work: a function of an open connection.
         :param options: the options of a verb.
-        :returns: a GroupResult of the function's results. A generator's value is the list of its items. A TimeoutError makes a host
-            ``timed_out``; any other exception makes it ``failed``, also a ConnectError: the function may have started something.
+        :returns: a GroupResult of the function's results. A generator's value is the list of its items. A TimeoutError
+            makes a host ``timed_out``; any other exception makes it ``failed``, also a ConnectError: the function may
+            have started something.
 
         >>> Group(['localhost']).map(lambda conn: conn.hostname)['localhost']
         'localhost'

@@ -1,9 +1,9 @@
 """What docker, podman, kubectl and oc have in common: a client program that runs a command in a container.
 
-A command goes through ``remote/container.sh``, which the container's /bin/sh runs: it sets the environment and the directory
-there and reports how the command has ended, and so the client's own stderr is never taken for the command's. The shell reads it
-from stdin: a list of processes, in the container or on the client's machine, has neither the environment in it, nor the word that
-marks the end, nor the command a second time.
+A command goes through ``remote/container.sh``, which the container's /bin/sh runs: it sets the environment and the
+directory there and reports how the command has ended, and so the client's own stderr is never taken for the command's.
+The shell reads it from stdin: a list of processes, in the container or on the client's machine, has neither the
+environment in it, nor the word that marks the end, nor the command a second time.
 """
 
 from __future__ import annotations
@@ -57,30 +57,36 @@ _SYMPTOMS = (
     (r"is not running|is restarting|can only create exec sessions on running containers|current phase is|completed pod"
      r"|container not (running|found)|container \S+ not found in pod|does not have a host assigned"
      # containerd and runc, of a container that has just ended
-     r"|no running task found|failed to create exec \S+ task \S+ not found|namespace path: lstat /proc/\d+/ns/\w+: no such file"
+     r"|no running task found|failed to create exec \S+ task \S+ not found"
+     r"|namespace path: lstat /proc/\d+/ns/\w+: no such file"
      r"|cannot exec (in )?a (stopped container|container that has stopped)", "stopped", "it is not running"),
     (r"unable to find user|no matching entries in passwd|unable to find group", "user", "there is no such user in it"),
-    (r"permission denied while trying to connect|dial unix .* permission denied|forbidden|unauthorized", "permission", "this user may not"),
+    (r"permission denied while trying to connect|dial unix .* permission denied|forbidden|unauthorized",
+     "permission", "this user may not"),
     (r"please enter username:|client to provide credentials|must be logged in", "permission",
      "the client has no credentials that the API server accepts"),
     # of the API server's certificate; behind "error dialing backend" it is a kubelet's
     (r"unable to connect to the server: .*x509: ", "client", "the client does not trust the API server's certificate"),
-    (r"cannot connect to the docker daemon|failed to connect to the docker api|cannot connect to podman|unable to connect to podman"
-     r"|connection to the server .* refused|unable to connect to the server|no such host|i/o timeout|error dialing backend"
+    (r"cannot connect to the docker daemon|failed to connect to the docker api"
+     r"|cannot connect to podman|unable to connect to podman"
+     r"|connection to the server .* refused|unable to connect to the server|no such host|i/o timeout"
+     r"|error dialing backend"
      r"|was refused - did you specify the right host or port|rpc error: code = unavailable"
      # kubectl, of a server that has ended in the middle of a command
      r"|error reading from error stream|websocket: close 1006",
      "unreachable", "the engine or API server can't be reached"),
     (r"context \S+ does not exist|context was not found|context not found|no configuration has been provided|kubeconfig"
-     r"|unable to resolve docker endpoint|^error: stat |unable to read client-", "client", "the client's configuration does not fit"),
+     r"|unable to resolve docker endpoint|^error: stat |unable to read client-",
+     "client", "the client's configuration does not fit"),
     (r"chdir to cwd|current working directory", "other", "its working folder can't be entered"),
     (r"/bin/sh\W.*(executable file not found|no such file or directory|not found)", "shell", "it has no /bin/sh"),
-    (r"executable file .*not found|stat .*: no such file or directory", "interpreter", "there is no such program in it"),
+    (r"executable file .*not found|stat .*: no such file or directory",
+     "interpreter", "there is no such program in it"),
 )  # fmt: skip
 
-# The container's shell first reports its process group, and only then is sent the script, up to a line that is the same as
-# the first; a shell's read takes no byte behind that line: the rest is the command's. A subshell reads, so that no variable
-# is set, and a script that is cut off is not begun.
+# The container's shell first reports its process group, and only then is sent the script, up to a line that is the same
+# as the first; a shell's read takes no byte behind that line: the rest is the command's. A subshell reads, so that no
+# variable is set, and a script that is cut off is not begun.
 _READER = """\
 echo "remoto started $$"
 echo "remoto started $$" >&2
@@ -102,7 +108,7 @@ def _script() -> bytes:
 
 
 def diagnosed(said: str) -> tuple[str, str]:
-    """The kind of a failure and the reason in plain words, from a client's own."""
+    """Return the kind of a failure and its reason, from the client's stderr."""
     for pattern, kind, reason in _SYMPTOMS:
         if re.search(pattern, said, re.MULTILINE | re.IGNORECASE):
             return kind, reason
@@ -151,21 +157,22 @@ class ContainerConnection(BaseConnection):
                 raise TypeError(f"{cls.__name__}: unknown keyword argument {name!r}; expected {cls.named_by}")
 
     def client(self) -> list[str]:
-        """The client's argv up to the container's own command, such as ``docker exec -i web``."""
+        """Return the client's argv up to the container's own command, such as ``docker exec -i web``."""
         raise NotImplementedError
 
     def where(self) -> str:
-        """The container, for messages."""
+        """Return the container, for messages."""
         raise NotImplementedError
 
     def command_template(self) -> list[str]:
-        """The argv that a line for the container's shell is put behind."""
+        """Return the argv to which a line for the container's shell is appended."""
         return [*self.client(), "/bin/sh", "-c"]
 
     def cmd(self, command: Argv) -> list[str]:
-        """The argv that runs a command in the container, as it is logged.
+        """Return the argv that runs a command in the container, as it is logged.
 
-        :param command: a list, of which each element stays one argument, or a string: a line for the container's /bin/sh.
+        :param command: a list, of which each element stays one argument, or a string: a line for the container's
+            /bin/sh.
         """
         line = command if isinstance(command, str) else shlex.join(str(word) for word in command)
         return [*self.command_template(), line]
@@ -240,7 +247,7 @@ class ContainerConnection(BaseConnection):
         return failure.kind, failure.reason
 
     def _parts(self, request: Request) -> tuple[bytes, bool, dict[bytes, bytes]]:
-        """Return the parts of a request that belong into the container: the directory, whether it is for a shell, and variables.
+        """Return the directory of a request, whether it is for a shell, and its variables: the container's part.
 
         :raises TypeError, ValueError: a keyword, or the name of a variable, is not supported in containers.
         """
@@ -317,7 +324,7 @@ class ContainerConnection(BaseConnection):
         return error
 
     def inside(self, python: str | None = None) -> ExecnetGateway:
-        """A gateway whose Python runs in the container, opened on first use.
+        """Return a gateway whose Python runs in the container, opened on first use.
 
         :param python: that Python; by default the one that :func:`get_python_executable` finds.
         :raises ContainerError: it could not be opened, for instance because the container has no Python.
@@ -412,13 +419,13 @@ def _assignments(variables: Pairs) -> list[bytes]:
 
 
 def _keywords(connection: type[ContainerConnection]) -> set[str]:
-    """The names of the arguments of a class and of its bases."""
+    """Return the names of the arguments of a class and of its bases."""
     makers = [vars(base)["__init__"] for base in connection.__mro__[:-1] if "__init__" in vars(base)]
     return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kw"}
 
 
 def checked_name(what: str, name: str) -> str:
-    """A container's or pod's name that no client takes for an option."""
+    """Return a container's or pod's name, which no client takes for an option."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a {what}: expected str, not {type(name).__name__}: {name!r}")
     if not name or name.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", name):

@@ -1,7 +1,7 @@
 """Lists of hosts: patterns such as ``node[01-40]``, files, stdin.
 
-ClusterShell's NodeSet parses and folds patterns. It is an optional package under the LGPL, so it is imported when the first
-pattern comes.
+ClusterShell's NodeSet parses and folds patterns. It is an optional package under the LGPL, so it is imported when the
+first pattern comes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _INSTALL = "pip install 'remoto[fleet]'"
 def expand(hosts: str | Iterable[str], *, groups: bool = False, exclude: str | Iterable[str] = ()) -> list[str]:
     """Return the names of hosts, in order, each once.
 
-    :param hosts: names; patterns, as ClusterShell has them; ``@FILE`` for the names and patterns in a file, one on each line;
-        ``-`` for stdin, likewise.
+    :param hosts: names; patterns, as ClusterShell has them; ``@FILE`` for the names and patterns in a file, one on each
+        line; ``-`` for stdin, likewise.
     :param groups: accept ``@GROUP``, too, which ClusterShell looks up by its own configuration. That may run programs.
     :param exclude: hosts to leave out, in the same forms.
     :raises ValueError: a pattern is invalid, names too many hosts, or needs a package that is not installed.

@@ -1,7 +1,7 @@
 """Log in to many hosts at a pace that no sshd refuses.
 
-sshd ends connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of all hosts behind
-it. So logins are counted for each door: a jump host, or this machine itself.
+sshd ends connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of all
+hosts behind it. So logins are counted for each door: a jump host, or this machine itself.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LOOK = 0.2
 class Door:
     """The logins through one jump host, or from this machine.
 
-    :param limit: logins at the same time, at most. Each one that sshd refuses halves them, and each one that succeeds adds a
-        little, as TCP does.
+    :param limit: logins at the same time, at most. Each one that sshd refuses halves them, and each one that succeeds
+        adds a little, as TCP does.
     """
 
     def __init__(self, limit: int) -> None:
@@ -70,8 +70,9 @@ class Logins:
     """Open connections, a limited number at the same time at each door.
 
     :param limit: logins at the same time.
-    :param retries: further tries after a timeout. A connection that sshd closed before authentication is tried again for the
-        connection's ``connect_timeout``. Nothing else is tried again: a wrong key that is offered again may lock the user out.
+    :param retries: further tries after a timeout. A connection that sshd closed before authentication is tried again
+        for the connection's ``connect_timeout``. Nothing else is tried again: a wrong key that is offered again may
+        lock the user out.
     """
 
     def __init__(

@@ -24,7 +24,8 @@ from .schedule import Workers
 
 #: what a group can be made of
 Hosts = Union[str, Mapping[str, Keywords], Iterable[Union[str, tuple[str, Keywords], BaseConnection]]]
-#: file descriptors of this program for each open connection, while it opens: three pipes, and one to wait for its process
+#: file descriptors of this program for each open connection, while it opens: three pipes, and one to wait for its
+#: process
 DESCRIPTORS = 4
 # descriptors for anything else that the program opens meanwhile
 _SPARE = 32
@@ -60,7 +61,7 @@ class Member:
 
     @property
     def needs_descriptors(self) -> bool:
-        """Whether a connection would need descriptors of this program; the process of a relayed host runs on its relay."""
+        """Return True if a connection needs descriptors of this program; through a relay it needs none."""
         return not self.is_open and (self.make is None or self.make.relay is None)
 
     def connect(self, connect: Callable[[BaseConnection], None]) -> BaseConnection:
@@ -131,7 +132,7 @@ class Member:
                 self._was_open = True
 
     def abandon(self) -> None:
-        """End the wait for what runs: close the connection, or only the command's channel if it is the program's connection."""
+        """End the wait: close the connection, or only the command's channel of a program's own connection."""
         if self.make is not None:
             self.close()
         elif self.conn.channel is not self._before:

@@ -75,8 +75,8 @@ class Membership:
     ) -> Self:
         """Return a group of the running pods that a label selector matches.
 
-        Their names are such as ``shop/web-0``, or ``shop/web-0/app`` where a container is named. A pod that is not running is
-        logged and left out.
+        Their names are such as ``shop/web-0``, or ``shop/web-0/app`` where a container is named. A pod that is not
+        running is logged and left out.
 
         :param selector: labels, such as ``app=web,tier!=cache``.
         :param namespace: their namespace; the context's own by default.
@@ -183,7 +183,8 @@ class Membership:
     def close(self) -> None:
         """Close the connections, except those that were passed in. The next use opens them again.
 
-        A group from :meth:`only` or :meth:`without` closes none: the connections are those of the group it was taken from.
+        A group from :meth:`only` or :meth:`without` closes none: the connections are those of the group it was taken
+        from.
         """
         if not self._is_part:
             rooms.close_all(self._members.values())

@@ -27,7 +27,8 @@ class Outcome(NamedTuple):
 
 
 class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
-    """The value or error of each host, in the group's order. Each host of the group is in exactly one of the five parts.
+    """The value or error of each host, in the group's order. Each host of the group is in exactly one of the five
+    parts.
 
     A host that was not started is not in the mapping itself.
 

@@ -17,7 +17,8 @@ from .work import Work, attempt
 
 #: seconds that hosts which are abandoned may take to end
 ABANDONED = 0.8
-#: seconds that closing the other connections may take after Ctrl-C, and then their relays: less than two seconds, together
+#: seconds that closing the other connections may take after Ctrl-C, and then their relays: less than two seconds,
+#: together
 CLOSED = 0.4
 
 
@@ -95,7 +96,10 @@ class Round(abc.ABC):
 
     @abc.abstractmethod
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        """Serve hosts; yield their outcomes, which are stored. If the generator is closed early, abandon those in work."""
+        """Serve hosts; yield their outcomes, which are stored.
+
+        If the generator is closed early, abandon those in work.
+        """
 
     @abc.abstractmethod
     def _running(self) -> list[str]:

@@ -102,7 +102,7 @@ class SharedRound(Round):
             raise
 
     def _submit(self, hosts: Sequence[str]) -> Future[bytes] | None:
-        """Start a share; return None if the executor has ended since the round began, as one of processes does when one dies."""
+        """Start a share; return None if the executor has ended since the round began, since one process died."""
         try:
             return self._executor.submit(serve_share, self._pickled(hosts))
         except RuntimeError:  # BrokenExecutor, too

@@ -1,4 +1,4 @@
-"""The work of a group's verbs on one host: functions that can be pickled, so that an executor's processes can run them, too."""
+"""The work of a group's verbs on one host, as functions that can be pickled for an executor's processes."""
 
 from __future__ import annotations
 
