@@ -20,7 +20,7 @@ nitpick_ignore_regex = [
     (
         "py:class",
         r"(collections\.abc|concurrent\.futures.*|logging|os|pathlib|types|typing)\..+|Command|Handler|Path|ModuleType"
-        r"|AnyLogger|Progress|Target|_Socket|execnet\.(Channel|Gateway)"
+        r"|AnyLogger|Progress|RemoteFunction|Target|_Socket|execnet\.(Channel|Gateway)"
         r"|(Popen|Connection|Container|Run|Command|Copy|Rsync)?Options|remoto\.functions\.facade\.ModuleExecute"
         r"|dict\[str|.*\._Stream|.*\._?Value",
     )

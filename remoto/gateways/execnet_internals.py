@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 import execnet
 from execnet import gateway, gateway_base
@@ -336,7 +336,8 @@ class Gateway(ExecnetGateway):
 
     @classmethod
     def over(cls, io: GatewayIO, name: str) -> Gateway:
-        return cls(cast("gateway_base.IO", io), execnet.XSpec(f"popen//id={name}"))
+        # its execmodel has the members that a gateway uses
+        return cls(io, execnet.XSpec(f"popen//id={name}"))  # type: ignore[arg-type]
 
     def _initreceive(self) -> None:
         _start_closing_abandoned_channels()
