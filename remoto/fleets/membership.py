@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # keywords of a group, and those of a container's connection that are for the engine's host
 _OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via"}
-_OF_HOST = {"logger", "sudo", "interpreter", "ssh_options", "connect_timeout", "keepalive", "use_ssh"}
+_OF_HOST = {"logger", "sudo", "interpreter", "ssh_options", "connect_timeout", "keepalive", "use_ssh", "via"}
 
 
 class Membership:
@@ -129,6 +129,11 @@ class Membership:
         kind = rooms.class_of(engine)
         if not issubclass(kind, DockerConnection):
             raise ValueError(f"engine: expected 'docker' or 'podman', not {engine!r}")
+        via = keywords.get("via")
+        if via is not None and not isinstance(via, BaseConnection):
+            raise TypeError(
+                f"via: expected a connection, which finds the containers, too, not {type(via).__name__}: {via!r}"
+            )
         to_host = {key: value for key, value in keywords.items() if key in _OF_HOST}
 
         def find() -> list[Found]:

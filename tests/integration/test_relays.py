@@ -143,6 +143,13 @@ def test_a_container_on_the_remote_host(relay, docker, docker_python, tmp_path):
         check(conn, ["true"])
 
 
+def test_containers_are_found_on_a_relay(docker_python):
+    relay = remoto.Connection("localhost", logger=QUIET)
+    with relay, remoto.Group.containers(via=relay, name=docker_python, logger=QUIET) as group:
+        assert group.check(["echo", "x"])[docker_python].stdout == ["x"]
+        assert group[docker_python].via is relay
+
+
 def test_sudo_on_the_remote_host(relay, users):
     with through(relay, "unprivileged", sudo=True) as conn:
         assert check(conn, ["id", "-u"]).stdout == ["0"]

@@ -56,6 +56,11 @@ def test_a_group_refuses_wrong_relays(via, error, text):
         remoto.Group(["a", "b"], via=via)
 
 
+def test_containers_are_found_through_a_connection_alone():
+    with pytest.raises(TypeError, match="via: expected a connection, which finds the containers, too, not str"):
+        remoto.Group.containers(via="r")
+
+
 def test_a_group_refuses_relays_for_connections_that_are_there():
     with pytest.raises(TypeError, match="a is there already"):
         remoto.Group([unopened("a")], via="r")
