@@ -114,6 +114,24 @@ reveal_type(group.only("node1"))  # remoto.group.Group
 """
 
 
+LOGGERS_AND_ERRORS = """\
+import logging
+
+import remoto
+from remoto import exc
+
+remoto.Connection("node1", logging.LoggerAdapter(logging.getLogger(), {})).exit()
+remoto.Connection("node1", logging.getLogger("program")).exit()
+remoto.Connection("node1", "program")  # incompatible type "str"; expected "AnyLogger | None"
+try:
+    remoto.Connection("node1").execute("channel.send(1)").receive() + 1
+except exc.CommandTimeout as error:
+    reveal_type(error.stdout)  # "list[str] | bytes"
+except exc.GroupError as error:
+    reveal_type(error.result)  # remoto.fleets.result.GroupResult[object]
+"""
+
+
 def readme_examples() -> str:
     """Return what README.rst types at ``>>>``, as a program."""
     page = (ROOT / "README.rst").read_text()
@@ -125,8 +143,8 @@ def readme_examples() -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "program",
-    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, GROUPS, readme_examples()],
-    ids=["get", "options", "commands", "functions and files", "groups", "README"],
+    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, GROUPS, LOGGERS_AND_ERRORS, readme_examples()],
+    ids=["get", "options", "commands", "functions and files", "groups", "loggers and errors", "README"],
 )
 def test_mypy_reports_what_a_program_has_in_its_comments(program, tmp_path, monkeypatch):
     """The lines with a comment, and no others."""
