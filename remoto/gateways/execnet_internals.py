@@ -13,6 +13,7 @@ import inspect
 import itertools
 import os
 import queue
+import re
 import struct
 import threading
 import weakref
@@ -47,11 +48,18 @@ ExecnetGateway = gateway.Gateway
 
 #: names of execnet.gateway_base that remote/boot.py uses
 REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
+# classes that remote/boot.py leaves alone: it asks for threads; what functions return, in annotations
+_UNUSED = re.compile(
+    r"^class (?:Eventlet|Gevent)ExecModel\b.*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)", re.MULTILINE | re.DOTALL
+)
 
 
 def remote_source() -> str:
-    """Return the source of the only module of execnet that a remote Python needs."""
-    return inspect.getsource(gateway_base)
+    """Return the source of the only module of execnet that a remote Python needs, without what it does not use.
+
+    Lines keep their numbers.
+    """
+    return _UNUSED.sub(lambda found: "\n" * found[0].count("\n"), inspect.getsource(gateway_base))
 
 
 def packed(value: object) -> bytes:

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 from .imports import PACKAGE, imported
 
-_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+# behind code, a comment with a quote in it may be part of a string: it stays
+_COMMENT = re.compile(r"^[ \t]*#.*$|(?<=\S)  #[^'\"\n]*$", re.MULTILINE)
 _DOCSTRING = re.compile(r'(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$', re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +24,7 @@ def source(name: str) -> str:
 
 
 def without_comments(code: str) -> str:
-    """Return Python code without docstrings and whole-line comments, so that less is sent. Lines keep their numbers.
+    """Return Python code without docstrings and comments, so that less is sent. Lines keep their numbers.
 
     >>> without_comments('# why\\nx = 1\\n')
     '\\nx = 1\\n'
