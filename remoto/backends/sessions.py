@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Callable, Protocol
 
 from ..commands.request import Request
 from ..exc import ConnectError
@@ -75,6 +75,38 @@ class Session:
     def close(self) -> None:
         gateway, self._gateway = self._gateway, None
         if gateway is not None:
+            gateways.close(gateway)
+
+
+class Pythons:
+    """The gateways of the Pythons that run inside a container, by their paths. Hold the lock to use it.
+
+    :param open_python: opens one.
+    """
+
+    def __init__(self, open_python: Callable[[str, execnet.Group], ExecnetGateway]) -> None:
+        self._open_python = open_python
+        self._gateways: dict[str, ExecnetGateway] = {}
+        self.lock = threading.Lock()
+
+    def gateway(self, python: str) -> ExecnetGateway:
+        """Return the gateway of a Python; open it on first use, and again after it was lost."""
+        gateway = self._gateways.get(python)
+        if gateway is None or not gateway.hasreceiver():
+            if gateway is not None:
+                gateways.close(gateway)
+            group = gateways.new_group()
+            try:
+                gateway = self._gateways[python] = self._open_python(python, group)
+            except BaseException:
+                # perhaps interrupted just after the gateway was opened
+                gateways.close_group(group)
+                raise
+        return gateway
+
+    def close(self) -> None:
+        opened, self._gateways = self._gateways, {}
+        for gateway in opened.values():
             gateways.close(gateway)
 
 

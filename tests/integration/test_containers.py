@@ -204,7 +204,7 @@ def test_a_client_whose_stdin_is_lost_has_run_nothing(connect_through, tmp_path)
     conn = connect_through("exec {client} < /dev/null")
     with pytest.raises(ContainerError) as caught:
         check(conn, ["touch", f"{tmp_path}/begun"])
-    assert caught.value.exit_status == 98 and "stdin ended before the command had been sent" in str(caught.value)
+    assert caught.value.exit_status == 98 and "stdin ended before the command was sent" in str(caught.value)
 
 
 def test_no_such_container(backend):

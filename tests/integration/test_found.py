@@ -48,7 +48,7 @@ def test_a_pod_that_is_gone_before_its_turn_is_unreachable_and_refresh_asks_agai
     with remoto.Group.pods("app=web", namespace="shop") as group:
         shop.remove("web-0", "shop")
         result = group.check("true")
-        assert result.unreachable["shop/web-0"].reason == "there is no such pod"
+        assert result.unreachable["shop/web-0"].reason == "no such pod"
         assert list(result.ok) == ["shop/web-1"]
         kept = group["shop/web-1"]
         shop.add("web-9", shop.pods["shop", "web-1"].containers, namespace="shop", labels={"app": "web"})

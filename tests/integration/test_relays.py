@@ -139,7 +139,7 @@ def test_a_container_on_the_remote_host(relay, docker, docker_python, tmp_path):
         assert check(conn, ["sh", "-c", "echo a; exit 3"]) == (["a"], [], 3)
         conn.remote_import_system = "legacy"
         assert conn.import_module(posixpath).join("a", "b") == "a/b"
-    with connected("no-such") as conn, pytest.raises(ConnectError, match="via node1: there is no such container"):
+    with connected("no-such") as conn, pytest.raises(ConnectError, match="via node1: no such container"):
         check(conn, ["true"])
 
 

@@ -106,7 +106,7 @@ def test_require_makes_a_container_without_python_an_error(docker_shell):
 @pytest.mark.parametrize("persistent", [True, "require"])
 def test_a_missing_container_is_the_same_error_as_without_a_session(docker, persistent):
     with docker_connection("no-such-container", persistent=persistent) as conn:
-        with pytest.raises(ContainerError, match="there is no such container") as raised:
+        with pytest.raises(ContainerError, match="no such container") as raised:
             check(conn, ["true"])
         assert raised.value.kind == "container"
 
