@@ -213,3 +213,26 @@ def test_ctrl_c_while_64_hosts_connect_starts_none(sshd, interrupt):
     assert time.monotonic() - interrupt.moment < 10
     assert len(raised.value.result.not_started) == 64
     wait_until(lambda: not children() - before)
+
+
+def test_ctrl_c_does_not_wait_for_a_peer_that_is_silent(sshd, interrupt):
+    mark, before = "group-silent", children()
+    group = remoto.Group(["silent"], env={VARIABLE: mark}, kill_on_timeout=True)
+    group.check("true").raise_for_errors()
+
+    def is_silent():
+        running = any("sleep 60" in line for line in started_with(mark))
+        if running:
+            sshd.silence()
+        return running
+
+    interrupt(is_silent)
+    try:
+        with pytest.raises(KeyboardInterrupt) as raised:
+            group.run(["sleep", "60"])
+        assert time.monotonic() - interrupt.moment < 10
+    finally:
+        sshd.unsilence()
+    assert list(raised.value.result.failed) == ["silent"]
+    # closed in the background
+    wait_until(lambda: not children() - before and not started_with(mark), 30)
