@@ -5,18 +5,17 @@ execnet has a class for that; this one limits every wait and keeps the process's
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Sequence
 
 from .gateway_io import GatewayIO
 from .outbox import PipeOutbox
 from .stderr import PipeStderr
+from .terminal import has_terminal, with_signals
 
 #: bytes to read at once
 BLOCK = 64 * 1024
@@ -36,9 +35,9 @@ class ProcessIO(GatewayIO):
 
         super().__init__(argv, host)
         # at a terminal it stays in this program's session: ssh and sudo may have to ask for a password there
-        self._own_session = not _has_terminal()
+        self._own_session = not has_terminal()
         self.popen = subprocess.Popen(
-            _with_signals(self.argv, self._own_session),
+            with_signals(self.argv, self._own_session),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -111,43 +110,3 @@ def _wait_for_child(pid: int, timeout: float) -> None:
         poller.poll(timeout * 1000)
     finally:
         os.close(fd)
-
-
-# A shell can't reset a signal that is ignored when it starts (POSIX, trap), so a Python does. Python itself ignores two
-# more signals, and sets LC_CTYPE; neither is passed on
-_WITH_HANGUP = """\
-import os, signal, sys
-for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
-if sys.argv[1] == "unset":
-    os.environ.pop("LC_CTYPE", None)
-os.execvp(sys.argv[2], sys.argv[2:])"""
-
-
-def _with_signals(argv: list[str], own_session: bool) -> list[str]:
-    """Return a command that starts ``argv`` with the right signals ignored.
-
-    At a terminal, Ctrl-C is for this program, which decides what to do with its connections: ssh is started with SIGINT
-    ignored, and keeps it so. In a session of its own, ssh needs SIGHUP to end its ProxyCommand, but nohup(1) makes this
-    program and its children ignore SIGHUP.
-    """
-    if not own_session:
-        launcher = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
-    elif signal.getsignal(signal.SIGHUP) == signal.SIG_IGN and sys.executable:
-        variable = "set" if "LC_CTYPE" in os.environ else "unset"
-        launcher = [sys.executable, "-I", "-S", "-c", _WITH_HANGUP, variable]
-    else:
-        return argv
-    import shutil
-
-    if not shutil.which(argv[0]):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
-    return [*launcher, *argv]
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
