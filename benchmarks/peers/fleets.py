@@ -20,16 +20,18 @@ def group_of(names, path, **keywords):
 
 
 def fleet(kind):
-    with mock.patch.dict(os.environ), group_of(fleet_names(kind), settings["fleet"]["path"]) as group:
+    names, path = fleet_names(kind), settings["fleet"]["path"]
+    # all at the same time, as the others
+    with mock.patch.dict(os.environ), group_of(names, path, logins=len(names)) as group:
         group.run(["true"]).raise_for_errors()
 
 
 def relayed(kind):
-    path, options = settings["fleet"]["path"], f"-F {settings['fleet']['config']}"
+    names, path, options = fleet_names(kind), settings["fleet"]["path"], f"-F {settings['fleet']['config']}"
     with (
         mock.patch.dict(os.environ, PATH=path),
         remoto.Connection("node", quiet(), ssh_options=options) as relay,
-        group_of([(name, {"via": relay}) for name in fleet_names(kind)], path) as group,
+        group_of(names, path, via=relay, logins=len(names)) as group,
     ):
         group.run(["true"]).raise_for_errors()
 

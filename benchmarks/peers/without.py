@@ -78,7 +78,9 @@ def fleet(kind):
     program = shutil.which("ssh", path=settings["fleet"]["path"])
 
     def one(host):
-        subprocess.run([program, "-T", "-F", settings["fleet"]["config"], host, "python3 -c pass"], check=True)
+        argv = [program, "-T", "-F", settings["fleet"]["config"], host, "python3 -c pass"]
+        # as remoto does: on a busy machine, Linux gives each session its share (sched(7), autogroup)
+        subprocess.run(argv, check=True, start_new_session=True)
 
     names = fleet_names(kind)
     with ThreadPoolExecutor(len(names)) as threads:
