@@ -278,23 +278,29 @@ class ContainerConnection(BaseConnection):
 
 def _session_failure(host: str, error: ConnectError) -> ContainerError:
     """Return the error for a session that could not be opened."""
-    kind, reason = error.kind, error.reason
+    kind, reason, advice = error.kind, error.reason, error.advice
     if kind not in ("version", "sudo", "client"):
+        advice = ""
         if NOT_FOUND in error.stderr:
             kind, reason = "interpreter", NOT_FOUND
+            advice = "persistent=True instead of 'require' runs each command with the client."
         elif error.exit_status is None:
             kind = "timeout"
         else:
             kind, reason = diagnosed(error.stderr)
-    return ContainerError(
+    failure = ContainerError(
         reason,
         host=host,
         kind=kind,
         command=error.command,
         exit_status=error.exit_status,
         stderr=error.stderr,
+        advice=advice,
         action="keep a Python running in",
     )
+    if error.via:
+        failure.name_relay(error.via)
+    return failure
 
 
 def _keywords(connection: type[ContainerConnection]) -> set[str]:

@@ -98,7 +98,7 @@ def test_require_makes_a_container_without_python_an_error(docker_shell):
         for _ in range(3):
             with pytest.raises(ContainerError, match="no python3, python or python2.7 was found") as raised:
                 check(conn, ["true"])
-            assert raised.value.kind == "interpreter"
+            assert raised.value.kind == "interpreter" and "persistent=True instead" in str(raised.value)
             lengths.append(len(traceback.extract_tb(raised.tb)))
     assert lengths[1] == lengths[2]
 
@@ -254,7 +254,7 @@ def test_a_client_that_is_not_installed_is_named(tmp_path):
     with docker_connection("web", persistent="require", executable=executable) as conn:
         with pytest.raises(ContainerError, match="no-such-client") as raised:
             check(conn, ["true"])
-        assert raised.value.kind == "client"
+        assert raised.value.kind == "client" and "Install" in str(raised.value)
 
 
 def test_sessions_that_are_lost_leave_nothing(client):
