@@ -150,10 +150,11 @@ class ContainerConnection(BaseConnection):
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
         if self._session is None:
-            return super().start_command(function, request, timeout)
+            return super().start_command(_in_container(function), request, timeout)
         gateway = self._session_gateway(self._session)
         if gateway is None:
-            return super().start_command(function, for_client(request, self.client(), self.env), timeout)
+            request = for_client(request, self.client(), self.env)
+            return super().start_command(_in_container(function), request, timeout)
         try:
             channel: Channel = sending_within(timeout, function.start, gateway, for_session(request))
         except OSError as error:
@@ -301,6 +302,11 @@ def _session_failure(host: str, error: ConnectError) -> ContainerError:
     if error.via:
         failure.name_relay(error.via)
     return failure
+
+
+def _in_container(function: RemoteFunction) -> RemoteFunction:
+    """Return the function of ``remote/container.py`` for one of ``remote/command.py``."""
+    return function._replace(module="container")
 
 
 def _keywords(connection: type[ContainerConnection]) -> set[str]:

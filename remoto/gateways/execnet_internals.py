@@ -48,9 +48,10 @@ ExecnetGateway = gateway.Gateway
 
 #: names of execnet.gateway_base that remote/boot.py uses
 REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
-# classes that remote/boot.py leaves alone: it asks for threads; what functions return, in annotations
+# classes that get_execmodel("thread") does not use; for type checkers: protocols, and annotations of results
 _UNUSED = re.compile(
-    r"^class (?:Eventlet|Gevent)ExecModel\b.*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)", re.MULTILINE | re.DOTALL
+    r"^class (?:(?:Eventlet|Gevent)ExecModel\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)",
+    re.MULTILINE | re.DOTALL,
 )
 
 

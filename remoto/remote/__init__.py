@@ -15,6 +15,7 @@ from .imports import PACKAGE, imported
 
 # behind code, a comment with a quote in it may be part of a string: it stays
 _COMMENT = re.compile(r"^[ \t]*#.*$|(?<=\S)  #[^'\"\n]*$", re.MULTILINE)
+_INDENTATION = re.compile(r"^(?:    )+", re.MULTILINE)
 _DOCSTRING = re.compile(r'(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$', re.MULTILINE | re.DOTALL)
 
 
@@ -24,13 +25,13 @@ def source(name: str) -> str:
 
 
 def without_comments(code: str) -> str:
-    """Return Python code without docstrings and comments, so that less is sent. Lines keep their numbers.
+    """Return Python code without docstrings and comments, and with less indentation. Lines keep their numbers.
 
     >>> without_comments('# why\\nx = 1\\n')
     '\\nx = 1\\n'
     """
     code = _DOCSTRING.sub(lambda found: f'{found[1]}{found[2]}""' + "\n" * found[0][len(found[1]) :].count("\n"), code)
-    return _COMMENT.sub("", code)
+    return _INDENTATION.sub(lambda found: " " * (len(found[0]) // 4), _COMMENT.sub("", code))
 
 
 def with_imports(*names: str) -> list[str]:

@@ -13,10 +13,10 @@ import select
 import threading
 import time
 
-from .ending import ContainerGroup, Ending, Group, RUNNING, Shell, TERMINATING
-from .process import PIPE_SIZE, encoded, in_background, leave_to_cat, native, needs_sudo, prepare_pipe, retry, start
+from .ending import Ending, Group, RUNNING, Shell, TERMINATING
+from .process import PIPE_SIZE, encoded, in_background, leave_to_cat, needs_sudo, prepare_pipe, retry, start
 from .stdin import Stdin
-from .streams import Marked, Plain, STATUS, STDERR, STDOUT, TAKEN
+from .streams import Plain, STATUS, STDERR, STDOUT, TAKEN
 
 
 BLOCK = 256 * 1024
@@ -57,12 +57,7 @@ class Command(object):
         self.process = start(**dict((name, request[name]) for name in request if name != "container"))
         self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", data)
         group = Group(self.process.pid, Shell(["sudo"]) if sudo else None)
-        if container is None:
-            self.streams = Plain()
-        else:
-            self.streams = Marked(container["mark"], container["names"])
-            client = [native(word) for word in container["client"]]
-            group = ContainerGroup(group, Shell((["sudo"] if sudo else []) + client), self.group_in_container)
+        self.streams, group = self.divide(request, sudo, group)
         self.ending = Ending(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
         self.poller = select.poll()
@@ -72,6 +67,13 @@ class Command(object):
         COMMANDS.add(self)
         in_background(self.wait)
         channel.setcallback(self.hear, endmarker=CLOSED)
+
+    def divide(self, request, sudo, group):
+        """Return the streams, and the process group that is to be ended.
+
+        :param group: the process's.
+        """
+        return Plain(), group
 
     # called in other threads
 
@@ -135,9 +137,6 @@ class Command(object):
 
     def script_is_sent(self):
         return self.stdin.script_left == 0
-
-    def group_in_container(self):
-        return self.streams.pid if self.script_is_sent() else None
 
     def end_without_client(self):
         while not self.ending.is_over():
@@ -273,10 +272,10 @@ class Command(object):
             self.stdin.close()
 
 
-def outcome(channel, kill, deliver, request, overhead=0):
+def outcome(kind, channel, kill, deliver, request, overhead=0):
     """Run a command and return its exit status, or what is known in its place; None if it is left to itself."""
     try:
-        command = Command(channel, kill, deliver, request, overhead)
+        command = kind(channel, kill, deliver, request, overhead)
     except OSError as error:
         if "container" not in request:
             raise
@@ -294,16 +293,16 @@ def end_all():
         time.sleep(ENDING_STEP)
 
 
-def run(channel, kill, **request):
+def run(channel, kill, kind=Command, **request):
     def deliver(name, data):
         channel.send((name, data))
 
-    status = outcome(channel, kill, deliver, request, MESSAGE)
+    status = outcome(kind, channel, kill, deliver, request, MESSAGE)
     if status is not None and not channel.isclosed():
         channel.send((STATUS, status))
 
 
-def check(channel, kill, **request):
+def check(channel, kill, kind=Command, **request):
     held = {STDOUT: [], STDERR: []}
     sizes = {STDOUT: 0, STDERR: 0}
 
@@ -319,6 +318,6 @@ def check(channel, kill, **request):
         held[name] = []
         return data
 
-    status = outcome(channel, kill, deliver, request)
+    status = outcome(kind, channel, kill, deliver, request)
     if status is not None and not channel.isclosed():
         channel.send((take(STDOUT), take(STDERR), status))

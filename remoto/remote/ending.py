@@ -120,35 +120,6 @@ class Group(object):
             self.shell.leave()
 
 
-class ContainerGroup(object):
-    """The process group of a command in a container, and its client's.
-
-    :param begun: a function that returns the command's process group; None if it has not begun, and never will.
-    """
-
-    def __init__(self, client, shell, begun):
-        self.client = client
-        self.shell = shell
-        self.begun = begun
-
-    @property
-    def words(self):
-        return self.shell.words
-
-    def send(self, name, seconds):
-        group = self.begun()
-        if group is None:
-            return self.client.send(name, seconds)
-        answer = self.shell.send(name, group, seconds)
-        if name == "KILL":
-            self.client.send(name, seconds)
-        return answer
-
-    def leave(self):
-        self.client.leave()
-        self.shell.leave()
-
-
 class Ending(object):
     """How a command is ended: its process group gets TERM, and KILL when the time is over."""
 

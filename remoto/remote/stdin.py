@@ -15,7 +15,7 @@ STDIN_BLOCK = 256 * 1024
 SEND_AFTER_START = """\
 while IFS= read -r line; do
   case $1$line in
-    *"remoto started "[0-9]*) cat <&2 & exec cat > /dev/null 2>&1 ;;
+  *"remoto started "[0-9]*) cat <&2 & exec cat > /dev/null 2>&1 ;;
   esac
   shift $#
 done

@@ -4,8 +4,8 @@ import types
 
 import pytest
 
+from remoto.remote.container import Marked
 from remoto.remote.ending import Ending
-from remoto.remote.streams import Marked
 
 STDOUT, STDERR = 1, 2
 WORD = b"remoto-0123"
