@@ -13,11 +13,10 @@ import select
 import threading
 import time
 
-from .ending import Ending, Group, RUNNING, Shell, TERMINATING
+from .ending import RUNNING, TERMINATING, Ending, Group, Shell
 from .process import PIPE_SIZE, encoded, in_background, leave_to_cat, needs_sudo, prepare_pipe, retry, start
 from .stdin import Stdin
-from .streams import Plain, STATUS, STDERR, STDOUT, TAKEN
-
+from .streams import STATUS, STDERR, STDOUT, TAKEN, Plain
 
 BLOCK = 256 * 1024
 # what check keeps for its one answer; of a longer output the rest goes ahead

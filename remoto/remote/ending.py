@@ -12,7 +12,6 @@ import time
 from .process import OWN_SESSION, encoded, in_background, retry
 from .streams import CLIENT_OUTPUT
 
-
 # how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection
 GRACE = 2.0
 # how long an engine may take to deliver KILL, seconds; with all of TERM's less than the controller's KILL_TIMEOUT

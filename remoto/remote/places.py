@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 
-from .records import ALL_BITS, Failure, NO_MODE, NO_SIZE, PERMISSIONS, SAME_TIME, TEMPORARY, set_times, times
+from .records import ALL_BITS, NO_MODE, NO_SIZE, PERMISSIONS, SAME_TIME, TEMPORARY, Failure, set_times, times
 
 
 class NewFile(object):

@@ -32,7 +32,7 @@ def described(kind, error, trace):
     try:
         message = text(str(error))
     except UnicodeError:  # Python 2's str() encodes it as ASCII
-        message, is_bytes = text(unicode(error)), False
+        message, is_bytes = text(unicode(error)), False  # type: ignore[name-defined] # noqa: F821
     except Exception:
         pass
     try:

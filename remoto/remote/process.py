@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 
-
 PY2 = sys.version_info[0] == 2
 PIPE_SIZE = 1024 * 1024
 EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")

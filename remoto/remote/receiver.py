@@ -8,7 +8,35 @@ import stat
 import struct
 
 from .places import NewFile, is_same, mode_to_set, status_of
-from .records import ACKNOWLEDGED, BEGIN, COMPARED, COUNT, DATA, DIRECTORY, DONE, END, ENTRY, ENTRY_HEAD, FAILED, FILE, FILE_HEAD, FINISH, Failure, LINK, LISTED, MALFORMED, MOST_SKIPPED, NO_SIZE, PeerFailure, SKIP, STREAM, WANTED, known, malformed, split_at
+from .records import (
+    ACKNOWLEDGED,
+    BEGIN,
+    COMPARED,
+    COUNT,
+    DATA,
+    DIRECTORY,
+    DONE,
+    END,
+    ENTRY,
+    ENTRY_HEAD,
+    FAILED,
+    FILE,
+    FILE_HEAD,
+    FINISH,
+    LINK,
+    LISTED,
+    MALFORMED,
+    MOST_SKIPPED,
+    NO_SIZE,
+    SKIP,
+    STREAM,
+    WANTED,
+    Failure,
+    PeerFailure,
+    known,
+    malformed,
+    split_at,
+)
 from .tree import Tree
 
 

@@ -124,7 +124,7 @@ class Records(object):
         try:
             self.channel.send(message)
         except (IOError, OSError):
-            raise Gone()
+            raise Gone
 
     def read(self):
         """Return the kind and the data of the next record."""
@@ -133,7 +133,7 @@ class Records(object):
             try:
                 message = self.channel.receive(self.timeout)
             except EOFError:
-                raise Gone()
+                raise Gone
             try:
                 # a Python 3 gets a Python 2's bytes as text, a character for each
                 self.message = message if isinstance(message, bytes) else message.encode("latin-1")

@@ -21,7 +21,6 @@ import threading
 
 from .process import environment, in_background, native, retry, start
 
-
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
 # bytes that may be on their way until the controller has dealt with them; MESSAGE bytes count of each message besides its data
 WINDOWS = {STDOUT: 1024 * 1024, STDERR: 64 * 1024}
@@ -37,7 +36,8 @@ CHILDREN = set()
 
 class Child(object):
     def __init__(self, channel, argv):
-        """
+        """Start the process.
+
         :raises OSError: it can't be started.
         """
         self.channel = channel
@@ -182,7 +182,7 @@ class Child(object):
         self.stdin = None
 
     def drop_blocks(self):
-        """The process has closed its stdin: nobody reads the rest."""
+        """Acknowledge the rest, which nobody reads: the process has closed its stdin."""
         while self.blocks:
             self.send(STDIN, len(self.blocks.popleft()) + MESSAGE)
 

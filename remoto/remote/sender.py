@@ -8,7 +8,37 @@ import os
 import stat
 import struct
 
-from .records import ACKNOWLEDGED, BEGIN, BLOCK, CHANGED, COMPARED, COUNT, DATA, DONE, END, ENTRY, ENTRY_HEAD, FAILED, FILE_HEAD, FINISH, Failure, Gone, LISTED, MALFORMED, NO_MODE, NO_PARENT, NO_SIZE, PeerFailure, SKIP, STREAM, Unreadable, WANTED, WINDOW, malformed, times
+from .records import (
+    ACKNOWLEDGED,
+    BEGIN,
+    BLOCK,
+    CHANGED,
+    COMPARED,
+    COUNT,
+    DATA,
+    DONE,
+    END,
+    ENTRY,
+    ENTRY_HEAD,
+    FAILED,
+    FILE_HEAD,
+    FINISH,
+    LISTED,
+    MALFORMED,
+    NO_MODE,
+    NO_PARENT,
+    NO_SIZE,
+    SKIP,
+    STREAM,
+    WANTED,
+    WINDOW,
+    Failure,
+    Gone,
+    PeerFailure,
+    Unreadable,
+    malformed,
+    times,
+)
 from .sources import Scan, first_block, next_block, open_to_read, reading, require_unchanged, true_size
 
 

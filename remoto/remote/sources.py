@@ -7,7 +7,7 @@ import io
 import os
 import stat
 
-from .records import BLOCK, CHANGED, DIRECTORY, FILE, Failure, LINK, NEITHER, NO_PARENT, NO_SIZE, Unreadable, times
+from .records import BLOCK, CHANGED, DIRECTORY, FILE, LINK, NEITHER, NO_PARENT, NO_SIZE, Failure, Unreadable, times
 
 
 class Scan(object):

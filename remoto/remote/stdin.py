@@ -8,7 +8,6 @@ import os
 
 from .process import in_background, leave_to, leave_to_cat, make_blocking, native, retry
 
-
 STDIN_BLOCK = 256 * 1024
 # A shell between the stdout of a container's client and its stdin, for a command that has not begun yet. It reads the
 # script and the command's stdin from its own stderr, which is a file.
@@ -85,7 +84,7 @@ class Stdin(object):
         self.close()
 
     def leave_until_start(self, stdout, received):
-        """The same for a client that has not reported the start of its command's shell.
+        """Do the same for a client that has not reported the start of its command's shell.
 
         :param stdout: the client's.
         :param received: what was read from it.

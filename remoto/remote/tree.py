@@ -7,7 +7,7 @@ import os
 import stat
 
 from .places import beside, missing_directories, new_directory, remove
-from .records import DIRECTORY, Failure, LINK, SAME_TIME, TEMPORARY, set_times, shown, times
+from .records import DIRECTORY, LINK, SAME_TIME, TEMPORARY, Failure, set_times, shown, times
 
 
 class Tree(object):
