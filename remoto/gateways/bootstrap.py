@@ -56,6 +56,7 @@ def popen_argv(interpreter: str) -> list[str]:
 _open_gateways: set[ExecnetGateway] = set()
 _program_ends = threading.Event()  # set by the main thread, at its end
 _worker_numbers = itertools.count()
+_packing = threading.Lock()
 
 
 @functools.cache
@@ -67,9 +68,12 @@ def _package() -> str:
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
     pairs = [(str(name), str(value)) for name, value in variables.items()]
+    # functools.cache would make it once for each thread of a group that starts
+    with _packing:
+        package = _package()
     lines = (
         "from __future__ import unicode_literals",
-        _package(),
+        package,
         "from remoto_remote.boot import boot",
         f"boot(package.SOURCES.sources.pop('execnet'), *{(execnet.__version__, pairs, marker, worker)!a})",
     )
@@ -303,6 +307,8 @@ def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
 
 def _leave_to_parent() -> None:
     """In a child of fork(), leave the connections to the parent, which goes on using them."""
+    global _packing
+    _packing = threading.Lock()  # a thread of the parent may hold it
     for gateway in _open_gateways:
         io = _io(gateway)
         if io is not None:

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -110,3 +111,24 @@ def test_the_first_jump_host_is_the_door(home):
     assert doors == {"a1": "first", "b1": "nc %h %p", "c1": ""}
     assert remoto.Connection("localhost", eager=False).login_door() is None
     assert remoto.Connection("x1", ssh_options=f"-F {config} -J gate", eager=False).login_door() == "gate"
+
+
+def test_threads_that_connect_at_the_same_time_make_the_first_line_once():
+    code = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import remoto, remoto.remote
+package, calls, start = remoto.remote.package, [], threading.Barrier(4)
+def counted(*arguments, **keywords):
+    calls.append(1)
+    return package(*arguments, **keywords)
+remoto.remote.package = counted
+def connect(_):
+    start.wait(30)
+    remoto.Connection("localhost").exit()
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(connect, range(4)))
+print(len(calls))
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert done.stdout == "1\n"
