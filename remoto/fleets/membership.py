@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 
 # keywords of a group, and those of a container's connection that are for the engine's host
 _OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via"}
-_OF_HOST = {"logger", "sudo", "interpreter", "ssh_options", "connect_timeout", "keepalive", "use_ssh", "via"}
+_OF_HOST = {
+    "logger",
+    "sudo",
+    "detect_sudo",
+    "interpreter",
+    "ssh_options",
+    "connect_timeout",
+    "keepalive",
+    "use_ssh",
+    "via",
+}
 
 
 class Membership:

@@ -129,6 +129,18 @@ def test_containers_of_a_remote_engine_are_named_with_its_host(docker, docker_sh
         assert group.check("true").ok
 
 
+def test_the_engine_is_asked_with_sudo_where_it_is_needed(sshd, users, tmp_path):
+    client = tmp_path / "client"
+    client.write_text('#!/bin/sh\nprintf "1\\trunning\\t%s\\n" "$(id -un)"\n')
+    client.chmod(0o755)
+
+    class Engine(DockerConnection):
+        executable = str(client)
+
+    group = remoto.Group.containers(Engine, host="unprivileged", detect_sudo=True)
+    assert list(group) == ["root on unprivileged"]
+
+
 def test_a_label_that_the_client_refuses_is_reported_with_its_own_text(podman):
     with pytest.raises(ContainerError, match="invalid filter"):
         remoto.Group.containers("podman", labels={"app": "a, b"})
