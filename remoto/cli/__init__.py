@@ -56,8 +56,7 @@ def _main(words: list[str]) -> int:
     options.start_logging(given)
     given.chosen = choosing.choose(parser, given)
     stdin = sys.stdin.buffer.read() if given.stdin else None
-    with choosing.relays(given):
-        return command.Work(given, stdin).do()
+    return command.Work(given, stdin).do()
 
 
 def _copy_files(action: str, words: list[str]) -> int:

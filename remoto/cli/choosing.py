@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
+import logging
+import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from .. import connection
-from ..backends import BaseConnection
 from ..exc import ConnectError
+from ..fleets.members import Maker, Member
+from ..fleets.relays import Relays
+from ..log import TerminalFormatter
 from ..util import escape_controls
 from .options import BY_SSH, CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords
 
@@ -22,6 +26,7 @@ class Host(NamedTuple):
 
     name: str
     keywords: Mapping[str, object]
+    relay: Member | None = None
 
 
 def add_hosts(parser: Parser) -> None:
@@ -50,8 +55,8 @@ def add_hosts(parser: Parser) -> None:
         "--via",
         action="append",
         default=[],
-        metavar="HOST",
-        help="run ssh on this relay; with several, the hosts are dealt to them in turn [ssh, docker, podman]",
+        metavar="RELAY",
+        help="run ssh on this relay; if there are several, the hosts are dealt to them in turn [ssh, docker, podman]",
     )
     parser.add_argument(
         "hosts",
@@ -69,6 +74,10 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
         parser.error("the following arguments are required: HOST")
     try:
         hosts = _found(options) if options.selector or options.label else _named(options)
+        relays = Relays(options.via or None).of([host.name for host in hosts])
+        if options.save_failed:
+            # an error now, not when all is done; @FILE may name the same file
+            open(options.save_failed, "a").close()
     except (ValueError, OSError) as error:
         if isinstance(error, ConnectError):
             parser.exit(NO_CONNECTION, escape_controls(f"remoto: {error}".replace("\n", "; ")) + "\n")
@@ -76,19 +85,17 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
     if not hosts:
         parser.error("no host is left")
     elsewhere = [host.name for host in hosts if options.backend == "local" and connection.needs_ssh(host.name)]
-    members = [host.name for host in hosts if host.name in options.via]
-    if members:
-        parser.error(f"--via: the relay {members[0]} is also one of the hosts")
     if elsewhere:
         parser.error(f"{elsewhere[0]}: not this machine; backend local takes localhost")
-    return hosts
+    return [host._replace(relay=relays.get(host.name)) for host in hosts]
 
 
-def connect(host: Host, options: argparse.Namespace) -> BaseConnection:
-    """Return a connection that opens on first use."""
+def member(host: Host, options: argparse.Namespace) -> Member:
+    """Return a host with a connection, and its relay's, that open on first use."""
     kill = getattr(options, "kill_on_timeout", False)
-    backend: Callable[..., BaseConnection] = connection.get(options.backend)
-    return backend(**{**connection_keywords(options), **host.keywords}, kill_on_timeout=kill, eager=False)
+    keywords = {**connection_keywords(options), **host.keywords, "kill_on_timeout": kill}
+    make = Maker(connection.get(options.backend), keywords, host.relay)
+    return Member(host.name, make(), make)
 
 
 def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
@@ -104,29 +111,23 @@ def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
             parser.error(f"{flag}: in the place of HOST, not together with it")
     if options.all_containers and not options.selector:
         parser.error("--all-containers: only with --selector")
-    if "-" in options.hosts and getattr(options, "stdin", False):
+    if options.via and options.label:
+        parser.error("--via: not with --label, which asks the engine's host itself")
+    if options.all_containers and options.save_failed:
+        parser.error("--save-failed: not with --all-containers, since a file of hosts names no container of a pod")
+    if "-" in (*options.hosts, *options.exclude) and getattr(options, "stdin", False):
         parser.error("-: stdin has the names of hosts, so --stdin can't send it to the command")
-
-
-@contextlib.contextmanager
-def relays(options: argparse.Namespace) -> Iterator[None]:
-    """Give each chosen host its relay, if there are any; close the relays at the end."""
-    opened = [connection.Connection(name, eager=False) for name in options.via]
-    if opened:
-        dealt = zip(options.chosen, itertools.cycle(opened))
-        options.chosen = [Host(host.name, {**host.keywords, "via": relay}) for host, relay in dealt]
-    try:
-        yield
-    finally:
-        for relay in opened:
-            relay.exit()
 
 
 def _named(options: argparse.Namespace) -> list[Host]:
     from ..fleets.hosts import expand
 
-    names = expand(options.hosts, groups=options.groups, exclude=options.exclude)
-    return [Host(name, {HOST_PARAMETER[options.backend]: name}) for name in names]
+    left_out = set(expand(options.exclude, groups=options.groups))
+    named = Counter(name for text in options.hosts for name in expand(text, groups=options.groups))
+    twice = [name for name, count in named.items() if count > 1]
+    if twice:
+        print(escape_controls(f"remoto: named more than once, used once: {', '.join(twice)}"), file=sys.stderr)
+    return [Host(name, {HOST_PARAMETER[options.backend]: name}) for name in named if name not in left_out]
 
 
 def _found(options: argparse.Namespace) -> list[Host]:
@@ -134,16 +135,42 @@ def _found(options: argparse.Namespace) -> list[Host]:
     from ..fleets.hosts import expand
 
     given = connection_keywords(options)
-    if options.selector:
-        of_pods = {name: given[name] for name in ("namespace", "context", "container") if name in given}
-        executable = "oc" if options.backend == "openshift" else "kubectl"
-        hosts = found.pods(options.selector, all_containers=options.all_containers, executable=executable, **of_pods)
-    else:
-        host = given.pop("hostname", None)
-        to_host = {name: value for name, value in given.items() if name not in ("user", "persistent")}
-        hosts = found.containers(host=host, labels=options.label, executable=options.backend, connection=to_host)
-    left_out = set(expand(options.exclude))
+    left_out = set(expand(options.exclude, groups=options.groups))
+    with _warnings_shown(options):
+        if options.selector:
+            of_pods = {name: given[name] for name in ("namespace", "context", "container") if name in given}
+            program = "oc" if options.backend == "openshift" else "kubectl"
+            hosts = found.pods(options.selector, all_containers=options.all_containers, executable=program, **of_pods)
+        else:
+            host = given.pop("hostname", None)
+            to_host = {name: value for name, value in given.items() if name not in ("user", "persistent")}
+            hosts = found.containers(host=host, labels=options.label, executable=options.backend, connection=to_host)
     return [Host(one.name, one.keywords) for one in hosts if one.name not in left_out]
+
+
+@contextlib.contextmanager
+def _warnings_shown(options: argparse.Namespace) -> Iterator[None]:
+    """Write to stderr which pods or containers are left out, since they are not running."""
+    if options.verbose:  # all records are shown
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(TerminalFormatter("remoto: %(message)s"))
+    logger = logging.getLogger("remoto")
+    before = logger.level
+    # the root logger's level, which applies otherwise, hides them
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def saved_name(host: Host, options: argparse.Namespace) -> str:
+    """Return the name that HOST takes; that of a pod has no namespace."""
+    return str(host.keywords[HOST_PARAMETER[options.backend]])
 
 
 def _host(text: str) -> str:

@@ -14,7 +14,7 @@ from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError
 from . import report
-from .choosing import Host, add_hosts, connect
+from .choosing import Host, add_hosts, member
 from .hosts import (
     INTERRUPTED,
     NOT_STARTED,
@@ -55,6 +55,7 @@ examples:
   remoto --gather 'node[01-40]' -- uname -r
   remoto --batch 1,10,25% --stop-after 3 --save-failed bad @hosts -- systemctl restart nginx
   remoto --backend kubernetes --namespace shop --selector app=web -- ps
+  remoto --via gate1 --via gate2 'node[01-40]' -- uptime
   remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
   remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
   remoto rsync node1 node2 -- site /srv/www      (remoto rsync --help)
@@ -92,14 +93,13 @@ class Work:
         options = self._options
         # lines of JSON on the same terminal would mix with the progress line
         shown = options.gather or (options.json and not sys.stdout.isatty())
-        with report.progress(len(self._names), shown) as self._done:
-            outcomes = Hosts(self._serve, options, self._output, self._connections).outcomes()
+        hosts = Hosts(self._serve, options, self._output, self._connections)
+        with report.failures_saved(options, hosts.done), report.progress(len(self._names), shown) as self._done:
+            outcomes = hosts.outcomes()
         if options.gather:
             report.gathered(self._names, outcomes, self._output)
         if options.json:
             report.not_started_in_json(self._names, outcomes, self._output)
-        if options.save_failed:
-            report.save_failed(options.save_failed, self._names, outcomes)
         return report.summarise(self._names, outcomes, self._output)
 
     def _serve(self, host: Host) -> Outcome:
@@ -114,12 +114,13 @@ class Work:
         options, output = self._options, self._output
         collected: tuple[list[bytes], list[bytes]] = ([], [])
         try:
-            conn = connect(host, options)
+            chosen = member(host, options)
+            conn = chosen.conn
             self._connections.append(conn)
             if output.closed:
                 return Outcome(INTERRUPTED)
             with conn, self._streams(host, conn, collected) as (stdout, stderr):
-                self._log_in(conn)
+                chosen.connect(self._log_in)
                 status = process.run(
                     conn,
                     options.command,

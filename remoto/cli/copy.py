@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Callable
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
 from ..util import escape_controls
-from .choosing import NO_CONNECTION, Host, add_hosts, choose, connect, relays
+from .choosing import NO_CONNECTION, Host, add_hosts, choose, member
 from .hosts import INTERRUPTED, Hosts, Outcome, login, message, no_connection, reason
 from .options import Parser, add_connection, add_program, parse, seconds, split, start_logging
 from .output import Lines, Output, Show, progress
-from .report import save_failed, summarise
+from .report import failures_saved, summarise
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection
@@ -69,8 +69,7 @@ def main(action: str, words: Sequence[str]) -> int:
     options.chosen = choose(parser, options)
     if action != "get":
         _require_source(parser, source)
-    with relays(options):
-        return _Copies(action, source, destination, options).do()
+    return _Copies(action, source, destination, options).do()
 
 
 def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
@@ -98,20 +97,21 @@ class _Copies:
         names = [host.name for host in self._options.chosen]
         with progress(f"{self._action} {self._source}", self._output) as shown:
             copy = functools.partial(self._copy, shown)
-            outcomes = Hosts(copy, self._options, self._output, self._connections).outcomes()
-        if self._options.save_failed:
-            save_failed(self._options.save_failed, names, outcomes)
+            hosts = Hosts(copy, self._options, self._output, self._connections)
+            with failures_saved(self._options, hosts.done):
+                outcomes = hosts.outcomes()
         return summarise(names, outcomes, self._output)
 
     def _copy(self, shown: Lines, host: Host) -> Outcome:
         name = host.name
         try:
-            conn = connect(host, self._options)
+            chosen = member(host, self._options)
+            conn = chosen.conn
             self._connections.append(conn)
             if self._output.closed:
                 return Outcome(INTERRUPTED)
             with conn:
-                self._log_in(conn)
+                chosen.connect(self._log_in)
                 copied = self._way()(conn, name, shown.of(name))
                 if copied is not None:
                     shown.done(name, copied)

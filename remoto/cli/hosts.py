@@ -11,6 +11,7 @@ from typing import Callable, NamedTuple
 from ..backends import BaseConnection
 from ..exc import ConnectError, ConnectionLost, FileTransferError
 from ..fleets.logins import Logins
+from ..fleets.members import close
 from ..fleets.schedule import batches
 from .choosing import NO_CONNECTION, Host
 from .output import Output
@@ -52,6 +53,7 @@ class Hosts:
 
     :param serve: returns a host's outcome.
     :param connections: the connections that ``serve`` has opened so far.
+    :ivar done: the outcomes of the hosts that are done, by name.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Hosts:
         self._options = options
         self._output = output
         self._connections = connections
+        self.done: dict[str, Outcome] = {}
         self._failures = 0
         self._lock = threading.Lock()
 
@@ -77,8 +80,11 @@ class Hosts:
         names = [host.name for host in hosts]
         by_name = dict(zip(names, hosts))
         outcomes: list[Outcome | None] = []
-        for batch in batches(names, self._options.batch):
-            outcomes += self._of_batch([by_name[name] for name in batch])
+        try:
+            for batch in batches(names, self._options.batch):
+                outcomes += self._of_batch([by_name[name] for name in batch])
+        finally:
+            close({host.relay for host in hosts if host.relay is not None}, STUCK)
         return outcomes
 
     def _of_batch(self, hosts: list[Host]) -> list[Outcome | None]:
@@ -104,7 +110,7 @@ class Hosts:
         with self._lock:
             if limit is not None and self._failures >= limit:
                 return None
-        outcome = self._serve(host)
+        outcome = self.done[host.name] = self._serve(host)
         if outcome.status:
             with self._lock:
                 self._failures += 1

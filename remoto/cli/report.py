@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
 from ..commands.lines import Lines
 from ..fleets.hosts import fold
+from .choosing import saved_name
 from .hosts import Outcome
 from .output import Output, in_one_line
 
@@ -77,10 +79,19 @@ def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: 
     return max((outcome.status for outcome in outcomes if outcome is not None), default=0)
 
 
-def save_failed(path: str, hosts: Sequence[str], outcomes: Sequence[Outcome | None]) -> None:
-    """Write the names of the hosts that did not succeed, one on each line; ``@FILE`` reads them."""
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.writelines(f"{host}\n" for host, outcome in zip(hosts, outcomes) if outcome is None or outcome.status)
+@contextlib.contextmanager
+def failures_saved(options: argparse.Namespace, done: Mapping[str, Outcome]) -> Iterator[None]:
+    """Write the names of the hosts that did not succeed to a file, at the end, also after Ctrl-C; ``@FILE`` reads them.
+
+    :param done: the outcomes of hosts that are done by then.
+    """
+    try:
+        yield
+    finally:
+        if options.save_failed:
+            failed = [host for host in options.chosen if host.name not in done or done[host.name].status]
+            with open(options.save_failed, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(f"{saved_name(host, options)}\n" for host in failed)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,12 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 
 import pytest
 
+from tests.integration.leftovers import wait_until
 from tests.integration.test_cli import REMOTO, outcome
 
 pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
@@ -24,6 +26,7 @@ def test_patterns_files_stdin_and_exclusion_name_hosts(sshd, tmp_path):
     ("arguments", "text"),
     [
         (["--stdin", "-", "--", "cat"], "--stdin"),
+        (["--stdin", "--exclude", "-", "node1", "--", "cat"], "--stdin"),
         (["node[1-", "--", "true"], "node[1-"),
         (["node[1-200000]", "--", "true"], "100,000"),
         (["@/nonexistent/hosts", "--", "true"], "/nonexistent/hosts"),
@@ -36,8 +39,14 @@ def test_patterns_files_stdin_and_exclusion_name_hosts(sshd, tmp_path):
         (["--backend", "docker", "--label", "a=b", "web", "--", "true"], "in the place of HOST"),
         (["--backend", "docker", "--all-containers", "web", "--", "true"], "--all-containers"),
         (["--backend", "ssh", "--persistent", "node1", "--", "true"], "--persistent"),
-        (["--via", "node1", "node[1-2]", "--", "true"], "also one of the hosts"),
-        (["--backend", "local", "--via", "node1", "localhost", "--", "true"], "--via"),
+        (["--via", "node1", "node1", "--", "true"], "the relay node1 is also a host"),
+        (["--backend", "local", "--via", "gate", "localhost", "--", "true"], "not used by backend local"),
+        (["--backend", "docker", "--via", "gate", "--label", "a=b", "--", "true"], "--via"),
+        (["--save-failed", "/nonexistent/bad", "node1", "--", "true"], "/nonexistent/bad"),
+        (
+            ["--backend", "k8s", "--selector", "a=b", "--all-containers", "--save-failed", "x", "--", "true"],
+            "--save-failed",
+        ),
         (["--", "true"], "HOST"),
     ],
 )
@@ -119,6 +128,42 @@ def test_hosts_that_failed_are_saved_and_can_be_read(sshd, tmp_path):
     assert outcome(f"@{saved}", "--exclude", "unresolvable", "--", "true")[0] == 255
 
 
+def test_hosts_that_were_not_done_are_saved_after_ctrl_c(tmp_path):
+    saved, ready = tmp_path / "failed", tmp_path / "ready"
+    argv = [*REMOTO, "--save-failed", str(saved), "--parallel", "1", "--shell", "localhost", "127.0.0.1", "--"]
+    with subprocess.Popen([*argv, f"touch {ready}; exec sleep 100"], stderr=subprocess.PIPE) as program:
+        wait_until(ready.exists)
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=50)
+    assert program.returncode == 130 and saved.read_text().splitlines() == ["localhost", "127.0.0.1"]
+
+
+def test_a_host_that_is_named_twice_is_used_once_with_a_warning():
+    status, stdout, stderr = outcome("localhost", "localhost", "--", "echo", "x")
+    assert (status, stdout, stderr) == (0, "x\n", "remoto: named more than once, used once: localhost\n")
+
+
+def test_a_relay_that_cannot_be_reached_is_tried_once(sshd):
+    # a wrong key that is offered again and again may lock the user out
+    status, _, stderr = outcome("--via", "wrongkey", "-v", "node[1-3]", "--", "true")
+    assert status == 255 and stderr.splitlines()[-1] == "remoto: 3 of 3 hosts failed (3 unreachable)"
+    assert stderr.count("WARNING:wrongkey:") == 1
+
+
+def test_relays_may_be_a_pattern(sshd):
+    status, stdout, _ = outcome(
+        "--via", "node[8-9]", "node[1-2]", "--ssh-options", f"-F {sshd.config}", "--", "echo", "x"
+    )
+    assert (status, sorted(stdout.splitlines())) == (0, ["node1: x", "node2: x"])
+
+
+def test_hosts_of_a_relay_that_cannot_be_reached_are_unreachable(sshd):
+    status, stdout, _ = outcome("--json", "--via", "refused", "node1", "node2", "--", "true")
+    results = [json.loads(line) for line in stdout.splitlines()]
+    assert status == 255 and [(one["outcome"], one["kind"]) for one in results] == [("unreachable", "relay")] * 2
+    assert "cannot connect to the relay: connection refused" in results[0]["reason"]
+
+
 def test_no_further_host_is_started_once_too_many_have_failed(sshd, tmp_path):
     saved = tmp_path / "failed"
     options = ["--batch", "1,2", "--stop-after", "1", "--save-failed", str(saved)]
@@ -144,14 +189,40 @@ def test_pods_are_chosen_by_their_labels(kube, docker_shell):
         kube.add(name, {"main": ["docker", "exec", "-i", docker_shell]}, namespace="shop", labels={"app": "cli"})
     options = ["--backend", "k8s", "--namespace", "shop", "--selector", "app=cli", "--exclude", "shop/cli-1"]
     assert outcome(*options, "--", "echo", "x") == (0, "x\n", "")
-    status, _, stderr = outcome(*options[:-3], "app=none", "--", "true")
+    status, _, stderr = outcome(*options[:5], "app=none", "--", "true")
     assert status == 255 and stderr.startswith("remoto: cannot find pods app=none in namespace shop: none is running")
 
 
-def test_containers_are_chosen_by_their_labels(docker):
-    name = docker.run("shell", name="remoto-cli-label")
+def test_pods_that_are_left_out_are_named_and_pods_that_failed_can_be_read(kube, docker_shell, tmp_path):
+    place, saved = ["docker", "exec", "-i", docker_shell], str(tmp_path / "failed")
+    kube.add("left-0", {"main": place}, namespace="shop", labels={"app": "left"})
+    kube.add("left-1", {"main": None}, namespace="shop", labels={"app": "left"}, phase="Pending")
+    options = ["--backend", "k8s", "--namespace", "shop", "--save-failed", saved]
+    status, _, stderr = outcome(*options, "--selector", "app=left", "--", "false")
+    assert (status, stderr) == (1, "remoto: left out: pod shop/left-1 is not running: Pending\n")
+    assert outcome(*options, f"@{saved}", "--", "echo", "x") == (0, "x\n", "")
+
+
+def test_containers_are_chosen_by_their_labels(docker, docker_shell):
+    image, names = docker.client("inspect", "--format", "{{.Image}}", docker_shell).strip(), ("cli-web-0", "cli-web-1")
+    for name in names:
+        start = [
+            "run",
+            "--detach",
+            "--network=none",
+            "--stop-timeout=0",
+            f"--name={name}",
+            "--label",
+            "app=a web, really",
+        ]
+        docker.client(*start, image, "sleep", "1000")
     try:
-        options = ["--backend", "docker", "--persistent", "--label", "no-such-label"]
-        assert outcome(*options, "--", "true")[0] == 255
+        options = ["--backend", "docker", "--label", "app=a web, really"]
+        status, stdout, _ = outcome(*options, "--", "echo", "x")
+        assert status == 0 and sorted(stdout.splitlines()) == ["cli-web-0: x", "cli-web-1: x"]
+        assert outcome(*options, "--exclude", "cli-web-1", "--", "echo", "x") == (0, "x\n", "")
+        status, _, stderr = outcome("--backend", "docker", "--label", "no-such-label", "--", "true")
+        assert status == 255 and "none is running" in stderr
     finally:
-        docker.remove(name)
+        for name in names:
+            docker.remove(name)
