@@ -21,7 +21,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", "group", "process", "rsync", "util"]
 
-__version__ = "2.1.0"
+__version__ = "2.2.0"
 
 
 # imported on first use: most programs move no files, or work on one host
