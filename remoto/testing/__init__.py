@@ -206,7 +206,8 @@ class _Scripted(BaseConnection):
 
     def execute(self, function: Any, **kw: Any) -> Any:
         gateway = self._live_gateway()
-        if function not in (RUN, CHECK):
+        # that for a container is another module's function of the same name
+        if not isinstance(function, RemoteFunction) or function.name not in (RUN.name, CHECK.name):
             return gateway.remote_exec(function, **kw)
         args = kw["args"]
         ran = Ran(
@@ -222,7 +223,7 @@ class _Scripted(BaseConnection):
         answer = self._script._answer(ran.command)
         if answer.is_lost:
             gateway.exit()
-        self.channel = _Command(answer, ran, function == CHECK)
+        self.channel = _Command(answer, ran, function.name == CHECK.name)
         return self.channel
 
     def import_module(

@@ -56,9 +56,9 @@ def sshd():
     server.__exit__()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def relay(sshd):
-    """A host that others are reached through: its ssh knows the aliases, too."""
+    """A host that others are reached through: its ssh knows the aliases. Tests of other modules drop its session."""
     with remoto.Connection("node1", env={"PATH": os.environ["PATH"]}) as conn:
         yield conn
 
