@@ -42,8 +42,7 @@ def serve_gateway(io, worker, execnet):
 def end_commands_first():
     """Make SIGTERM and SIGHUP end the commands that are to end with this process, as the end of the connection does.
 
-    A plain handler is enough: the main thread reads a pipe, where Python 2 runs handlers, too. ``signal.set_wakeup_fd`` would
-    be faster while a function runs, but a child of fork() writes to the same descriptor.
+    The main thread, which runs handlers, reads a pipe, to which Python writes at each signal (``main_thread.py``).
     """
     process = os.getpid()
 

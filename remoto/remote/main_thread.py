@@ -4,6 +4,7 @@ from __future__ import absolute_import, unicode_literals
 
 import errno
 import os
+import signal
 import sys
 import threading
 
@@ -49,6 +50,11 @@ class MainThread(object):
 
     def serve(self):
         """Run tasks until the end."""
+        # a signal that comes just before the thread waits would be handled after the wait. That a child of fork() writes here,
+        # too, only wakes this thread once more
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(self.writer, False)
+        signal.set_wakeup_fd(self.writer)
         while True:
             try:
                 if self.is_new:
