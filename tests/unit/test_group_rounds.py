@@ -2,12 +2,15 @@
 
 import threading
 
-import hypothesis.strategies as st
-from hypothesis import given, settings
+import pytest
 
 from remoto import exc
 from remoto.fleets.result import GroupResult
 from tests.unit.test_group import fleet
+
+# distributions have none
+hypothesis = pytest.importorskip("hypothesis")
+given, settings, st = hypothesis.given, hypothesis.settings, hypothesis.strategies
 
 PARTS = ("ok", "failed", "unreachable", "timed_out", "not_started")
 KINDS = st.sampled_from(["ok", "down", "bad", "slow"])
