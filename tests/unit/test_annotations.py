@@ -3,7 +3,9 @@
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[2] / "remoto"
+import remoto
+
+PACKAGE = Path(remoto.__file__).parent
 #: lower it with each one that goes
 MOST = 59
 
