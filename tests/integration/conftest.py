@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import remoto
+from remoto.exc import ConnectionLost
+from remoto.process import check
 from tests.integration.backends import BACKENDS, SHELLS
 from tests.servers.cluster import Cluster, real_context
 from tests.servers.engines import Docker, Podman
@@ -57,10 +59,22 @@ def sshd():
 
 
 @pytest.fixture(scope="module")
-def relay(sshd):
-    """A host that others are reached through: its ssh knows the aliases. Tests of other modules drop its session."""
-    with remoto.Connection("node1", env={"PATH": os.environ["PATH"]}) as conn:
-        yield conn
+def relays(sshd):
+    """The relay that is open, in a list, and those before it."""
+    opened = []
+    yield opened
+    for conn in opened:
+        conn.exit()
+
+
+@pytest.fixture
+def relay(relays):
+    """A host that others are reached through: its ssh knows the aliases. Tests may drop all of sshd's sessions."""
+    try:
+        check(relays[-1], ["true"])
+    except (IndexError, ConnectionLost):
+        relays.append(remoto.Connection("node1", env={"PATH": os.environ["PATH"]}))
+    return relays[-1]
 
 
 @pytest.fixture(scope="session")
