@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, Generic, NamedTuple, TypeVar, Union
 
+from ..gateways.interrupts import take
 from .result import Outcome
 
 Item = TypeVar("Item")
@@ -70,7 +71,7 @@ class Workers(Generic[Item, Answer]):
         while self._threads:
             left = SLICE if deadline is None else deadline - time.monotonic()
             try:
-                answer = self._answers.get(timeout=max(0.0, min(left, SLICE)))
+                answer = take(self._answers, max(0.0, min(left, SLICE)))
             except queue.Empty:
                 if left <= 0:
                     return

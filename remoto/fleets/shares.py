@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from typing import NamedTuple
 
 from ..exc import RemotoError
+from ..gateways.interrupts import take
 from . import members
 from .logins import Logins
 from .members import Maker, Member
@@ -87,7 +88,7 @@ class SharedRound(Round):
                 future.add_done_callback(ended.put)
             while self._waiting:
                 try:
-                    future = ended.get(timeout=SLICE)
+                    future = take(ended, SLICE)
                 except queue.Empty:
                     continue
                 outcomes = _outcomes(future, self._waiting[future])

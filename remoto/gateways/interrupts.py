@@ -8,12 +8,14 @@ work of several steps to another thread. A call of a function written in C is on
 from __future__ import annotations
 
 import _thread
+import contextlib
 import queue
 import threading
 import weakref
 from functools import partial
 from typing import Callable, Generic, TypeVar
 
+Item = TypeVar("Item")
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -29,6 +31,22 @@ def interruptible() -> bool:
     return _thread.get_ident() == threading.main_thread().ident
 
 
+def take(items: queue.SimpleQueue[Item], timeout: float | None) -> Item:
+    """Return the next item of a queue.
+
+    :param timeout: seconds; None for no limit.
+    :raises queue.Empty: there was none in time.
+    """
+    # get() with a timeout may wait forever on a queue that no thread has found empty since the last item: it takes the lock,
+    # computes the time left, and waits without limit if that is negative (Python 3.9, Modules/_queuemodule.c)
+    try:
+        return items.get(False)
+    except queue.Empty:
+        if timeout is not None and timeout <= 0:
+            raise
+    return items.get(True, timeout)
+
+
 class Event:
     """Like threading.Event, but hold no lock in Python code."""
 
@@ -37,6 +55,9 @@ class Event:
         # back: is_set() needs a queue that no thread takes from
         self._flag: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # so that wait() finds the queue as take() leaves it
+        with contextlib.suppress(queue.Empty):
+            self._tokens.get(False)
 
     def is_set(self) -> bool:
         return not self._flag.empty()
@@ -47,6 +68,8 @@ class Event:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set. Return False if the timeout, in seconds, expired first."""
+        if timeout is not None and timeout <= 0:
+            return self.is_set()
         # take a token and put it back for the next waiting thread, in one step
         step = map(self._tokens.put, iter(partial(self._tokens.get, True, timeout), self))
         try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from ..util import shown
 from .execnet_internals import data_message, error_of, io_of, release, set_window
 from .gateway_io import GatewayIO
-from .interrupts import Event
+from .interrupts import Event, take
 from .io_loop import Loop
 from .outbox import Outbox
 from .process_io import A_DAY
@@ -149,7 +149,7 @@ class RelayIO(GatewayIO):
 
     def _read_block(self, timeout: float | None) -> bytes:
         try:
-            data = self._blocks.get(timeout=None if timeout is None else min(timeout, A_DAY))
+            data = take(self._blocks, None if timeout is None else min(timeout, A_DAY))
         except queue.Empty:
             raise TimeoutError(timeout) from None
         if not data:
