@@ -37,8 +37,8 @@ def take(items: queue.SimpleQueue[Item], timeout: float | None) -> Item:
     :param timeout: seconds; None for no limit.
     :raises queue.Empty: there was none in time.
     """
-    # get() with a timeout may wait forever on a queue that no thread has found empty since the last item: it takes the lock,
-    # computes the time left, and waits without limit if that is negative (Python 3.9, Modules/_queuemodule.c)
+    # get() with a timeout may wait forever on a queue that no thread has found empty since the last item: it takes the
+    # lock, computes the time left, and waits without limit if that is negative (Python 3.9, Modules/_queuemodule.c)
     try:
         return items.get(False)
     except queue.Empty:
