@@ -21,8 +21,8 @@ from tests.servers.engines import Docker, Podman
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
-#: a relay carries bytes, whichever they are: these modules have all kinds of traffic. Where no server is named, the tests of
-#: relays themselves will do
+#: a relay carries bytes, whichever they are: these modules have all kinds of traffic. Where no server is named, the
+#: tests of relays themselves will do
 OVER_RELAYS = ("test_commands", "test_files", "test_functions")
 
 
