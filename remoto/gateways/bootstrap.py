@@ -60,10 +60,15 @@ _packing = threading.Lock()
 
 
 @functools.cache
+def _first_modules() -> tuple[str, ...]:
+    return tuple(remote.with_imports(*SENT_FIRST))
+
+
+@functools.cache
 def _package() -> str:
     """Return the code that makes the package of the remote side, with execnet's source."""
     execnet_source = remote.without_comments(execnet_internals.remote_source())
-    return remote.package(remote.with_imports(*SENT_FIRST), execnet=execnet_source)
+    return remote.package(_first_modules(), execnet=execnet_source)
 
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
@@ -196,7 +201,7 @@ def _open(
         io = start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, str(error)) from error
-    io.sent_modules.update(remote.with_imports(*SENT_FIRST))
+    io.sent_modules.update(_first_modules())
     try:
         opening.begin(io)
         noise = io.shake_hands(first_line, marker.encode("ascii"), timeout)

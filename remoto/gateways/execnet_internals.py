@@ -13,7 +13,6 @@ import inspect
 import itertools
 import os
 import queue
-import re
 import struct
 import threading
 import weakref
@@ -27,6 +26,7 @@ from execnet import gateway, gateway_base
 from execnet.gateway_base import Message
 
 from ..util import shown
+from .execnet_source import without_unused
 from .interrupts import Event
 from .io_loop import call, started
 from .receiving import Window
@@ -48,19 +48,11 @@ ExecnetGateway = gateway.Gateway
 
 #: names of execnet.gateway_base that remote/boot.py uses
 REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
-# classes that get_execmodel("thread") does not use; for type checkers: protocols, and annotations of results
-_UNUSED = re.compile(
-    r"^class (?:(?:Eventlet|Gevent)ExecModel\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)",
-    re.MULTILINE | re.DOTALL,
-)
 
 
 def remote_source() -> str:
-    """Return the source of the only module of execnet that a remote Python needs, without what it does not use.
-
-    Lines keep their numbers.
-    """
-    return _UNUSED.sub(lambda found: "\n" * found[0].count("\n"), inspect.getsource(gateway_base))
+    """Return the source of the only module of execnet that a remote Python needs, without what it does not use."""
+    return without_unused(inspect.getsource(gateway_base))
 
 
 def packed(value: object) -> bytes:

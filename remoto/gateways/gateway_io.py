@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: bytes to keep of the output of the remote shell's start-up files
 NOISE_KEPT = 64 * 1024
+#: -1 on a system without user IDs
+_UID = re.compile(rb"-?\d{1,10}")
 #: seconds that closing a gateway may take
 CLOSE_TIMEOUT = 5.0
 #: seconds between TERM and KILL, for a process that may have children to end
@@ -143,18 +145,18 @@ class GatewayIO(ABC):
         deadline = None if timeout is None else time.monotonic() + timeout
         self.outbox.send(payload, wait=False)
         noise = b""
-        ready_line = re.compile(re.escape(marker) + rb" ([^\n]*)\n")
         while True:
             data = self._read_block(None if deadline is None else max(0.0, deadline - time.monotonic()))
             noise = (noise + data)[-NOISE_KEPT:]
-            found = ready_line.search(noise)
-            if not data or (found and not re.fullmatch(rb"-?\d{1,10}", found[1])):
+            before, _, report = noise.partition(marker + b" ")
+            uid, is_complete, after = report.partition(b"\n")
+            if not data or (is_complete and not _UID.fullmatch(uid)):
                 raise EOFError(noise)
-            if found:
-                self.remote_uid = int(found[1])
+            if is_complete:
+                self.remote_uid = int(uid)
                 # if another process writes there as well, the first message is invalid
-                self._received += noise[found.end() :]
-                return noise[: found.start()]
+                self._received += after
+                return before
 
     def end(self, timeout: float) -> int | None:
         """Wait for the process, kill it after the timeout, and read its last stderr lines.

@@ -15,9 +15,8 @@ SOURCE_LIMIT = 60
 
 def imported(source):
     """Return the names of the modules of this directory that one of them imports when it is imported itself."""
-    import re  # takes longer than a simple function
-
-    return re.findall(r"^from \.(\w+) import ", source, re.MULTILINE)
+    # importing re takes longer than all of this
+    return [line.split()[1][1:] for line in source.splitlines() if line.startswith("from .")]
 
 
 class Sources(object):

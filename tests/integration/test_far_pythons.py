@@ -7,7 +7,7 @@ import remoto
 from remoto.exc import StartError
 from remoto.process import check, run
 
-OLDEST = (2, 7) if execnet.__version__ < "2" else (3, 8)
+OLDEST = (2, 7) if execnet.__version__ < "2" else (3, 7)
 
 
 def far(pythons, startable):

@@ -782,7 +782,7 @@ def test_the_oldest_far_python(pythons, tree, tmp_path):
     """That the execnet here can start."""
     import execnet
 
-    oldest = min(version for version in pythons if execnet.__version__ < "2" or version >= (3, 8))
+    oldest = min(version for version in pythons if execnet.__version__ < "2" or version >= (3, 7))
     with remoto.Connection("localhost", interpreter=pythons[oldest]) as conn:
         put(conn, str(tree), tmp_path / "copy")
         get(conn, tmp_path / "copy", tmp_path / "back")

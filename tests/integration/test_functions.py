@@ -420,7 +420,7 @@ def test_functions_run_on_every_remote_python(pythons):
             remote = conn.import_module(trouble, python_executable=path)
             assert remote.hexed([b"\xff", (b"", "x")]) == ["bytes ff", ["bytes ", "x"]]
             assert "len" in remote.builtin_names()
-    oldest = (2, 7) if execnet.__version__ < "2" else (3, 8)
+    oldest = (2, 7) if execnet.__version__ < "2" else (3, 7)
     for version, path in sorted(pythons.items()):
         if version < oldest:
             continue

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,9 +55,19 @@ def test_execnet_is_sent_without_classes_that_are_not_used():
 
     whole, sent = lines_of(inspect.getsource(gateway_base)), lines_of(execnet_internals.remote_source())
     protocols = {"WriteIO", "ReadIO", "IO", "Event"}
+    others = {"EventletExecModel", "GeventExecModel", "MainThreadOnlyExecModel"}
     # execnet 1.9 has them in a function
-    assert whole.keys() - sent.keys() - protocols == {"EventletExecModel", "GeventExecModel"} & whole.keys()
+    assert whole.keys() - sent.keys() - protocols == others & whole.keys()
+    sent.pop("traceback")
     assert {name: whole[name] for name in sent} == sent
+
+
+def test_a_remote_python_starts_without_modules_that_take_long_to_import():
+    source = execnet_internals.remote_source()
+    started = f"import sys; exec({source!r}); print(*sorted(sys.modules))"
+    # -S: a site-packages directory may have a .pth file that imports anything
+    found = subprocess.run([sys.executable, "-ISc", started], stdout=subprocess.PIPE, check=True, text=True)
+    assert {"typing", "traceback", "re"}.isdisjoint(found.stdout.split())
 
 
 def test_first_line_is_small():

@@ -1,0 +1,30 @@
+"""Cut from the source of execnet's gateway_base what a remote Python does not use. Lines keep their numbers."""
+
+from __future__ import annotations
+
+import re
+
+# execution models other than threads; for type checkers: protocols, annotations of results, and names of typing
+_UNUSED = re.compile(
+    r"^class (?:(?:Eventlet|Gevent|MainThreadOnly)ExecModel\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)"
+    r"|^from typing import (?:Any|Callable|Iterator|Literal|MutableSet|Protocol)$",
+    re.MULTILINE | re.DOTALL,
+)
+# of typing, what is called; either returns its last argument
+_CALLED = re.compile(r"^from typing import (cast|overload)$", re.MULTILINE)
+# used for errors alone; to import it takes as long as to compile half of this source
+_TRACEBACK = re.compile(r"^import traceback$", re.MULTILINE)
+_TRACEBACK_WHEN_USED = (
+    "class traceback: format_exception = staticmethod(lambda *error: __import__('traceback').format_exception(*error))"
+)
+
+
+def without_unused(source: str) -> str:
+    """Return the source without what is not used, and without imports that take long.
+
+    >>> without_unused("import traceback\\nfrom typing import Any\\nfrom typing import cast\\nx = 1").splitlines()[1:]
+    ['', 'cast = lambda *given: given[-1]', 'x = 1']
+    """
+    source = _UNUSED.sub(lambda found: "\n" * found[0].count("\n"), source)
+    source = _CALLED.sub(r"\1 = lambda *given: given[-1]", source)
+    return _TRACEBACK.sub(_TRACEBACK_WHEN_USED, source)
