@@ -24,7 +24,7 @@ __all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", 
 __version__ = "2.2.0"
 
 
-# imported on first use: most programs move no files, or work on one host
+# imported on first use: most programs copy no files, or use a single host
 _LAZY = {"file_sync": "file_sync", "rsync": "file_sync", "group": "group", "Group": "group"}
 
 

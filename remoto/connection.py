@@ -50,10 +50,10 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
     """Return the class of a backend.
 
     :param name: ``ssh``; ``local``, ``popen`` or ``localhost``; ``docker``; ``podman``; ``kubernetes`` or ``k8s``;
-        ``openshift`` or ``oc``. Any case; blanks around it are ignored. Empty or None means ssh.
-    :param fallback: the name to use if ``name`` is unknown. An unknown name is logged, and reported by
+        ``openshift`` or ``oc``. Case and surrounding blanks are ignored. Empty or None means ssh.
+    :param fallback: the name to use if ``name`` is unknown. An unknown name is logged at WARNING, and passed to
         ``warnings.warn``.
-    :returns: a subclass of :class:`remoto.backends.BaseConnection`, or None if neither name is known.
+    :returns: :class:`remoto.backends.BaseConnection` or a subclass; None if neither name is known.
     :raises TypeError: the name is not a string.
 
     >>> get('ssh').__name__
@@ -67,7 +67,7 @@ def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] 
 def find(name: str | None, fallback: str | None, stacklevel: int) -> type[BaseConnection] | None:
     """Return the class of a backend, see :func:`get`.
 
-    :param stacklevel: the warning's, as for ``warnings.warn``.
+    :param stacklevel: passed to ``warnings.warn``.
     """
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name: expected a backend's name, not {type(name).__name__}: {name!r}")

@@ -82,12 +82,13 @@ class ConnectError(RemotoError):
     :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``,
         ``timeout``, ``unreachable``, ``hostkey``, ``permission``, ``closed``, ``hostname``, ``relay`` or ``other``.
         StartError: ``interpreter``, ``version``, ``sudo``, ``client`` or ``other``.
-    :ivar str host: the host as it was given.
-    :ivar str via: the relay on the way there, empty without one.
-    :ivar list command: the argv that was tried on this machine, or on the relay; empty when nothing was started.
-    :ivar exit_status: that command's exit status; None after a timeout.
-    :ivar str stderr: the stderr of that command: of ssh, the remote shell, sudo or Python.
-    :ivar str action: the action that failed, as the text names it: ``connect to``, or for instance
+    :ivar str host: the hostname, as passed to the connection.
+    :ivar str via: the relay; empty without one.
+    :ivar list command: the argv that was tried, on this machine or on the relay; empty if nothing was started.
+    :ivar exit_status: the exit status of that command; None after a timeout.
+    :ivar str stderr: the stderr of that command, which may come from ssh, the remote shell, sudo or Python.
+    :ivar str advice: how to fix it, if known; else empty.
+    :ivar str action: the action that failed, as the error's text has it: ``connect to``, or for instance
         ``run functions on``.
     """
 
@@ -115,7 +116,7 @@ class ConnectError(RemotoError):
         super().__init__(self._text())
 
     def name_relay(self, via: str) -> None:
-        """Add the name of the relay that the host was to be reached through."""
+        """Add the name of the relay to the text."""
         self.via = via
         self.args = (self._text(),)
 
@@ -135,35 +136,41 @@ class ConnectError(RemotoError):
 
 
 class HostError(ConnectError, HostNotFound):
-    """The host was not reached: ssh failed, or nothing answered before ``connect_timeout``.
+    """The host could not be reached: ssh failed, or ``connect_timeout`` expired.
 
     Also an execnet.HostNotFound.
     """
 
 
 class InvalidHostname(HostError, ValueError):
-    """A hostname was refused before anything was started: it is an option, or holds options or shell syntax."""
+    """A hostname was refused before anything was started, because it has options of ssh, or shell syntax.
+
+    Also a ValueError.
+    """
 
 
 class StartError(ConnectError, OSError):
-    """Python could not be started: a missing or too old interpreter, sudo, or no ssh on this machine.
+    """Python could not be started: it is missing or too old, sudo failed, or this machine has no ssh.
 
     Also an OSError.
     """
 
 
 class ContainerError(StartError, RuntimeError):
-    """The client of a container failed before it started a command: no such container, stopped, no permission, no
-    engine, ...
+    """A container's client failed before it started the command. For instance, the container does not exist or is
+    stopped, or the engine cannot be reached.
 
-    Its ``kind`` may also be ``container``, ``stopped``, ``user`` or ``shell``; ``host`` names the container.
+    ``kind`` may also be ``container``, ``stopped``, ``user``, ``permission``, ``unreachable`` or ``shell``. ``host``
+    names the container. Also a RuntimeError.
     """
 
 
 class ConnectionLost(RemotoError, RuntimeError, OSError):
-    """The connection was lost before the remote side answered, was already closed, or carried an invalid answer.
+    """The connection was lost before the remote side answered, was closed already, or the answer was invalid.
 
-    :ivar str host: the host as it was given.
+    Also a RuntimeError and an OSError.
+
+    :ivar str host: the hostname, as passed to the connection.
     :ivar str command: the command or function that was running or about to run.
     :ivar str what: a short description of the failure.
     :ivar str stderr: the last stderr lines of ssh, or of the container's client.
@@ -185,17 +192,18 @@ class ConnectionLost(RemotoError, RuntimeError, OSError):
 
 
 class CommandError(RemotoError, RuntimeError):
-    """A command could not be started, or ended with a non-zero exit status.
+    """A command could not be started, or returned a non-zero exit status.
 
-    A traceback shows the details below the error's text: as a note, or before Python 3.11 as its cause.
+    Also a RuntimeError. A traceback shows the reason, stderr and advice below the error's text: as a note, or before
+    Python 3.11 as its cause.
 
-    :ivar str host: the host as it was given.
+    :ivar str host: the hostname, as passed to the connection.
     :ivar str command: the command as it was logged.
-    :ivar exit_code: the command's exit status, None if it could not be started.
-    :ivar str stderr: the last lines of its stderr; empty from ``check()``, which returns them.
-    :ivar str reason: why it could not be started, such as ``No such file or directory: 'foo'``; else empty.
+    :ivar exit_code: the exit status; None if the command could not be started.
+    :ivar str stderr: the last stderr lines; empty if the command could not be started.
+    :ivar str reason: why the command could not be started, such as ``No such file or directory: 'foo'``; else empty.
     :ivar str advice: how to fix it, if known; else empty.
-    :ivar str traceback: the remote traceback if it could not be started, else empty.
+    :ivar str traceback: the remote traceback if the command could not be started; else empty.
     """
 
     def __init__(
@@ -238,15 +246,14 @@ def _add_note(error: BaseException, note: str) -> None:
 
 
 class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
-    """A command timed out, and ``raise_on_timeout`` was set: no result of ``check``, or no output of ``run``, came in
-    time.
+    """A command timed out, and ``raise_on_timeout`` was set.
 
-    It is also Python's TimeoutError and execnet's.
+    Also Python's TimeoutError, and execnet's.
 
     :ivar float timeout: the timeout in seconds.
-    :ivar stdout: the output before the timeout, as ``check`` returns it: a list of lines, or bytes with ``text=False``.
-        From ``run`` it is only the last lines, or blocks.
-    :ivar stderr: likewise.
+    :ivar stdout: the stdout before the timeout: a list of lines, or bytes with ``text=False``. ``run`` keeps only the
+        last lines or blocks.
+    :ivar stderr: the stderr before the timeout, in the same form.
     """
 
     def __init__(
@@ -267,10 +274,12 @@ class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
 class FunctionError(RemotoError, RuntimeError):
     """A remote function raised an exception, ended its Python, or returned a value that can't be sent.
 
-    :ivar str host: where it ran.
-    :ivar str function: its name.
-    :ivar str exception_name: the exception's class, with its module unless it is a built-in one; empty if the
-        remote Python ended without an answer.
+    Also a RuntimeError.
+
+    :ivar str host: the host or container.
+    :ivar str function: the name of the function.
+    :ivar str exception_name: the class of the exception, with its module unless it is built in; empty if the remote
+        Python ended without an answer.
     :ivar str message: the text of the exception.
     :ivar str traceback: the whole remote traceback.
     """
@@ -289,19 +298,24 @@ class FunctionError(RemotoError, RuntimeError):
 
 
 class ModuleMissing(FunctionError, ImportError):
-    """A remote function's module imports a module that the remote side does not have. ``include=`` sends it along."""
+    """The remote side does not have a module that a function's module imports. ``include=`` sends it along.
+
+    Also an ImportError.
+    """
 
 
 class FileTransferError(RemotoError, OSError):
-    """Files could not be read, sent or written, on this side or on the remote side.
+    """Files could not be read, sent or written, on this machine or on the remote side.
 
-    :ivar str host: the remote host.
+    Also an OSError.
+
+    :ivar str host: the remote host or container.
     :ivar str what: the transfer, such as ``put a.txt to /etc/``.
-    :ivar str path: the first path that failed; empty if the failure concerns no path.
-    :ivar str side: the side of that path: ``local`` or ``remote``; empty without a path.
-    :ivar str reason: why it failed.
+    :ivar str path: the path of the first failure; empty if the failure concerns no path.
+    :ivar str side: the side of that path, ``local`` or ``remote``; empty without a path.
+    :ivar str reason: the reason of the first failure.
     :ivar list failures: a pair of path and reason for each failure.
-    :ivar errno: the system's error number, None if there is none.
+    :ivar errno: the system's error number of the first failure; None if there is none.
     """
 
     def __init__(
@@ -323,7 +337,9 @@ class FileTransferError(RemotoError, OSError):
 
 
 class RsyncError(RemotoError, HostNotFound, OSError):
-    """Files could not be synchronised to some of the hosts.
+    """:func:`remoto.rsync` to several hosts failed on at least one of them.
+
+    Also an execnet.HostNotFound and an OSError.
 
     :ivar dict failures: the error of each host that failed.
     :ivar list succeeded: the other hosts.
@@ -344,7 +360,9 @@ class RsyncError(RemotoError, HostNotFound, OSError):
 class GroupError(RemotoError, RuntimeError):
     """Some hosts of a group did not succeed. :meth:`remoto.group.GroupResult.raise_for_errors` raises it.
 
-    :ivar result: the :class:`~remoto.group.GroupResult`, also with the values of the hosts that succeeded.
+    Also a RuntimeError.
+
+    :ivar result: the whole :class:`~remoto.group.GroupResult`, including the hosts that succeeded.
     """
 
     def __init__(self, text: str, result: GroupResult[object]) -> None:

@@ -53,21 +53,20 @@ def put(
 ) -> CopyResult:
     """Copy a local file, or a directory and everything in it, to the remote side.
 
-    Each file is received under a temporary name and then renamed, so a failed transfer leaves the old file as it was.
-    Modes, times and links are kept. A file with the same size and time on the remote side is not sent.
+    Each file is received into a temporary file and then renamed, so a failed transfer leaves the old file unchanged.
+    Modes, times and symbolic links are kept. A file with the same size and time on the remote side is not sent.
 
-    :param conn: a connection, of any backend.
-    :param source: a path; or the contents of a file, as bytes or as an object opened for reading bytes. A directory
-        that ends with ``/`` stands for its contents.
-    :param destination: a remote path. If it is a directory, the copy goes into it, unless the source is a directory's
-        contents. A missing directory is made for the copy of a directory, but not for that of a file.
+    :param conn: a connection of any backend.
+    :param source: a path, bytes, or a file opened in binary mode. A directory that ends with ``/`` means its contents.
+    :param destination: a remote path. If it is an existing directory, the copy goes into it, unless the source is a
+        directory's contents. Missing parent directories are created for a directory, but not for a file.
     :param progress: called with the number of bytes sent and the total, which is None while it is unknown, as for a
         pipe. Not called if there is nothing to send.
-    :param timeout: seconds without an answer after which the transfer fails; None or 0 for the connection's
-        ``global_timeout``, or no limit.
-    :returns: a :class:`CopyResult`: how many files were copied, and how many were unchanged.
-    :raises FileTransferError: also an OSError: something could not be read, sent or written. It names the host, the
-        path and its side: local or remote. Files that can't be read are left out, and the others are still sent.
+    :param timeout: seconds to wait for an answer of the remote side. None or 0 means the connection's
+        ``global_timeout``, or no limit if it has none.
+    :returns: a :class:`CopyResult`: the numbers of files copied, of files unchanged, and of bytes.
+    :raises FileTransferError: also an OSError: something could not be read, sent or written. If one file of several
+        can't be read, the others are still sent.
     :raises ConnectionLost: also a RuntimeError: the connection was lost.
 
     >>> import os, tempfile
@@ -106,17 +105,18 @@ def get(
 ) -> CopyResult:
     """Copy a file, or a directory and everything in it, from the remote side.
 
-    Like :func:`put` in the other direction. The remote side is not trusted: nothing is written outside of
-    ``destination``. A link that points out of the directory, or has ``..`` after a name, is left out and reported at
-    the end; setuid, setgid and sticky bits are dropped.
+    Like :func:`put` in the other direction. The remote side is not trusted: nothing is written outside the
+    destination. A link that points outside the directory, or has ``..`` after a name, is skipped and reported at the
+    end. Setuid, setgid and sticky bits are dropped.
 
-    :param conn: a connection, of any backend.
-    :param source: a remote path. A directory that ends with ``/`` stands for its contents.
-    :param destination: a local path, which may be a directory.
+    :param conn: a connection of any backend.
+    :param source: a remote path. A directory that ends with ``/`` means its contents.
+    :param destination: a local path. If it is an existing directory, the copy goes into it, unless the source is a
+        directory's contents.
     :param progress: called with the number of bytes received and the total, which is None while it is unknown. Not
         called if there is nothing to receive.
-    :param timeout: as for :func:`put`.
-    :returns: a :class:`CopyResult`.
+    :param timeout: seconds to wait for an answer of the remote side, as for :func:`put`.
+    :returns: a :class:`CopyResult`: the numbers of files copied, of files unchanged, and of bytes.
     :raises FileTransferError: also an OSError: something could not be read or written, or was refused.
     :raises ConnectionLost: also a RuntimeError: the connection was lost.
 
@@ -152,7 +152,7 @@ def get_into(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> CopyResult:
-    """Like :func:`get`, but make a missing ``destination`` that ends with ``/``, for a file as well."""
+    """Like :func:`get`, but create a missing ``destination`` that ends with ``/``, even for a file."""
     path = remote_path("source", source)
     return _get(conn, path, destination, name_in_directory(path), progress, timeout, make=True)
 
@@ -190,20 +190,19 @@ def rsync(
 ) -> None:
     """Make a directory on hosts a copy of a local one. Send only files that differ.
 
-    Hosts are served at the same time; when one fails, the others still finish. The name of each file that is sent is
-    logged at INFO.
+    Hosts are served in parallel. If one fails, the others still finish. The name of each file sent is logged at INFO.
 
-    :param hosts: the name of a host, or several names.
-    :param source: a directory, or a file.
-    :param destination: the remote path of the copy. A missing directory is made.
-    :param logger: for the connections and the names of files; by default one for each host, named after it.
-    :param sudo: write as root, by sudo.
+    :param hosts: a hostname, or several.
+    :param source: a local directory or file.
+    :param destination: the remote path of the copy. Missing directories are created.
+    :param logger: the logger for the connections and the names of files; by default one for each host, named after it.
+    :param sudo: write as root.
     :param delete: remove remote files that the source does not have.
-    :param progress: called as for :func:`put`, with the sums over all hosts; the total grows until each host has
-        reported what it needs.
+    :param progress: called with the number of bytes sent to all hosts and the total. The total grows until each host
+        has reported what it needs.
     :param ssh_options: further options for ssh, as one string.
-    :raises RsyncError: also an OSError and an execnet.HostNotFound: some of several hosts failed; it names each.
-    :raises ConnectError: the only host can't be reached.
+    :raises RsyncError: also an OSError and an execnet.HostNotFound: some of several hosts failed.
+    :raises ConnectError: the only host could not be reached.
     :raises FileTransferError: the source does not exist; or, with one host, something could not be sent or written.
 
     >>> import os, tempfile
@@ -222,7 +221,7 @@ def rsync(
     shares = Shares(progress) if progress else None
     more: _More = {"ssh_options": ssh_options} if ssh_options else {}
     if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
-        more["eager"] = False  # a program's own function in its place need not accept it
+        more["eager"] = False  # a program may have patched Connection by a function without it
     failures = to_hosts(
         names,
         lambda host: Connection(host, logger, sudo, **more),
@@ -245,10 +244,10 @@ def rsync_conn(
 ) -> None:
     """Like :func:`~remoto.file_sync.rsync`, over an open connection of any backend.
 
-    :param conn: a connection; it stays open.
-    :param source: a directory, or a file.
-    :param destination: the remote path of the copy. A missing directory is made.
-    :param logger: for the names of files; the connection's by default.
+    :param conn: a connection, which stays open.
+    :param source: a local directory or file.
+    :param destination: the remote path of the copy. Missing directories are created.
+    :param logger: the logger for the names of files; the connection's by default.
     :param delete: remove remote files that the source does not have.
     :param progress: called with the number of bytes sent and the total.
     :raises FileTransferError: also an OSError: something could not be sent or written.
@@ -277,7 +276,7 @@ def _sync(
         report = (logger or conn.logger).info
         tar.put(conn, what, path, remote_path("destination", destination), name, progress, None, report)
         return
-    # programs replace the class by their own, which accepts only what remoto 1.2 passed
+    # programs patch this class by their own, which may accept only the arguments of remoto 1.2
     logger = logger or conn.logger
     sync = _RSync(source, logger=logger, progress=progress) if progress else _RSync(source, logger=logger)
     sync.timeout = timeout_of(conn, None)
@@ -302,6 +301,6 @@ def _require_rsync(source: Path, destination: Path, progress: object, host: str)
     require_progress(progress)
     path = local_path("source", source)
     remote_path("destination", destination)
-    # a program's own class in its place may not read the source
+    # a program may have patched the class by one that does not read the source
     if getattr(_RSync, "reads_source", False) is True:
         require_source(path, f"rsync {shown(path)}", host)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .backends import BaseConnection
 
     class AnyLogger(Protocol):
-        """A logger of logging's, a LoggerAdapter, or a program's object with these methods."""
+        """A logger, a LoggerAdapter, or a program's own object with these methods."""
 
         def debug(self, msg: str, /, *args: object) -> object: ...
 
@@ -34,13 +34,13 @@ __all__ = ["TerminalFormatter", "basic_remote_logger", "reporting"]
 def basic_remote_logger(name: str | None = None) -> logging.Logger:
     """Return the default logger of a connection.
 
-    Its level is DEBUG unless the program has set another, so that the output of commands, which is logged at DEBUG, is
-    shown under ``logging.basicConfig(level=logging.INFO)`` as well. In a program that has not configured logging, such
-    as an interactive session, its records are shown on stderr.
+    Its level is DEBUG unless the program has set one, so that the output of commands, which is logged at DEBUG, is
+    shown even after ``logging.basicConfig(level=logging.INFO)``. If the program has not configured logging, as in an
+    interactive session, the records go to stderr.
 
-    :param name: usually the connection's hostname; this machine's name by default.
+    :param name: the logger's name, usually the connection's hostname; this machine's name by default.
     """
-    import socket  # only here: it takes as long to import as all of this package
+    import socket  # here, since importing it takes as long as importing remoto
 
     name = name or socket.gethostname()
     is_new = name not in logging.Logger.manager.loggerDict
@@ -59,12 +59,12 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
 
 
 class TerminalFormatter(logging.Formatter):
-    r"""A formatter for handlers that write to a terminal: a host's output can neither move the cursor nor set the
-    title.
+    r"""A formatter for handlers that write to a terminal. It escapes control characters, so that the output of a host
+    can neither move the cursor nor set the title.
 
-    Its arguments are those of ``logging.Formatter``. Control characters of the message, the logger's name, the
-    traceback and the stack are escaped, see :func:`remoto.util.escape_controls`; newlines and tabs are kept, and so is
-    the format itself, with its colours. Other handlers receive the record unchanged.
+    It accepts the arguments of ``logging.Formatter``. It escapes the message, the logger's name, the traceback and the
+    stack (:func:`remoto.util.escape_controls`). It keeps newlines, tabs and the format itself, with its colours. Other
+    handlers receive the record unchanged.
 
     >>> handler = logging.StreamHandler(sys.stdout)
     >>> handler.setFormatter(TerminalFormatter('%(name)s: %(message)s'))
@@ -102,10 +102,10 @@ _unconfigured.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
 def reporting(conn: BaseConnection, result: execnet.Channel, timeout: float | None = None) -> None:
     """Log the messages of a channel until it ends.
 
-    :param conn: the connection; its ``logger`` is used.
-    :param result: the channel. Each call of its ``receive(timeout)`` returns a ``{level: text}``, where the level is
-        ``debug``, ``warning`` or ``error``, or raises EOFError at the end.
-    :param timeout: seconds to wait for each message; None for no limit. After a timeout, log a warning and return.
+    :param conn: the connection whose ``logger`` is used.
+    :param result: the channel. ``receive(timeout)`` must return a ``{level: text}``, where the level is ``debug``,
+        ``warning`` or ``error``, and raise EOFError at the end.
+    :param timeout: seconds to wait for each message; None means no limit. After a timeout, log a warning and return.
     :raises Exception: any other error of ``receive``.
     """
     logs: dict[str, Callable[[str], None]] = {

@@ -1,4 +1,4 @@
-"""Run commands through a connection: ``run`` logs their output as it comes, ``check`` returns it."""
+"""Run commands through a connection: ``run`` logs their output as it arrives, ``check`` returns it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):  # noqa: SLOT
 
     @property
     def stderr(self) -> _Stream:
-        """The lines of stderr, likewise."""
+        """The lines of stderr, in the same form."""
         return self[1]
 
     @property
@@ -94,36 +94,36 @@ def run(
     text: bool = True,
     **popen: Unpack[PopenOptions],
 ) -> int:
-    """Run a command and log its output as it comes: stdout at DEBUG, stderr at WARNING.
+    """Run a command and log its output as it arrives: stdout at DEBUG, stderr at WARNING.
 
     :param conn: a connection.
     :param command: a list of arguments, which reach the program unchanged; or a string, for a shell with
         ``shell=True``.
-    :param exit: close the connection afterwards, also after an error.
-    :param timeout: give up after this many seconds without output. Time spent in ``on_stdout`` and ``on_stderr`` does
-        not count. The command keeps running, and the connection stays usable. None or 0: the connection's
-        ``global_timeout``, or no limit if it has none; ``float('inf')``: no limit.
-    :param stop_on_error: False logs an error instead of raising it. A lost connection is always raised.
-    :param stop_on_nonzero: False logs a warning for a non-zero exit status, and no error is raised.
-    :param env: the command's whole environment, instead of the remote side's.
+    :param exit: close the connection afterwards, even after an error.
+    :param timeout: seconds to wait for output; time spent in ``on_stdout`` and ``on_stderr`` does not count. After a
+        timeout, the command is left running, and the connection stays usable. None or 0 means the connection's
+        ``global_timeout``, or no limit if it has none; ``float('inf')`` means no limit.
+    :param stop_on_error: False logs errors instead of raising them. ConnectionLost is always raised.
+    :param stop_on_nonzero: False logs a non-zero exit status as a warning instead of raising an error.
+    :param env: the whole environment of the command, instead of the remote Python's.
     :param extend_env: variables to add to the environment.
     :param stdin: the command's input; empty by default.
     :param on_stdout: called with each line of stdout as it arrives, in addition to logging.
-    :param on_stderr: likewise for stderr.
-    :param kill_on_timeout: end the command on a timeout, and when the connection ends: its process group gets SIGTERM,
+    :param on_stderr: called with each line of stderr as it arrives, in addition to logging.
+    :param kill_on_timeout: kill the command on a timeout, and when the connection ends: its process group gets SIGTERM,
         and SIGKILL two seconds later. The default is the connection's setting.
     :param raise_on_timeout: raise CommandTimeout on a timeout. The default is the connection's setting.
-    :param text: False passes the output to ``on_stdout`` and ``on_stderr`` as blocks of bytes, exactly as they arrive,
-        instead of lines; none of it is logged.
+    :param text: False passes the output to ``on_stdout`` and ``on_stderr`` as blocks of bytes instead of lines, exactly
+        as they arrive, and logs none of it.
     :param popen: other keywords of ``subprocess.Popen``: ``shell``, ``cwd``, ``umask``, ...
-    :returns: the exit status, -1 after a timeout.
-    :raises CommandError: also a RuntimeError: the command could not be started, or ended with a non-zero exit status.
+    :returns: the exit status; -1 after a timeout.
+    :raises CommandError: also a RuntimeError: the command could not be started, or its exit status is not zero.
     :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was
         set. It has the last lines of the output.
-    :raises ConnectError: with ``eager=False``: the connection could not be opened. From a container also
-        :class:`~remoto.exc.ContainerError`.
+    :raises ConnectError: the connection, made with ``eager=False``, could not be opened.
+    :raises ContainerError: also an OSError and a RuntimeError: the container's client failed.
     :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
-    :raises TypeError, ValueError: an argument is invalid or can't be sent; nothing was started.
+    :raises TypeError, ValueError: an argument is invalid; nothing was started.
 
     >>> from remoto import Connection
     >>> with Connection('localhost') as conn:
@@ -237,24 +237,25 @@ def check(
     text: bool = True,
     **popen: Unpack[PopenOptions],
 ) -> CheckResult[list[str]] | CheckResult[bytes]:
-    """Run a command; return its output and its exit status, zero or not.
+    """Run a command; return its output and its exit status. A non-zero exit status is not an error.
 
-    Bytes that are not UTF-8 become lone surrogates: ``line.encode('utf-8', 'surrogateescape')`` restores them.
+    The parameters are those of :func:`run`, without ``stop_on_nonzero``. These differ:
 
-    The parameters are those of :func:`run`, except that ``timeout`` limits the whole call, however much output arrives.
-    After a timeout, ``on_stdout`` and ``on_stderr`` are not called again.
-
-    :param text: False returns stdout and stderr as bytes, exactly as written, instead of lines; ``on_stdout`` and
-        ``on_stderr`` are called with blocks of bytes.
-    :returns: a tuple of the lines of stdout, the lines of stderr, and the exit status; ``([], [], -1)`` after a
-        timeout, with ``timed_out`` set.
-    :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False`` the result
-        is ``([], [last line of the error], -1)`` instead.
+    :param timeout: seconds for the whole call, even if output keeps arriving. After a timeout, ``on_stdout`` and
+        ``on_stderr`` are not called again.
+    :param text: False returns stdout and stderr as bytes, exactly as written, instead of lines, and calls ``on_stdout``
+        and ``on_stderr`` with blocks of bytes. As text, bytes that are not UTF-8 become surrogate escapes:
+        ``line.encode('utf-8', 'surrogateescape')`` restores them.
+    :returns: a :class:`CheckResult`: a tuple of the lines of stdout, the lines of stderr, and the exit status;
+        ``([], [], -1)`` after a timeout, with ``timed_out`` set.
+    :raises CommandError: also a RuntimeError: the command could not be started. With ``stop_on_error=False``,
+        ``([], [last line of the error], -1)`` is returned instead.
     :raises CommandTimeout: also a CommandError and a TimeoutError: the command timed out, and ``raise_on_timeout`` was
         set. It has the output so far.
-    :raises ConnectError: as of :func:`run`.
+    :raises ConnectError: the connection, made with ``eager=False``, could not be opened.
+    :raises ContainerError: also an OSError and a RuntimeError: the container's client failed.
     :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
-    :raises TypeError, ValueError: an argument is invalid or can't be sent; nothing was started.
+    :raises TypeError, ValueError: an argument is invalid; nothing was started.
 
     >>> from remoto import Connection
     >>> with Connection('localhost') as conn:
@@ -292,14 +293,15 @@ def check(
 
 
 def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Fill in a command's environment: the remote side's, with the administrator's directories in PATH.
+    """Set ``env`` to the remote environment, with the usual program directories in PATH.
 
     ``run`` and ``check`` do not need this: the remote side does it for them, without a round trip.
 
     :param conn: a connection.
-    :param arguments: keyword arguments for Popen. ``extend_env``, if given, is merged in and removed.
-    :returns: ``arguments``, with ``env`` filled.
-    :raises ConnectionLost: also a RuntimeError.
+    :param arguments: keyword arguments for Popen; changed in place. ``extend_env``, if present, is merged into ``env``
+        and removed.
+    :returns: ``arguments``.
+    :raises ConnectionLost: also a RuntimeError: the connection was lost, or the remote side sent an invalid answer.
     """
     gateway = conn.gateway if conn.gateway is not None else conn.inside()
     host, what = str(conn.hostname), "asking for the environment"
@@ -313,7 +315,7 @@ def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any
         line = RemoteError(str(error)).exception_line
         raise ConnectionLost(host, what, "the remote side failed", line) from error
     pairs = answer.items() if isinstance(answer, dict) else answer
-    # a mock in a program's test may answer with anything
+    # a program's mock may answer with anything
     if isinstance(gateway, ExecnetGateway) and not _are_variables(pairs):
         raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}

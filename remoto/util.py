@@ -14,9 +14,9 @@ _LONGEST_WAIT = (2**31 - 1) // 1000
 
 
 def admin_command(sudo: bool, command: str | Sequence[str]) -> str | Sequence[str]:
-    """Return a command that runs with sudo, if that is wanted.
+    """Add ``sudo`` to a command, if it is needed.
 
-    :param sudo: whether to put ``sudo`` before the command.
+    :param sudo: True adds ``sudo``.
     :param command: a list or tuple of arguments; a string is a single argument.
     :returns: a new list that begins with ``sudo``, or the unchanged command.
 
@@ -32,10 +32,10 @@ def admin_command(sudo: bool, command: str | Sequence[str]) -> str | Sequence[st
 
 
 def checked_text(name: str, value: object) -> str | None:
-    """Return a text or path as text; None if it is empty or None.
+    """Return a string or path as a string; None if it is empty or None.
 
     :param name: the argument's name, for the error.
-    :raises TypeError: it is neither text nor a path.
+    :raises TypeError: it is neither a string nor a path.
     :raises ValueError: it contains a NUL, which no program can receive as an argument.
     """
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -47,7 +47,7 @@ def checked_text(name: str, value: object) -> str | None:
 
 
 def bound(name: str, seconds: object) -> float | None:
-    """Return a time limit in seconds. None, 0, and more seconds than the system can wait mean no limit: None.
+    """Return a time limit in seconds, or None for no limit: for None, 0, and more seconds than the system can wait.
 
     :param name: the argument's name, for the error.
     :raises TypeError: it is not a number.
@@ -88,10 +88,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 def escape_controls(text: str) -> str:
-    r"""Return text with its control characters escaped as in a Python literal, so that it can't control a terminal.
+    r"""Escape the control characters of text, as in a Python literal, so that it can't control a terminal.
 
-    Also escape bidirectional embeddings, overrides and isolates, line separators, and lone surrogates; those that stand
-    for bytes become ``\xNN``. Keep tabs.
+    Also escape bidirectional embeddings, overrides and isolates, line separators, and lone surrogates; surrogate
+    escapes become ``\xNN``. Keep tabs.
 
     >>> print(escape_controls('10%\r20%\x1b[2J'))
     10%\r20%\x1b[2J
@@ -107,11 +107,11 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class RemoteError:
-    """The exception that a remote traceback ends with.
+    """The exception at the end of a remote traceback.
 
     :param traceback: the text of the traceback.
-    :ivar str exception_line: its last line that is not blank.
-    :ivar str exception_name: the name of the exception's class, from that line.
+    :ivar str exception_line: the last line that is not blank.
+    :ivar str exception_name: the class of the exception, from that line.
 
     >>> error = RemoteError('Traceback (most recent call last):\\nOSError: [Errno 2] No such file\\n')
     >>> error.exception_name

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """Keywords of every connection; :class:`remoto.backends.BaseConnection` documents each."""
+    """The keywords of all connections, see :class:`remoto.backends.BaseConnection`."""
 
     logger: AnyLogger | None
     sudo: bool
@@ -30,7 +30,7 @@ class ConnectionOptions(TypedDict, total=False):
 
 
 class ContainerOptions(ConnectionOptions, total=False):
-    """Keywords of every connection to a container."""
+    """The keywords of all connections to containers."""
 
     executable: str | None
     persistent: bool | Literal["require"]
