@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 _HOLD = RemoteFunction("module", "hold")
 _SERVE = RemoteFunction("module", "serve")
 _numbers = itertools.count()
-# for plainly(), pack() and unpack(): they prepare values that execnet can't carry
+# its plainly(), pack() and unpack() convert values that execnet can't serialise
 _values = remote_module
-#: items of a generator to receive before asking for more; fewer than the remote side's window
-TAKEN = 16
+#: items of a generator to receive before requesting more; fewer than the remote side's window
+REQUESTED = 16
 #: answers and items that the remote side may send before they are received: twice its window
 AHEAD = 64
 
@@ -55,10 +55,7 @@ class Calls:
         self._loading_is_logged = False
 
     def load(self) -> execnet.Channel:
-        """Send the module, once; return the channel for its output.
-
-        The first call follows without waiting, and loads it.
-        """
+        """Send the module, once; return the channel for its output. The first call, sent without waiting, loads it."""
         with self._lock:
             if self._loading is None:
                 request = {
@@ -73,7 +70,7 @@ class Calls:
     def call(self, name: str, args: Arguments, kwargs: Keywords, logger: AnyLogger) -> object:
         """Call a function; return its result.
 
-        :param logger: logs what the function prints.
+        :param logger: logs the function's stdout and stderr.
         """
         data = call_data(name, args, kwargs)
         loading = self.load()
@@ -104,7 +101,7 @@ class Calls:
             pass
         except OSError as error:
             raise_cause(error)
-            # otherwise only this channel has ended: open another
+            # if the gateway is alive, only this channel has ended: open another
             if not self.gateway.hasreceiver():
                 raise self._lost(what) from None
         channel = self._start(_SERVE, {"number": self._number}, what)
@@ -128,7 +125,7 @@ class Calls:
         return function_lost(self.gateway, what)
 
     def _log_loading(self, loading: execnet.Channel, name: str, logger: AnyLogger) -> None:
-        """Log what the module printed while it was loaded, which ends before its first call runs."""
+        """Log the output of loading the module, which is done before its first call runs."""
         while True:
             try:
                 self._answer(loading, name, (), logger)
@@ -139,7 +136,7 @@ class Calls:
     def _answer(
         self, channel: execnet.Channel, name: str, expected: Iterable[str], logger: AnyLogger
     ) -> tuple[str, object]:
-        """Log lines until the answer comes; return its kind and value.
+        """Log lines until the answer arrives; return its kind and value.
 
         :raises EOFError: the channel has ended.
         """
@@ -158,7 +155,7 @@ class Calls:
                 raise wrong_answer(host_of(self.gateway), name, answer)
 
     def _broken(self, name: str, traceback: str) -> FunctionError:
-        """Return the error for a failure of the remote side outside the function."""
+        """Return the error for a failure of remoto's code on the remote side."""
         line = RemoteError(traceback).exception_line
         return FunctionError(host_of(self.gateway), name, "", line, traceback, line)
 
@@ -167,33 +164,33 @@ class Calls:
 
     def _items(self, channel: execnet.Channel, name: str, logger: AnyLogger) -> Iterator[object]:
         """Yield the items of a remote generator, which starts when the first item is requested."""
-        taken = 0
+        received = 0
         try:
             while True:
-                _ask(channel, taken)
-                for _ in range(TAKEN):
+                _request(channel, received)
+                for _ in range(REQUESTED):
                     kind, value = self._answer(channel, name, ("item", "end", "raise"), logger)
                     if kind == "end":
                         return
                     if kind == "raise":
                         raise self._raised(name, cast("Problem", value), logger)
                     yield value
-                taken = TAKEN
+                received = REQUESTED
         except EOFError:
             raise self._lost(f"{name}()") from None
         finally:
-            # also ends a remote generator that was left early
+            # also ends the remote generator if the loop was left early
             _close(channel)
 
 
 def function_lost(gateway: execnet.Gateway, what: str) -> ConnectionLost:
-    """Return the error for a connection that was lost during a call; wait a second for the reason."""
+    """Return the error for a connection that was lost during a call. Wait up to a second for the reason."""
     error = lost(gateway, host_of(gateway), what)
     return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
 
 
 _LINES = ("debug", "warning")
-# checks the value of each kind of answer
+# a check for the value of each kind of answer
 _VALUES: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(_LINES, lambda value: isinstance(value, str)),
     **dict.fromkeys(("return", "item"), lambda value: True),
@@ -211,7 +208,7 @@ def _parsed(answer: object) -> tuple[str, object]:
                 value = _values.unpack(value)
             if packed in ([], [True]) and _VALUES[kind](value):
                 return kind, value
-    except Exception:  # wrong types may raise anything
+    except Exception:  # a value of a wrong type may raise anything
         pass
     return "", None
 
@@ -221,7 +218,7 @@ def _is_no_line(answer: object) -> bool:
 
 
 def call_data(name: str, args: Arguments, kwargs: Keywords) -> bytes:
-    """Return a call as execnet serialises it, without sending it.
+    """Return a call in execnet's serialisation.
 
     :raises TypeError: an argument can't be sent.
     """
@@ -237,12 +234,16 @@ def call_data(name: str, args: Arguments, kwargs: Keywords) -> bytes:
         raise
 
 
-def _ask(channel: execnet.Channel, number: int) -> None:
+def _request(channel: execnet.Channel, received: int) -> None:
+    """Request more items.
+
+    :param received: the number of items received since the last request.
+    """
     try:
-        channel.send(number)
+        channel.send(received)
     except OSError as error:
         raise_cause(error)
-        # otherwise the connection is lost: the next receive reports it
+        # the connection is lost: the next receive() reports it
 
 
 def _close(channel: execnet.Channel) -> None:
@@ -265,7 +266,8 @@ class _Held:
         self._dropped: list[_Reference] = []
 
     def add(self, number: str, calls: Calls) -> None:
-        # list.append, since a KeyboardInterrupt is lost in a callback written in Python, such as weakref.finalize's
+        # the callback must be written in C, like list.append: in a Python callback, such as weakref.finalize's,
+        # KeyboardInterrupt is lost
         reference = _Reference(calls, self._dropped.append)
         reference.number = number
         self._references[number] = reference
@@ -283,7 +285,7 @@ _held: PerObject[ExecnetGateway, _Held] = PerObject()
 def _dropped(gateway: execnet.Gateway, number: str, calls: Calls) -> list[str]:
     """Return the numbers of the gateway's unused modules. Once ``calls`` is garbage, its number is one of them.
 
-    They are sent with the next module, since nothing can be sent during a garbage collection.
+    The numbers are sent with the next module, since nothing may be sent during a garbage collection.
     """
     held = _held.setdefault(gateway, _Held())
     held.add(number, calls)
