@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class Executor(Lifecycle):
     """The part of a connection that runs commands and functions."""
 
-    #: how :meth:`import_module` runs functions: ``legacy`` in a Python that keeps running, ``json`` in a new one for
-    #: each call
+    #: how :meth:`import_module` runs functions: ``legacy`` in one Python for all calls, ``json`` in a new one for each
+    #: call
     remote_import_system = "legacy"
-    # True where inside() starts a Python, as in a container, instead of returning the connection's own
+    # True if inside() starts another Python, as in a container, instead of returning the connection's own
     _has_python_inside = False
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class Executor(Lifecycle):
     ) -> execnet.Channel:
         """Start a function on the remote side; connect first if needed.
 
-        :param function: source, a function whose first parameter is ``channel``, or a module, as for ``remote_exec`` of
-            an execnet gateway.
+        :param function: source, a function whose first parameter is ``channel``, or a module, as for execnet's
+            ``remote_exec``.
         :param kw: the function's other arguments.
         :returns: execnet's channel.
         :raises ConnectionLost: the connection is closed or lost.
@@ -65,12 +65,12 @@ class Executor(Lifecycle):
         *,
         include: ModuleType | Iterable[ModuleType] = (),
     ) -> ModuleExecute:
-        """Return a stand-in for a module, whose functions run on the remote side.
+        """Return a proxy for a module. Its functions run on the remote side.
 
-        :param module: a module of functions. Its source is sent; the remote side need not have it.
+        :param module: a module of functions. Its source is sent; it need not be installed on the remote side.
         :param python_executable: the remote Python, for instance of a virtualenv; by default the connection's own.
-        :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all
-            its parts.
+        :param include: modules that it imports, to be sent along. Packages, including ``module`` itself, are sent with
+            all their modules.
         :returns: a :class:`LegacyModuleExecute` or :class:`JsonModuleExecute`; also kept as ``remote_module``.
 
         >>> import posixpath, remoto
@@ -91,9 +91,9 @@ class Executor(Lifecycle):
         return self.remote_module
 
     def inside(self, python: str | None = None) -> execnet.Gateway:
-        """Return the gateway whose Python runs where commands run; connect first if needed.
+        """Return the gateway to a Python on the host, or inside the container; connect first if needed.
 
         :param python: the Python in a container; by default the one that :func:`get_python_executable` finds.
-        :raises ConnectError: it could not be opened, for instance a StartError because a container has no Python.
+        :raises ConnectError: the gateway could not be opened, for instance because a container has no Python.
         """
         return self._live_gateway()

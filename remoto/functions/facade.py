@@ -1,4 +1,4 @@
-"""The base class of stand-ins for a module, and the errors of its functions."""
+"""The base class of proxies for a module, and the errors of remote functions."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Keywords = dict[str, object]
 
 
 class Problem(TypedDict):
-    """An exception of the remote side, as ``remote/problem.py`` describes it."""
+    """The description of a remote exception, from ``remote/problem.py``."""
 
     name: str
     message: str
     traceback: str
-    #: whether a module that it imports is missing
+    #: True if it is an ImportError of a missing module
     missing: bool
 
 
 class ModuleExecute:
-    """A stand-in for a module: each of its functions is an attribute."""
+    """A proxy for a module. Its attributes are the module's functions, which run on the remote side."""
 
-    # a public name here, or in a subclass, hides the module's function of that name: add none
+    # add no public name here or in a subclass: it would hide the module's function of that name
     module: ModuleType
     logger: AnyLogger
 
@@ -69,7 +69,7 @@ class ModuleExecute:
                 self.logger.debug(description)
             return self._remoto_call(name, args, kwargs)
 
-        # the next use finds it without __getattr__
+        # __getattr__ is not called for it again
         self.__dict__[name] = function
         return function
 
@@ -78,7 +78,10 @@ class ModuleExecute:
 
 
 def refuse(name: str, args: Arguments, kwargs: Keywords, can: Callable[[object], object]) -> None:
-    """Raise TypeError for the first argument that can't be sent."""
+    """Raise TypeError for the first argument that can't be sent.
+
+    :param can: raises an error for such an argument.
+    """
     for key, value in itertools.chain(enumerate(args, 1), kwargs.items()):
         try:
             can(value)
@@ -88,7 +91,7 @@ def refuse(name: str, args: Arguments, kwargs: Keywords, can: Callable[[object],
 
 
 def is_problem(value: object) -> TypeGuard[Problem]:
-    """Return True if a value is a valid description of an exception, for :func:`raised`."""
+    """Return True if a received value is a valid description of an exception."""
     return (
         isinstance(value, dict)
         and all(isinstance(value.get(part), str) for part in ("name", "message", "traceback"))
@@ -103,7 +106,7 @@ def wrong_answer(host: str, name: str, answer: object) -> FunctionError:
 
 
 def _excerpt(value: object) -> str:
-    # repr() may be too long, recurse too deeply, or raise ValueError for a long int
+    # repr() may return too much, recurse too deeply, or raise ValueError for a long int
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
     try:
@@ -113,10 +116,10 @@ def _excerpt(value: object) -> str:
 
 
 def raised(host: str, name: str, problem: Problem, whole: bool, logger: AnyLogger) -> FunctionError:
-    """Return the error for an exception on the remote side.
+    """Return the error for a remote exception.
 
-    :param problem: its description, for which :func:`is_problem` is True.
-    :param whole: use the whole traceback as the text, not only its last line.
+    :param problem: its description, checked by :func:`is_problem`.
+    :param whole: the error's text is the whole traceback, not only its last line.
     """
     exception, message, traceback = problem["name"], problem["message"], problem["traceback"]
     text = traceback if whole else RemoteError(traceback).exception_line
@@ -129,7 +132,7 @@ def raised(host: str, name: str, problem: Problem, whole: bool, logger: AnyLogge
         return ModuleMissing(host, name, exception, message, traceback, text)
     error = FunctionError(host, name, exception, message, traceback, text)
     if not whole and traceback:
-        # a traceback of this error shows it first
+        # so that Python prints the remote traceback before this error
         error.__cause__ = execnet.RemoteError(traceback)
     return error
 

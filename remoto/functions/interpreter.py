@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ..process import CheckResult
 
     class CheckOptions(TypedDict, total=False):
-        """The keywords of a check that functions use."""
+        """The keywords of ``check`` that functions use."""
 
         timeout: float | None
         kill_on_timeout: bool
         stdin: bytes
 
     class Check(Protocol):
-        """:func:`remoto.process.check`, or a program's own in its place."""
+        """:func:`remoto.process.check`, or a program's replacement for it."""
 
         def __call__(
             self, conn: BaseConnection, command: list[str], **options: Unpack[CheckOptions]
@@ -46,10 +46,10 @@ class _Python:
     """The result of the search for a connection's Python."""
 
     def __init__(self) -> None:
-        # one search at a time
+        # held during a search, so that a connection runs one
         self.lock = threading.Lock()
         self.path = ""
-        #: True if the search found none, so that the connection's interpreter is tried
+        #: True if the search found none, and ``path`` is the connection's interpreter
         self.is_guess = False
 
 
@@ -71,7 +71,7 @@ def find(conn: BaseConnection, check: Check) -> str:
 
 
 def forget_guess(conn: BaseConnection) -> bool:
-    """Forget a Python that the search did not find, so that the next call searches again. Return True if it was one."""
+    """Forget a Python that the search did not find, so that the next call searches again. Return True if it did."""
     python = _pythons.setdefault(conn, _Python())
     with python.lock:
         was_guess, python.is_guess = python.is_guess, False
@@ -81,7 +81,7 @@ def forget_guess(conn: BaseConnection) -> bool:
 
 
 def checked(python_executable: object) -> str | None:
-    """Return a ``python_executable`` as text, None for the default.
+    """Return a ``python_executable`` as a string; None for the default.
 
     :raises TypeError: it is neither text nor a path.
     :raises ValueError: it is blank, or has a NUL character.
@@ -93,7 +93,7 @@ def checked(python_executable: object) -> str | None:
 
 
 def missing(conn: BaseConnection) -> ConnectError:
-    """Return the error for a remote side that has no Python."""
+    """Return the error for a remote side without Python."""
     return _error(
         conn,
         "no python3, python or python2.7 was found, and functions need one",
@@ -136,10 +136,7 @@ def _error(conn: BaseConnection, reason: str, kind: str, advice: str) -> Connect
 
 
 def _search_limit(conn: BaseConnection) -> tuple[str, float | None]:
-    """Return the name and the seconds of the search's time limit: the shorter of the connection's two.
-
-    None for no limit.
-    """
+    """Return the name and seconds of the search's timeout: the shorter one of the connection. None means no limit."""
     target = adapted(conn)
     limits = {"global_timeout": target.global_timeout, "connect_timeout": target.connect_timeout}
     return min(

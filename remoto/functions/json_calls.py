@@ -1,4 +1,4 @@
-"""Call functions of a module in a new Python on the remote side for each call, which answers in JSON."""
+"""Call functions of a module, each call in a new remote Python that answers in JSON."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ if TYPE_CHECKING:
     from ..log import AnyLogger
     from .interpreter import CheckOptions
 
-#: the deepest nesting of an argument; the remote Python's parser, which reads it, accepts about twice as many brackets
+#: the deepest nesting of an argument: the remote Python parses it, and old parsers accept about twice as many brackets
 DEEPEST = 45
-# of remoto/remote/; it imports the last two where a call needs them
+# of remoto/remote/; json_call imports the last two only when they are needed
 _MODULES = ["loading", "json_call", "problem", "printing"]
 
 
 class JsonModuleExecute(ModuleExecute):
-    """A stand-in for a module: each call starts a new Python on the remote side, which answers in JSON.
+    """A proxy for a module: each call starts a new Python on the remote side, which answers in JSON.
 
-    :param conn: a connection, of any backend.
+    :param conn: a connection of any backend.
     :param module: a module of functions.
-    :param logger: logs what the functions print at DEBUG, and what they write to stderr at WARNING; by default the
-        connection's.
+    :param logger: logs the functions' stdout at DEBUG and stderr at WARNING; by default the connection's.
     :param python_executable: the remote Python, for instance of a virtualenv; by default the one that
-        :func:`~remoto.backends.get_python_executable` finds. It may be set later.
-    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
-        parts.
+        :func:`~remoto.backends.get_python_executable` finds. The attribute may be changed later.
+    :param include: modules that it imports, to be sent along. Packages, including ``module`` itself, are sent with all
+        their modules.
     :raises TypeError: on a call: an argument can't be sent.
     :raises FunctionError: on a call: the function raised an exception; the text is the remote traceback. Also a
         RuntimeError.
@@ -67,7 +66,7 @@ class JsonModuleExecute(ModuleExecute):
         self.logger = logger or conn.logger
         self.python_executable = interpreter.checked(python_executable)
         self._remoto_include = include
-        # a program's test may pass something else, and never call it
+        # a program's test may pass a mock, and never call it
         if isinstance(module, (ModuleType, str)):
             self._remoto_shipment  # noqa: B018
 
@@ -85,7 +84,7 @@ class JsonModuleExecute(ModuleExecute):
 
     @functools.cached_property
     def _remoto_program(self) -> bytes:
-        """The program, without the call, as the one line that the remote Python reads first."""
+        """The program, without the call: the line that the remote Python reads first."""
         shipment = self._remoto_shipment
         arguments = (tuple(shipment.module), shipment.included, shipment.parents)
         modules = [*_MODULES, "including"] if shipment.included or shipment.parents else _MODULES
@@ -131,7 +130,7 @@ class JsonModuleExecute(ModuleExecute):
         raise self._remoto_no_answer(name, f"{python} gave no answer and its exit status is {status}", stderr)
 
     def _remoto_log(self, stdout: list[str], stderr: list[str], mark: str) -> None:
-        """Log what the function printed, without the answer."""
+        """Log the function's output, without the answer."""
         for line in stderr:
             self.logger.warning(line)
         for line in stdout:
@@ -163,14 +162,14 @@ class JsonModuleExecute(ModuleExecute):
 def _time_limit(conn: BaseConnection, started: float, status: int) -> float | None:
     """Return the connection's time limit in seconds if the command exceeded it, else None."""
     limit = adapted(conn).global_timeout
-    # a command killed by SIGHUP has the same status
+    # the status alone does not tell: it is the same if SIGHUP killed the command
     if status == process.NO_EXIT_CODE and limit and 0 < limit <= time.monotonic() - started:
         return limit
     return None
 
 
 def plain(value: object, depth: int = 0) -> object:
-    """Return a value converted to built-in types, whose literals every Python reads alike."""
+    """Convert a value to built-in types, whose literals mean the same to every Python."""
     if depth > DEEPEST:
         raise TypeError(f"it is nested more than {DEEPEST} deep")
     if value is None or isinstance(value, bool):

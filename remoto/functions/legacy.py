@@ -1,4 +1,4 @@
-"""The stand-in for a module that stays loaded in a gateway's Python: a call is one round trip, and globals persist."""
+"""Proxies for modules that stay loaded in a gateway's Python: a call is one round trip, and globals persist."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class LegacyModuleExecute(ModuleExecute):
-    """A stand-in for a module that stays loaded in a gateway's Python. Any number of threads may call it.
+    """A proxy for a module that stays loaded in a gateway's Python. Any number of threads may call its functions.
 
-    There is no time limit for a call. If the connection ends, the call ends too.
+    Calls have no timeout. If the connection is lost, running calls fail.
 
-    :param gateway: execnet's gateway; a connection's is ``conn.gateway``.
+    :param gateway: execnet's gateway, such as ``conn.gateway``.
     :param module: a module of functions.
-    :param logger: logs what the functions print at DEBUG, and what they write to stderr at WARNING.
-    :param include: modules that it imports, to be sent along. A package, also ``module`` itself, is sent with all its
-        parts.
+    :param logger: logs the functions' stdout at DEBUG and stderr at WARNING; by default one named after the host.
+    :param include: modules that it imports, to be sent along. Packages, including ``module`` itself, are sent with all
+        their modules.
     :raises TypeError: on a call: an argument can't be sent.
     :raises FunctionError: on a call: the function raised an exception. Also a RuntimeError.
-    :raises ConnectionLost: on a call: the connection ended. Also a RuntimeError.
+    :raises ConnectionLost: on a call: the connection was lost. Also a RuntimeError.
 
     >>> import shutil, remoto
     >>> with remoto.Connection('localhost') as conn:
@@ -60,7 +60,7 @@ class LegacyModuleExecute(ModuleExecute):
 
     @property
     def channel(self) -> Any:
-        """execnet's channel to the module. A channel that a program assigns receives each call as text."""
+        """execnet's channel to the module. If a program assigns another channel, each call is sent to that as text."""
         if self._remoto_channel is None and self._remoto_calls is not None:
             return self._remoto_calls.load()
         return self._remoto_channel
@@ -93,7 +93,7 @@ class LegacyModuleExecute(ModuleExecute):
             ) from error
 
     def _convert_args(self, args: Iterable[object]) -> str:
-        """Return the text of positional arguments in a call.
+        """Return positional arguments as the source of a call.
 
         >>> LegacyModuleExecute._convert_args(None, ['foo', ('bar',), 1])
         "'foo', ('bar',), 1"

@@ -1,4 +1,4 @@
-"""Read the source of a module, and of modules that it imports, to send them to the remote side."""
+"""Collect the source of a module, and of modules sent along, for the remote side."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _source(loader: object, name: str) -> str | None:
 
 
 def _as_utf8(text: str) -> str:
-    """Return source with UTF-8 in its coding line: it is sent as UTF-8, whatever the file's encoding."""
+    """Set the coding line of source to UTF-8: it is sent as UTF-8, whatever the encoding of the file."""
     lines = text.split("\n", 2)
     head = [re.sub(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", r"\1utf-8", line) for line in lines[:2]]
     return "\n".join([*head, *lines[2:]])
@@ -56,11 +56,11 @@ Included = dict[str, tuple[bool, str, str]]
 
 
 class Shipment(NamedTuple):
-    """The source of a module, and of modules that it imports."""
+    """The source of a module, and of the modules that are sent along."""
 
     module: Text
     included: Included
-    #: packages that are sent only in part
+    #: packages of which only some modules are sent
     parents: list[str]
 
     @classmethod
@@ -97,9 +97,9 @@ def _with_parts(module: ModuleType) -> Included:
 def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Included:
     """Return all modules of a package, without importing them.
 
-    :param above: the parent directories, to which a symbolic link may lead back.
+    :param above: the parent directories; symbolic links to them are skipped.
     """
-    # imported here, since they take as long to import as half of this package
+    # imported here, since importing them takes half as long as importing remoto
     import pkgutil
     from importlib.machinery import PathFinder
 
@@ -117,7 +117,7 @@ def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Incl
         try:
             source = _source(spec.loader, spec.name) if spec.has_location else None
         except (ImportError, SyntaxError, ValueError):
-            source = None  # not valid Python, for instance a file for tests
+            source = None  # invalid Python, for instance test data
         if source is not None:
             found[spec.name] = (inner is not None, shown(spec.origin or spec.name), source)
         found.update(_parts(spec.name, inner or (), above))
@@ -132,5 +132,5 @@ def _directories(directory: str) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """Return text that can be encoded: a byte that is not UTF-8 becomes for instance ``\\xff``."""
+    """Escape the bytes in text that are not UTF-8, such as ``\\xff``, so that it can be encoded."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text

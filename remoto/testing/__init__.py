@@ -1,4 +1,4 @@
-"""For unit tests of programs that use remoto: connections that answer from a script, without a remote side."""
+"""Connections that answer from a script, for unit tests of programs that use remoto."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
 _Word = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
-#: matches commands: a string or list that the command must equal, or a function that returns True for it
+#: a string or list that the command must equal, or a function that returns True for a matching command
 Matcher = Union[str, Sequence[_Word], Callable[[Argv], bool]]
 
 
 class Unexpected(AssertionError):
-    """The program asked for something for which the script has no answer."""
+    """The script has no answer for a command, function or connection."""
 
 
 @dataclass
@@ -49,9 +49,9 @@ class Ran:
 
     #: a list of arguments or a string, as given; paths and bytes as text
     command: str | list[str]
-    #: its input
+    #: its stdin; None if it was empty
     stdin: bytes | None = None
-    #: its whole environment, if one was given
+    #: the ``env`` of the call; None if it had none
     env: dict[str, str] | None = None
     #: variables added to the environment
     extend_env: dict[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Ran:
 
 
 class Called(NamedTuple):
-    """A remote function that was called."""
+    """A call of a remote function."""
 
     #: the module's name
     module: str
@@ -76,13 +76,13 @@ class Called(NamedTuple):
 
 
 class Script:
-    """The answers of a host, and a record of its calls, as in ``Hosts()['node1']`` and in a
+    """The answers of a host, and a record of what was run. ``Hosts()['node1']`` is one, and so is a
     :class:`ScriptedConnection`.
 
     :ivar ran: a list of :class:`Ran`: all commands, in order.
     :ivar calls: a list of :class:`Called`: all calls of remote functions, in order.
-    :ivar files: the files of the host, a mapping of path to bytes, which ``put`` and ``rsync`` write and ``get`` reads.
-        An exception instead of the bytes makes reading or writing that file fail.
+    :ivar files: a mapping of path to bytes. ``put`` and ``rsync`` write to it, ``get`` reads from it. An exception
+        instead of bytes makes a transfer of that file fail.
     """
 
     def __init__(self, hostname: str = "node1") -> None:
@@ -107,15 +107,16 @@ class Script:
     ) -> None:
         """Set the answer to a command. Several answers to the same command are used in turn; the last one is repeated.
 
-        :param command: the list of arguments or the string that it must equal, or a function that returns True for it.
-        :param stdout: its stdout.
-        :param stderr: its stderr.
-        :param exit_code: its exit status.
-        :param times_out: after its output, the command does not end. The call must have a timeout, which expires at
+        :param command: the list of arguments or the string that the command must equal, or a function that returns True
+            for a matching command.
+        :param stdout: the command's stdout.
+        :param stderr: the command's stderr.
+        :param exit_code: the command's exit status.
+        :param times_out: the command does not exit after its output. The call must have a timeout, which expires at
             once.
-        :param is_lost: after its output, the connection is lost.
+        :param is_lost: the connection is lost after the output.
         :param is_missing: the program does not exist.
-        :raises TypeError: the output is neither str nor bytes, or the exit code is not an int.
+        :raises TypeError: the output is neither str nor bytes, or the exit status is not an int.
         """
         if not isinstance(exit_code, int):
             raise TypeError(f"exit_code: expected int, not {type(exit_code).__name__}: {exit_code!r}")
@@ -129,11 +130,11 @@ class Script:
         self._commands.append((matcher, _Turns([answer])))
 
     def on_call(self, function: str, answer: object) -> None:
-        """Set the answer of a remote function. Several answers of the same function are used in turn; the last one is
+        """Set the answer of a remote function. Several answers for the same function are used in turn; the last one is
         repeated.
 
-        :param function: its name, such as ``exists``, or ``posixpath.exists`` for one module only.
-        :param answer: its result; an exception, raised on the remote side; or a function to call instead.
+        :param function: the function's name, such as ``exists``, or ``posixpath.exists`` for that module only.
+        :param answer: a value to return, an exception to raise on the remote side, or a function to call instead.
 
         >>> import posixpath
         >>> conn = ScriptedConnection()
@@ -144,16 +145,16 @@ class Script:
         self._functions.setdefault(function, _Turns([])).answers.append(answer)
 
     def unreachable(self, error: BaseException | None = None) -> None:
-        """Refuse further connections.
+        """Make further connections fail.
 
         :param error: the error to raise; by default a :class:`remoto.exc.HostError` of the kind ``unreachable``.
         """
         self._connect_error = error or HostError("no route to host", host=self._script_host, kind="unreachable")
 
     def unused(self) -> list[Argv | Callable[[Argv], bool]]:
-        """Return the commands, and the names of functions, whose answers were not used."""
+        """Return the commands and the names of functions whose answers were not used, once for each answer."""
         everything = [*self._commands, *self._functions.items()]
-        return [asked for asked, turns in everything for _ in range(turns.given, len(turns.answers))]
+        return [matcher for matcher, turns in everything for _ in range(turns.given, len(turns.answers))]
 
     def _answer(self, command: Argv) -> _Answer:
         for matcher, turns in self._commands:
@@ -194,7 +195,7 @@ class _Scripted(BaseConnection):
         return self._live_gateway()
 
     def prepare_command(self, request: Request) -> Request:
-        """Return the request unchanged: the script answers the command itself. Refuse what a container would refuse."""
+        """Return the request unchanged, since the script answers the command itself; check it as a container does."""
         super().prepare_command(request)
         return request
 
@@ -206,7 +207,7 @@ class _Scripted(BaseConnection):
 
     def execute(self, function: Any, **kw: Any) -> Any:
         gateway = self._live_gateway()
-        # that for a container is another module's function of the same name
+        # RUN and CHECK have the same names for a container, in another module
         if not isinstance(function, RemoteFunction) or function.name not in (RUN.name, CHECK.name):
             return gateway.remote_exec(function, **kw)
         args = kw["args"]
@@ -237,10 +238,10 @@ class _Scripted(BaseConnection):
 
 
 class ScriptedConnection(Script, _Scripted):
-    """A connection that answers from its own script. All of remoto works with it, and nothing is opened.
+    """A connection that answers from its own script. It works with all of remoto, and opens nothing.
 
-    :param hostname: a name, which is not resolved.
-    :param kw: the keywords of ``remoto.Connection``. ``detect_sudo`` finds that the remote user is root.
+    :param hostname: any name; it is not resolved.
+    :param kw: the keywords of ``remoto.Connection``. ``detect_sudo`` always finds root.
 
     >>> from remoto.process import check
     >>> conn = ScriptedConnection('node1')
@@ -257,10 +258,10 @@ class ScriptedConnection(Script, _Scripted):
 
 
 class Hosts:
-    """Replaces ``remoto.Connection``: each call returns a connection that answers from its host's script.
+    """A replacement for ``remoto.Connection``: each call returns a connection that answers from the script of its host.
 
-    ``hosts['node1']`` is the :class:`Script` of the host that the program calls so, or of the container or pod of that
-    name or id. All connections to a host share one script.
+    ``hosts['node1']`` is the :class:`Script` for that hostname, or for a container or pod of that name or id. All
+    connections to a host share one script.
 
     >>> hosts = Hosts()
     >>> hosts['node1'].on(['uname'], stdout='Linux\\n')
@@ -279,7 +280,7 @@ class Hosts:
         self._scripts: dict[str, Script] = {}
 
     def __getitem__(self, host: str) -> Script:
-        """Return the script of a host; create it for a new name."""
+        """Return the script of a host; create it on first use."""
         return self._scripts.setdefault(host, Script(host))
 
     def __call__(self, hostname: str, *args: Any, **kw: Any) -> BaseConnection:
@@ -287,12 +288,12 @@ class Hosts:
         return self._connect(BaseConnection, hostname, *args, **kw)
 
     def get(self, name: str | None, fallback: str | None = "ssh") -> Any:
-        """Return a backend, as :func:`remoto.connection.get` does, which this replaces."""
+        """Return a backend whose connections answer from the scripts. Patch :func:`remoto.connection.get` with this."""
         backend = connection.find(name, fallback, stacklevel=3)
         return backend and (lambda *args, **kw: self._connect(backend, *args, **kw))
 
     def _connect(self, backend: type[BaseConnection], *args: Any, **kw: Any) -> BaseConnection:
-        # a connection that is never opened tells the name of the container or host
+        # make a connection that is never opened, to get the name of the container or host
         unopened = backend(*args, **{**kw, "eager": False})
         script = self[getattr(unopened, "identifier", unopened.hostname)]
         scripted = type(f"Scripted{backend.__name__}", (_Scripted, backend), {})
@@ -324,7 +325,7 @@ class _Answer(NamedTuple):
 
 
 class _Command:
-    """The channel of a command: receives what ``remote/command.py`` would send."""
+    """The channel of a command. It receives the messages that ``remote/command.py`` would send."""
 
     def __init__(self, answer: _Answer, ran: Ran, whole: bool) -> None:
         program = ran.command if isinstance(ran.command, str) else (ran.command or [""])[0]
@@ -384,7 +385,7 @@ class _Functions(ModuleExecute):
                 raise answer
             return answer(*args, **kwargs) if callable(answer) else answer
         except (RemotoError, AssertionError):
-            # remoto's own errors reach the program unchanged; an AssertionError is for the test
+            # raise remoto's own errors unchanged; an AssertionError is for the test
             raise
         except Exception as error:
             raise self._raised(name, error) from error
@@ -401,7 +402,7 @@ class _Functions(ModuleExecute):
 
 
 class _Gateway:
-    """Replaces execnet's gateway."""
+    """A replacement for execnet's gateway."""
 
     def __init__(self, conn: _Scripted) -> None:
         self.remoteaddress = conn.hostname

@@ -1,4 +1,4 @@
-"""Files for :mod:`remoto.testing`: put, get and rsync use a local directory as the remote machine."""
+"""Files for :mod:`remoto.testing`: put, get and rsync use a local directory instead of a remote host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..remote import files as files_of_remote_side
 from ..remote.records import FAILED, HEAD, Failure, Records
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
-#: of a file; or an error
+#: the contents of a file, or the error of a transfer
 Content = Union[bytes, BaseException]
 
 
@@ -29,7 +29,7 @@ class Closable(Protocol):
 
 
 class Files(MutableMapping[Path, Content]):
-    """Files in a local directory, which stands for the remote machine's ``/``."""
+    """Files in a local directory, which is used as the remote host's ``/``."""
 
     def __init__(self) -> None:
         self.errors: dict[str, BaseException] = {}
@@ -43,7 +43,7 @@ class Files(MutableMapping[Path, Content]):
         return self._directory
 
     def place(self, path: Path) -> str:
-        """Return the local path of a remote path; no ``..`` leads out of the directory."""
+        """Return the local path for a remote path. ``..`` cannot leave the directory."""
         text = os.fsdecode(path)
         return self.directory + _absolute(text) + ("/" if text.endswith("/") else "")
 
@@ -83,7 +83,7 @@ class Files(MutableMapping[Path, Content]):
 
 
 class Transfer:
-    """The channel of a transfer. A thread runs the real code of the remote side, in the directory of ``files``."""
+    """The channel of a transfer. A thread runs the real remote code in the directory of ``files``."""
 
     def __init__(self, gateway: Closable, files: Files, function: str, request: Mapping[str, Path]) -> None:
         self._gateway = gateway
@@ -94,7 +94,7 @@ class Transfer:
         self._root = os.fsencode(files.directory)
         here = os.fsencode(files.place(path))
         if function == "put":
-            # directories exist wherever the program writes
+            # programs need not create remote directories in a test
             os.makedirs(os.path.dirname(here), exist_ok=True)
         error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
         work = _Fails(path, error).run if error else getattr(files_of_remote_side, function)
@@ -146,7 +146,7 @@ class _RemoteEnd:
 
 
 class _Fails:
-    """Replaces the remote side of a transfer that the script makes fail."""
+    """The remote side of a transfer that the script makes fail."""
 
     def __init__(self, path: Path, error: BaseException) -> None:
         self._path = path
@@ -179,7 +179,7 @@ def _absolute(path: Path) -> str:
 
 
 def _touch(one: str, other: str) -> bool:
-    """Return True if one of two paths is the other, or is below it."""
+    """Return True if the paths are equal, or one is below the other."""
     return posixpath.commonpath([one, other]) in (one, other)
 
 
@@ -190,9 +190,9 @@ def traceback_of(error: BaseException) -> str:
 
 
 def as_bytes(name: str, text: object) -> bytes:
-    """Return text as bytes.
+    """Return str as bytes, and bytes unchanged.
 
-    :param name: the name of the argument, for the error.
+    :param name: the argument's name, for the error.
     :raises TypeError: it is neither str nor bytes.
     """
     if isinstance(text, str):
