@@ -1,4 +1,4 @@
-"""Check the answers to a command's request: a broken remote side may send anything."""
+"""Check the answers to a command's request, since a broken remote side may send anything."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from ..exc import ConnectionLost
 from ..util import shown
 
 STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
-#: bytes that a message of ``run`` counts for besides its data, as in ``remote/command.py``
+#: bytes to count for a message of ``run`` besides its data, as ``remote/command.py`` does
 MESSAGE = 64
-# the states of remote/ending.py that an answer may have
+# states of a command from remote/ending.py; LEFT: it could not be killed
 RUNNING, ENDED, LEFT = "running", "ended", "left"
 # the range of exit statuses on any system; -N after signal N
 _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 
 
 class ClientEnded(NamedTuple):
-    """Sent instead of an exit status: the container's client ended without reporting the command's."""
+    """Sent instead of an exit status: the container's client exited without reporting the command's exit status."""
 
     #: the client's exit status; None if it could not be started
     status: int | None
-    #: whether the command may have begun
+    #: False if the command was certainly not started
     started: bool
     #: the last stderr lines of the client
     stderr: bytes
-    #: the state of the command afterwards: RUNNING if nothing tried to end it
+    #: the state of the command: RUNNING if nothing tried to kill it
     ending: str
-    #: the last stderr lines of the client that tried to end it
+    #: the last stderr lines of the client that tried to kill it
     problem: bytes
 
 
@@ -42,25 +42,25 @@ class Block(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The number of bytes of stdin that were written to the command since the last report."""
+    """A report that so many more bytes of stdin were written to the command."""
 
     size: int
 
 
 class Ended(NamedTuple):
-    """The command has ended."""
+    """The end of a command's output, with its exit status."""
 
     status: Status
 
 
 class Exited(NamedTuple):
-    """The exit status of a command."""
+    """A command's exit status, after its output."""
 
     status: int
 
 
 class Result(NamedTuple):
-    """The result of a check: the rest of its output, which a program's mock gives as lines, and its status."""
+    """The result of ``check``: the rest of the output and the exit status. A program's mock sends lines, not bytes."""
 
     stdout: bytes | list[str]
     stderr: bytes | list[str]
@@ -72,7 +72,7 @@ class WrongAnswer(Exception):
 
 
 def answer_of_run(item: object) -> Block | Ended:
-    """Return an item that was received while a command runs as a Block or Ended.
+    """Parse an item received from ``run``.
 
     :raises WrongAnswer: it is neither.
     """
@@ -85,9 +85,10 @@ def answer_of_run(item: object) -> Block | Ended:
 
 
 def answer_of_exchange(item: object, sent: int) -> Block | Ended | Taken:
-    """Return an item as :func:`answer_of_run` does, or as Taken, while stdin is sent.
+    """Parse an item received while stdin is sent.
 
     :param sent: bytes of stdin that were sent and not yet reported as written.
+    :raises WrongAnswer: it is not valid.
     """
     kind, value = _pair(item)
     if kind != TAKEN:
@@ -98,7 +99,7 @@ def answer_of_exchange(item: object, sent: int) -> Block | Ended | Taken:
 
 
 def answer_of_check(item: object) -> Block | Result:
-    """Return an item as the Result of a check, or as one of the Blocks that precede it if the output is long.
+    """Parse an item received from ``check``: the Result, or, if the output is long, a Block before it.
 
     :raises WrongAnswer: it is neither.
     """
@@ -112,7 +113,7 @@ def answer_of_check(item: object) -> Block | Result:
 
 
 def is_left(item: object) -> bool:
-    """Return True if an item reports that a command could not be ended."""
+    """Return True if an item reports that a command could not be killed."""
     try:
         status = _status(item[-1]) if isinstance(item, tuple) and item else None
     except WrongAnswer:
@@ -150,7 +151,7 @@ def _output(value: object) -> bytes | list[str]:
 
 def _data(value: object) -> bytes:
     try:
-        # execnet decodes a Python 2's bytes as Latin-1
+        # execnet decodes bytes from Python 2 as Latin-1
         data = value.encode("latin-1") if isinstance(value, str) else value
     except UnicodeEncodeError:
         raise WrongAnswer from None

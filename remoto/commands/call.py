@@ -1,4 +1,4 @@
-"""Run one command: send its request, deliver its output, apply its timeout, end it."""
+"""Run one command: send its request, deliver its output, apply its timeout, kill it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-# seconds to wait for the report that a command was ended: SIGTERM, two seconds, SIGKILL
+# seconds to wait for the report that a command was killed: SIGTERM, two seconds, SIGKILL
 KILL_TIMEOUT = 10.0
 # bytes of stdin that may be sent before the remote side acknowledges them
 INPUT_WINDOW = 4 * 1024 * 1024
@@ -49,7 +49,7 @@ CHECK = RemoteFunction("command", "check")
 
 
 class Call:
-    """One run of a command; run, check and file transfers use it."""
+    """One run of a command, for ``run``, ``check`` and file transfers."""
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class Call:
         total: bool = False,
     ) -> None:
         """
-        :param text: names the command in messages; the command is then not logged.
-        :param total: the timeout limits the whole call, not each silence.
+        :param text: the command's name in messages, instead of its command line, which is then not logged.
+        :param total: True applies the timeout to the whole call, False to each wait for output.
         """
         self.conn = target_of(conn)
         self.command = command
@@ -89,12 +89,12 @@ class Call:
     ) -> None:
         """Log the command and send its request, in one message.
 
-        :param stdin: True if :meth:`exchange` is to send it in blocks.
+        :param stdin: True if :meth:`exchange` will send it in blocks.
         """
         command = argv_of(self.command)
         argv = self.conn.cmd(command)
         sudo = bool(self.conn.sudo)
-        # the request is made of the command itself, not of the client's argv, which is logged
+        # in a container, the client's argv is only logged; the request has the command itself
         sent = command if self.conn.has_client else argv
         request = self.conn.prepare_command(
             encoded(sent, kill=self.kill, sudo=sudo, stdin=stdin, env=env, extend_env=extend_env, popen=popen)
@@ -118,7 +118,7 @@ class Call:
             raise lost(self.conn.gateway, self.host, self.text) from None
 
     def answer(self, outputs: Mapping[int, Output]) -> int:
-        """Receive the result of a check, in blocks if it is long; return the exit status."""
+        """Receive the result of ``check``, in blocks if it is long; return the exit status."""
         while not isinstance(answer := self._receive(answer_of_check), Result):
             outputs[answer.stream].feed(answer.data, NO_LIMIT)
             self._wire.acknowledge(len(answer.data), 0)
@@ -153,20 +153,20 @@ class Call:
         return self._exit_status(answer.status)
 
     def exchange(self, blocks: Iterable[bytes]) -> Iterator[Block | Exited]:
-        """Send blocks to the command's stdin; yield its output, and last its exit status.
+        """Send blocks to the command's stdin; yield its output, and then its exit status.
 
-        In each direction, at most a window of bytes is unacknowledged.
+        Each direction has a window: the number of bytes that may be unacknowledged.
         """
-        unsent, untaken = iter(blocks), 0
+        unsent, unacknowledged = iter(blocks), 0
         block: bytes | None = b""
         while True:
-            while block is not None and untaken < INPUT_WINDOW:
+            while block is not None and unacknowledged < INPUT_WINDOW:
                 block = next(unsent, None)
                 self._wire.send((block or b"",), self.timeout)
-                untaken += len(block or b"")
-            answer = self._receive(functools.partial(answer_of_exchange, sent=untaken))
+                unacknowledged += len(block or b"")
+            answer = self._receive(functools.partial(answer_of_exchange, sent=unacknowledged))
             if isinstance(answer, Taken):
-                untaken -= answer.size
+                unacknowledged -= answer.size
                 self._wire.acknowledge(0, 0)
             elif isinstance(answer, Ended):
                 yield Exited(self._exit_status(answer.status))
@@ -176,7 +176,7 @@ class Call:
                 self._wire.acknowledge(len(answer.data), MESSAGE)
 
     def abandon(self) -> None:
-        """Stop waiting for the command. It is left running, or ended if it was started with ``kill``."""
+        """Stop waiting for the command. It is left running, or killed if it was started with ``kill``."""
         if self._opened is not None:
             self._opened.close()
 
@@ -191,16 +191,17 @@ class Call:
         self.abandon()
 
     def end(self, seconds: float) -> bool:
-        """Kill the command. Return True if it or the connection has ended in time, False if it may still run.
+        """Kill the command. Return False if it may still be running.
 
-        :param seconds: how long to wait.
+        :param seconds: the time to wait for it.
         """
         return self._wire.kill(seconds)
 
     def raise_timeout(self, stdout: list[str] | bytes, stderr: list[str] | bytes) -> NoReturn:
         """Raise the error for a command that timed out.
 
-        :param stdout: the output so far.
+        :param stdout: the stdout so far.
+        :param stderr: the stderr so far.
         """
         assert self.timeout is not None
         if self._is_left:
@@ -212,9 +213,9 @@ class Call:
         raise error from error.__cause__
 
     def exit_error(self, status: int, stderr: Iterable[str | bytes]) -> CommandError:
-        """Return the error for a command that ended with a non-zero exit status.
+        """Return the error for a non-zero exit status.
 
-        :param stderr: its last lines, or blocks.
+        :param stderr: the last stderr lines, or blocks.
         """
         shown = last_lines(stderr)
         advice = shell_advice(self.command, self._popen, shown) if self.conn.sudo else ""
@@ -224,7 +225,7 @@ class Call:
         if self.kill and self.conn.is_closed:
             raise ConnectionLost(self.host, self.text, "the connection was closed, and the command ended with it")
         if isinstance(status, int):
-            # a container's client reports a signal as a shell does; the Python of a session reports it as Popen does
+            # a container's client reports a signal as a shell does, 128 + N; a session's Python as Popen does, -N
             return 128 - status if status < 0 and self.conn.has_client else status
         lines = split_lines(status.stderr)
         if status.started:
@@ -244,7 +245,7 @@ class Call:
 
     def _raise_not_started(self, traceback: str) -> NoReturn:
         if self.conn.has_client:
-            # the same log whether a client or the Python of a session could not start the command
+            # log the same whether a client or a session's Python could not start the command
             traceback = without_frames(traceback)
         reason = reason_of(traceback)
         advice = shell_advice(self.command, self._popen, reason)

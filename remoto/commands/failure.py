@@ -1,4 +1,4 @@
-"""Describe a failed command: the reason, advice, its last stderr lines, and a short traceback."""
+"""Describe a failed command: the reason, advice, the last stderr lines, and a short traceback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..util import RemoteError
 from .answers import ENDED, LEFT, ClientEnded
 from .lines import split_lines
 
-#: stderr lines that an error shows, and the characters of each
+#: stderr lines to show in an error, and characters of each line
 STDERR_LINES = 10
 LONGEST_LINE = 500
-# stderr lines of a container's client that an error shows
+# stderr lines of a container's client to show in an error
 CLIENT_LINES = 5
 
 _SHELL_ADVICE = "Without shell=True, a string is the name of one program: pass shell=True, or a list."
@@ -28,7 +28,7 @@ _OWN_FRAME = re.compile(
 
 
 def reason_of(traceback: str) -> str:
-    """Return why a command could not be started, in the system's words.
+    """Return why a command could not be started: the system's error message.
 
     >>> reason_of("Traceback:\\nFileNotFoundError: [Errno 2] No such file or directory: 'foo'\\n")
     "No such file or directory: 'foo'"
@@ -38,9 +38,9 @@ def reason_of(traceback: str) -> str:
 
 
 def shell_advice(command: object, popen: Mapping[str, object], problem: str) -> str:
-    """Return advice if a string failed for want of ``shell=True``, else an empty string.
+    """Return advice if a string command needs ``shell=True``, else an empty string.
 
-    :param problem: the reason why it could not be started, or sudo's stderr.
+    :param problem: the reason why the command could not be started, or sudo's stderr.
 
     >>> shell_advice('ls -a', {}, "No such file or directory: 'ls -a'")
     'Without shell=True, a string is the name of one program: pass shell=True, or a list.'
@@ -58,7 +58,7 @@ def without_own_frames(traceback: str) -> str:
 
 
 def without_frames(traceback: str) -> str:
-    """Return a remote traceback with its first line and the exception only.
+    """Return a remote traceback without its frames: only the first line and the exception.
 
     >>> without_frames('Traceback:\\n  File "a.py", line 1, in b\\n    c()\\nOSError: d\\n')
     'Traceback:\\nOSError: d\\n'
@@ -67,9 +67,9 @@ def without_frames(traceback: str) -> str:
 
 
 def last_lines(stderr: Iterable[str | bytes]) -> str:
-    """Return the last lines of stderr, as an error shows them.
+    """Return the last stderr lines for an error.
 
-    :param stderr: its last lines, or blocks.
+    :param stderr: lines, or blocks.
     """
     lines: list[str] = []
     blocks: list[bytes] = []
@@ -84,7 +84,7 @@ def last_lines(stderr: Iterable[str | bytes]) -> str:
 
 
 def client_lost(host: str, text: str, status: ClientEnded) -> ConnectionLost:
-    """Return the error for a container's client that ended before its command did."""
+    """Return the error for a container's client that exited before its command."""
     what = "the connection to the container ended before the command did"
     lines = split_lines(status.stderr)[-CLIENT_LINES:]
     if status.ending == ENDED:

@@ -22,7 +22,7 @@ class Lines:
     def __init__(self, errors: str, lone_cr: bool = False) -> None:
         self._errors = errors
         self._lone_cr = lone_cr
-        self._held_cr = b""  # a CR at the end of a block: a LF may follow
+        self._held_cr = b""  # a CR at the end of a block: the next one may begin with LF
         self._rest: list[bytes] = []
 
     def feed(self, block: bytes) -> list[str]:
@@ -58,7 +58,7 @@ class Lines:
 
 
 class Blocks:
-    """Return blocks unchanged: used instead of :class:`Lines` for output as bytes."""
+    """Return blocks unchanged. Used instead of :class:`Lines` with ``text=False``."""
 
     def feed(self, block: bytes) -> list[bytes]:
         return [block]
@@ -68,8 +68,7 @@ class Blocks:
 
 
 def split_lines(data: bytes) -> list[str]:
-    r"""Return the lines of complete output. LF, CR LF and a lone CR end a line; bytes that are not UTF-8 become lone
-    surrogates.
+    r"""Split complete output into lines, at LF, CR LF and lone CR. Bytes that are not UTF-8 become surrogate escapes.
 
     >>> split_lines(b'10%\r20%\nend')
     ['10%', '20%', 'end']

@@ -10,21 +10,21 @@ import execnet
 
 from .lines import Blocks, Lines
 
-# a line as str, or a block as bytes: which of them, the keyword text= decides
+# called with lines as str, or, with text=False, with blocks as bytes
 Handler = Callable[[Any], object]
 Part = Union[str, bytes]
 
 
 class TimedOut(execnet.TimeoutError):
-    """A call's time limit has expired. TimeoutErrors of callbacks and signal handlers are other classes."""
+    """A call's time limit expired. A class of its own, since callbacks and signal handlers may raise TimeoutError."""
 
 
 class TimeLimit:
-    """The time limit of a call: for the whole call, or for each silence.
+    """The time limit of a call.
 
-    :param seconds: None for no limit.
-    :param total: the limit is for the whole call and starts now. Otherwise it applies to each wait; time spent in
-        callbacks does not count, since the remote side is not silent meanwhile.
+    :param seconds: None means no limit.
+    :param total: True limits the whole call, from now on. False limits each wait for output; time spent in callbacks
+        does not count.
     """
 
     def __init__(self, seconds: float | None, total: bool) -> None:
@@ -33,7 +33,7 @@ class TimeLimit:
         self._deadline = None if seconds is None or not total else time.monotonic() + seconds
 
     def left(self) -> float | None:
-        """Return the seconds left for the next wait; None for no limit.
+        """Return the seconds left for the next wait; None means no limit.
 
         :raises TimedOut: no time is left.
         """
@@ -55,7 +55,7 @@ class Output:
         self, parts: Lines | Blocks, kept: MutableSequence[Part], handlers: Iterable[Handler | None] = ()
     ) -> None:
         """
-        :param kept: collects them; a deque with ``maxlen`` keeps the last ones.
+        :param kept: a list that collects the lines or blocks; a deque with ``maxlen`` keeps the last ones.
         :param handlers: called with each line or block.
         """
         self.kept = kept
@@ -81,6 +81,6 @@ class Output:
             try:
                 limit.left()
             except TimedOut:
-                # so that end() does not deliver the last line after others were dropped
+                # after lines were dropped, end() must not deliver the last one
                 self._handlers = []
                 raise

@@ -16,7 +16,7 @@ Argv = Union[str, list[str]]
 
 
 class _Decoding(TypedDict, total=False):
-    """Keywords with which subprocess.Popen decodes output. Ignored: remoto decodes it on this side."""
+    """Keywords of subprocess.Popen for decoding output. Ignored, since remoto decodes it on this machine."""
 
     universal_newlines: bool | None
     encoding: str | None
@@ -25,7 +25,7 @@ class _Decoding(TypedDict, total=False):
 
 
 class PopenOptions(_Decoding, total=False):
-    """Keywords of subprocess.Popen that the remote side applies, if its Python has them. None means the default."""
+    """Keywords of subprocess.Popen that the remote side applies, if its Python supports them. None is the default."""
 
     executable: str | bytes | PathLike | None
     preexec_fn: None
@@ -75,7 +75,7 @@ class Request(_Contents, total=False):
 
 
 def argv_of(command: Command) -> Argv:
-    """Return the command with its arguments as text, as ``conn.cmd`` expects it."""
+    """Return the command with its arguments as str, for ``conn.cmd``."""
     if isinstance(command, (str, bytes)):
         return os.fsdecode(command)
     if isinstance(command, (list, tuple)):
@@ -97,7 +97,7 @@ def encoded(
 ) -> Request:
     """Return the request for a command.
 
-    :raises TypeError, ValueError: an argument, which the text names, is invalid or can't be sent.
+    :raises TypeError, ValueError: an argument is invalid or can't be sent; the text names it.
     """
     return {
         "kill": kill,
@@ -116,14 +116,14 @@ def encoded(
 
 
 def require_callables(**handlers: object) -> None:
-    """Raise TypeError if a handler is neither a callable nor None."""
+    """Raise TypeError unless each handler is callable or None."""
     for name, handler in handlers.items():
         if handler is not None and not callable(handler):
             raise TypeError(f"{name}: expected a callable, not {type(handler).__name__}: {handler!r}")
 
 
 def warn_of_unused_words(command: object, popen: Mapping[str, object]) -> None:
-    """Warn of ``shell=True`` with a list of several items; the warning points at the caller's caller."""
+    """Warn about ``shell=True`` with a list of several items. The warning points at the call of ``run`` or ``check``."""
     if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
         warnings.warn(
             "shell=True with a list of several: only the first is the command, the others are the shell's arguments "
@@ -151,7 +151,7 @@ def _args(argv: object) -> bytes | list[bytes]:
 
 
 def _bytes(name: str, value: object) -> bytes:
-    """Encode text and paths, so that they arrive unchanged whatever the locales of the two sides."""
+    """Encode str and paths, so that they arrive unchanged in any locale."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):

@@ -25,12 +25,12 @@ class Channel(Protocol):
 
 
 class Target:
-    """Where commands run: the base of all connections. Its defaults are those of a host."""
+    """A place to run commands: the base class of all connections. Its defaults are those of a host."""
 
     hostname: str
     logger: logging.Logger
     sudo: bool
-    #: execnet's gateway, None before the first use; Any, since programs use it without a check
+    #: execnet's gateway, None before the first use; typed as Any, since programs use it without checking for None
     gateway: Any
     connect_timeout: float | None
     global_timeout: float | None
@@ -38,7 +38,7 @@ class Target:
     raise_on_timeout: bool
     #: the class of the error if no Python is found
     connect_error: type[StartError] = StartError
-    #: whether a container's client runs the commands
+    #: True if a container's client runs the commands
     has_client = False
 
     @property
@@ -55,13 +55,13 @@ class Target:
         return command
 
     def prepare_command(self, request: Request) -> Request:
-        """Return the request to send: for a container, one that runs its client."""
+        """Return the request to send. For a container, it runs the client."""
         return request
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        """Send a request; return the channel that carries its answers.
+        """Send a request; return the channel for its answers.
 
-        :param timeout: seconds that sending may take.
+        :param timeout: seconds to wait until the request is sent.
         """
         raise NotImplementedError
 
@@ -82,13 +82,13 @@ def target_of(conn: object) -> Target:
 
 
 def adapted(conn: object) -> Target:
-    """Return a connection unchanged, or a Target for anything that a program's test uses in its place."""
-    # not isinstance(): a Mock(spec=Connection) claims to be one
+    """Return a connection unchanged, or a Target for a program's mock of one."""
+    # not isinstance(): it is true for a Mock(spec=Connection)
     return cast("Target", conn) if issubclass(type(conn), Target) else _Mock(cast("BaseConnection", conn))
 
 
 class _Mock(Target):
-    """Adapts a mock of a connection in a program's test: it has the attributes of remoto 1.2's, or any at all."""
+    """An adapter for a program's mock, which has the attributes of remoto 1.2's connections, or any at all."""
 
     is_closed = False
 

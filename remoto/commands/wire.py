@@ -26,12 +26,12 @@ class Wire:
     """The channel of a command. Its errors name the host and the command.
 
     :param gateway: the connection's gateway.
-    :param timeout: seconds that an acknowledgement may take to be sent.
+    :param timeout: seconds to wait until an acknowledgement is sent.
     """
 
     def __init__(self, channel: Channel, gateway: execnet.Gateway, host: str, text: str, timeout: float | None) -> None:
         self.channel = channel
-        # a channel of a Python in a container has another gateway than the connection
+        # the channel of a session in a container has its own gateway
         self._gateway = getattr(channel, "gateway", None) or gateway
         self._host = host
         self._text = text
@@ -52,7 +52,7 @@ class Wire:
     def receive(self, read: Callable[[object], Answer], timeout: float | None) -> Answer:
         """Receive an answer.
 
-        :param read: returns an item as an answer, or raises WrongAnswer.
+        :param read: parses an item, or raises WrongAnswer.
         :raises TimedOut: the timeout expired.
         :raises ConnectionLost: the connection was lost, or the answer is not valid.
         :raises execnet.RemoteError: the command could not be started.
@@ -78,9 +78,10 @@ class Wire:
             raise wrong_answer(self._host, self._text, item) from None
 
     def acknowledge(self, size: int, overhead: int) -> None:
-        """Report bytes of output as processed, a megabyte at a time.
+        """Acknowledge processed output, a megabyte at a time.
 
-        :param overhead: bytes that the remote side counts for the message besides them.
+        :param size: the bytes of output.
+        :param overhead: the bytes that the remote side counts for the message besides its data.
         """
         release(self.channel, size)
         self._unacknowledged += size + overhead
@@ -89,9 +90,9 @@ class Wire:
             self._unacknowledged = 0
 
     def kill(self, seconds: float) -> bool:
-        """Kill the command. Return True if it or the connection has ended in time, False if it may still run.
+        """Kill the command. Return False if it may still be running.
 
-        :param seconds: how long to wait.
+        :param seconds: the time to wait for it.
         """
         limit = TimeLimit(seconds, total=True)
         try:

@@ -1,4 +1,4 @@
-"""Check the arguments of transfers, before anything starts."""
+"""Check the arguments of transfers before anything starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def require_progress(progress: object) -> None:
 
 
 def contents_of(source: object) -> bytes | BinaryIO:
-    """Return the source's path, or an object to read it from."""
+    """Return the path of the source, or an object to read its contents from."""
     if isinstance(source, (str, os.PathLike)):
         return local_path("source", source)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -48,9 +48,9 @@ def size_of(stream: BinaryIO) -> int | None:
         size = stream.seek(0, io.SEEK_END) - position
     except (AttributeError, TypeError, ValueError, OSError):
         return None
-    # an error here must be raised: the rest of the stream would not be sent
+    # let an error here through: without this, nothing would be sent
     stream.seek(position)
-    # files of /proc and /sys have no size
+    # files in /proc and /sys report the size 0
     return size if size > 0 else None
 
 
@@ -63,7 +63,7 @@ def require_source(path: bytes, what: str, host: str, advice: str = "") -> None:
 
 
 def advice(source: object) -> str:
-    """Return a hint for a str that was probably meant as contents."""
+    """Return a hint if a str was probably meant as contents."""
     is_text = isinstance(source, str) and ("/" not in source or source.split() != [source])
     return " (a str is a path; contents are bytes)" if is_text else ""
 
@@ -90,11 +90,11 @@ def _checked_path(name: str, path: object) -> str | bytes:
 
 
 def name_in_directory(path: bytes) -> bytes:
-    """Return a copy's name in a directory; empty if the source stands for a directory's contents."""
+    """Return the name of the copy in a directory; empty if the source means a directory's contents."""
     name = os.path.basename(path)
     return b"" if name in (b".", b"..") else name
 
 
 def timeout_of(conn: Target, timeout: float | None) -> float | None:
-    """Return the time limit in seconds, by default the connection's; None for no limit."""
+    """Return the timeout in seconds, by default the connection's; None means no limit."""
     return bound("timeout", timeout or target_of(conn).global_timeout)

@@ -1,4 +1,4 @@
-"""rsync with execnet's interface, and to many hosts at the same time."""
+"""rsync with execnet's interface, and to many hosts in parallel."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from ..backends import BaseConnection
     from ..log import AnyLogger
 
-#: hosts at the same time
+#: hosts to serve at the same time
 PARALLEL = 32
 
 
 class RSync(execnet.RSync):
     """execnet's RSync, with its methods, over the protocol of :func:`put`.
 
-    execnet's own skips unreadable files silently, refuses names that are not UTF-8, holds whole files in memory,
-    overwrites the old file in place, and (version 2.1) makes each file executable whose mode has changed.
+    execnet's own silently skips unreadable files, refuses names that are not UTF-8, holds whole files in memory,
+    overwrites files in place, and (version 2.1) makes each file executable whose mode has changed.
     """
 
-    #: a program's own class in place of this one may not read the source
+    #: programs patch this class; their own may not read the source
     reads_source = True
 
     def __init__(
@@ -77,7 +77,7 @@ class RSync(execnet.RSync):
                 finished()
 
     def _report(self, gateway: execnet.Gateway, path: bytes) -> None:
-        # programs override this one: it is execnet's name
+        # execnet's name, which programs override
         self._report_send_file(gateway, shown(path))
 
     def _report_send_file(self, gateway: object, modified_rel_path: str) -> None:
@@ -86,7 +86,7 @@ class RSync(execnet.RSync):
 
 
 class Shares:
-    """Add up the progress of several hosts."""
+    """Report the sum of the progress of several hosts."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -107,11 +107,11 @@ class Shares:
 def to_hosts(
     hosts: Sequence[str], connect: Callable[[str], BaseConnection], sync: Callable[[BaseConnection, str], None]
 ) -> dict[str, Exception]:
-    """Call ``sync`` with a connection to each host, at the same time, and close each.
+    """Call ``sync`` with a connection to each host, in parallel, and close the connections.
 
-    :returns: the errors of those that failed, in the order of ``hosts``.
+    :returns: the error of each failed host, in the order of ``hosts``.
     """
-    # slow to import
+    # here, since importing it is slow
     from concurrent.futures import ThreadPoolExecutor
 
     connections: list[BaseConnection] = []
@@ -121,7 +121,7 @@ def to_hosts(
     def serve(host: str) -> None:
         try:
             conn = connect(host)
-            # before it opens, so that an interrupt can close it
+            # before it is opened, so that an interrupt can close it
             connections.append(conn)
             try:
                 if not stopped.is_set():
@@ -138,7 +138,7 @@ def to_hosts(
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            # end what the other threads wait for
+            # so that the other threads stop waiting
             for conn in list(connections):  # noqa: PERF101  # other threads add to it
                 conn.exit()
             raise

@@ -1,4 +1,4 @@
-"""Transfers to and from containers without Python: a tar goes through the stdin or stdout of a command."""
+"""Transfers to and from containers without Python: a tar archive goes through the stdin or stdout of a command."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def put(
     timeout: float | None,
     report: Callable[[str], object] | None = None,
 ) -> CopyResult:
-    """Like :func:`remoto.file_sync.put`, but send everything, also what the container has already.
+    """Like :func:`remoto.file_sync.put`, but send all files, even unchanged ones.
 
-    :param source: a path in bytes, or an object open for reading bytes.
+    :param source: a path as bytes, or a file opened in binary mode.
     :param report: called with a line for each file.
     """
     host = conn.where()
@@ -119,7 +119,7 @@ def _explained(what: str, host: str, call: Call) -> Iterator[None]:
 
 
 def _abandon(call: Call) -> None:
-    """End the command, wait until it has removed incomplete files, and close."""
+    """Kill the command, wait until it has removed incomplete files, and close its channel."""
     call.end(ABANDON_TIMEOUT)
     call.abandon()
 

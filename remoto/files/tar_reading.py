@@ -1,4 +1,4 @@
-"""Read a tar that a command in a container writes."""
+"""Read the tar archive that a command in a container writes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from ..remote.records import (
     malformed,
 )
 
-#: bytes: a path has 4096 at most
+#: bytes, far more than a path can have (4096)
 LONGEST_HEADER = 64 * 1024
 MALFORMED = (*records.MALFORMED, TypeError, RecursionError)
 
 
 class Stream:
-    """The stdout of a command, as a file. Its failure is raised at its end."""
+    """The stdout of a command, as a file. Reading past the end raises the command's failure."""
 
     def __init__(self, answers: Iterator[Block | Exited], check: Callable[[int, bytes], None]) -> None:
         self._answers = answers
@@ -78,10 +78,10 @@ class Stream:
 
 
 class _Info(tarfile.TarInfo):
-    """A member of a tar, with limits on the memory for its header and on the disk space for its contents."""
+    """A member of a tar archive, with limits on the memory for its header and on the disk space for its contents."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        # tarfile reads a long name or a pax header at once
+        # tarfile reads a long name or a pax header into memory
         if self.size > LONGEST_HEADER and self.type not in tarfile.REGULAR_TYPES:
             raise ValueError(f"a header of {self.size} bytes")
         member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
@@ -94,13 +94,13 @@ class _Info(tarfile.TarInfo):
         name = member.name if isinstance(member, tarfile.TarInfo) else self.name
         raise PeerFailure(os.fsencode(name), 0, "refused: a sparse file in the tar")
 
-    # tarfile reads the list of parts first, which may be endless
+    # tarfile would first read the list of parts, which may be endless
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of a tar, of which tarfile itself would keep a list."""
-    # opening it has read the first; where there is none, next() of Python 3.9 fails
+    """Yield the members of a tar archive. Clear tarfile's list of them, which would grow."""
+    # open() has read the first one; if there is none, next() fails in Python 3.9
     info = tar.next() if tar.members else None  # type: ignore[attr-defined]
     while info is not None:
         tar.members.clear()  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class Records:
-    """The members of a tar as the records of a Sender, so that a Receiver checks them the same way."""
+    """The members of a tar archive as the records of a Sender, so that a Receiver checks them in the same way."""
 
     def __init__(self, stream: Stream) -> None:
         self.receiver: Receiver
@@ -124,7 +124,7 @@ class Records:
             raise malformed(error) from None
 
     def write(self, kind: int, data: bytes = b"") -> None:
-        """Ignore the record: tar reads none."""
+        """Do nothing: tar receives no records."""
 
     def flush(self) -> None:
         pass
@@ -158,7 +158,7 @@ class Records:
         yield FINISH, complete
 
     def _left_out(self, info: tarfile.TarInfo) -> str:
-        """Return why a member can't be received; empty if it can."""
+        """Return why a member must be skipped; empty if it need not."""
         if info.islnk():
             return "is a hard link: without Python in the container, only the first name of a file is copied"
         return "" if info.isdir() or info.issym() or info.isreg() else NEITHER

@@ -1,4 +1,4 @@
-"""Make a tar of a file, a directory or a stream."""
+"""Make a tar archive of a file, a directory or a stream."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..remote.records import BLOCK, CHANGED, NEITHER, Failure
 from .arguments import Progress
 from .errors import shown
 
-#: blocks between the thread that makes a tar and the one that sends it
+#: blocks that may wait between the thread that makes the archive and the one that sends it
 AHEAD = 8
 #: the end of the year 9999, the last that touch accepts
 LAST_SECOND = 253402300799
 
 
 class Archive:
-    """A tar of a file, a directory or a stream, made in a thread while it is sent."""
+    """A tar archive of a file, a directory or a stream. A thread makes it while another one sends it."""
 
     def __init__(
         self, source: bytes | BinaryIO, progress: Progress | None, report: Callable[[str], object] | None
@@ -41,9 +41,9 @@ class Archive:
         self.error: BaseException | None = None
 
     def prepare(self) -> bytes:
-        """Return the kind: ``file``, ``data`` or ``directory``.
+        """Check the source, before anything starts in the container. Return ``file``, ``data`` or ``directory``.
 
-        :raises OSError: it can't be read. Nothing was started in the container.
+        :raises OSError: the source can't be read.
         """
         if not isinstance(self._source, bytes):
             self._source = _whole(self._source)
@@ -76,7 +76,7 @@ class Archive:
             self._queue.get()
 
     def write(self, data: bytes) -> int:
-        """tarfile calls this."""
+        """Queue a block; tarfile calls this."""
         if self._stopped.is_set():
             raise _Stopped
         self._queue.put(data)
@@ -117,7 +117,7 @@ class Archive:
                     raise
                 self.failures.append((shown(os.fsencode(path)), error.strerror or str(error)))
                 continue
-            # from here on it can't be left out
+            # from here on it can't be skipped
             if content is None:
                 self._add_other(tar, info, below)
             else:
@@ -134,7 +134,7 @@ class Archive:
         info.uid = info.gid = 0
         info.uname = info.gname = ""
         if info.islnk():
-            # a hard link is sent as a copy
+            # send a hard link as a copy
             info.type, info.linkname = tarfile.REGTYPE, ""
         return info
 
@@ -144,7 +144,7 @@ class Archive:
             seconds = max(0, min(int(info.mtime), LAST_SECOND))
             when = time.strftime("%Y%m%d%H%M.%S", time.gmtime(seconds)).encode()
             self._directories.append(b"t %o %s %s\n" % (stat.S_IMODE(info.mode), when, _quoted(below or ".")))
-            # writable until the end
+            # keep it writable until its contents are there
             info.mode |= stat.S_IRWXU
         if below:
             self._moves.append(b"%s %s\n" % (b"d" if info.isdir() else b"m", _quoted(below)))
@@ -156,7 +156,7 @@ class Archive:
         info.size = before.st_size
         source: io.FileIO | io.BytesIO = content
         if len(start) != min(before.st_size, BLOCK):
-            # a file of /proc or /sys, for which stat gives a wrong size; a change of another file is noticed below
+            # a file in /proc or /sys, whose reported size is wrong; a change of another file is noticed below
             start += content.readall()
             info.size = len(start)
             self._total += info.size - before.st_size
@@ -166,7 +166,7 @@ class Archive:
             self._report(f"syncing file: {shown(os.fsencode(below or os.path.basename(path)))}")
         if below:
             self._moves.append(b"m %s\n" % _quoted(below))
-        # the start of the member was sent already, so the transfer has to fail
+        # after the start of the member was sent, only the whole transfer can fail
         changed = Failure(os.fsencode(path), errno.EBUSY, CHANGED)
         tar.addfile(info, _Counting(source, self._count, changed))
         after = os.fstat(content.fileno())
@@ -175,7 +175,7 @@ class Archive:
         self.copied += 1
 
     def _add_data(self, tar: tarfile.TarFile, whole: BinaryIO) -> None:
-        # in a tar the size precedes the contents
+        # the size must be known first: it precedes the contents in the archive
         with whole:
             info = tarfile.TarInfo("content")
             info.size = self._total = whole.seek(0, io.SEEK_END)
@@ -192,11 +192,11 @@ class Archive:
 
 
 class _Stopped(Exception):
-    """The sender has given up."""
+    """The transfer was stopped."""
 
 
 class _Counting(io.RawIOBase):
-    """A file for tarfile, which never reads beyond the size that was announced."""
+    """A file for tarfile, which counts the bytes read, and raises ``short`` if it ends before the announced size."""
 
     def __init__(self, source: BinaryIO | io.FileIO, count: Callable[[int], None], short: Exception) -> None:
         self._source = source
@@ -220,7 +220,7 @@ def _opened(path: str) -> io.FileIO:
 
 
 def _whole(source: BinaryIO) -> BinaryIO:
-    """Return a temporary file with the contents of a stream."""
+    """Copy a stream to a temporary file; return the file."""
     import tempfile
 
     whole = tempfile.TemporaryFile()

@@ -1,4 +1,4 @@
-"""Transfers through a gateway: the remote side runs the other end of ``remoto/remote/files.py``."""
+"""Transfers through a gateway. ``remoto/remote/files.py`` is the remote side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..remote.sender import Sender
 from ..util import RemoteError
 from .errors import shown, transfer_error
 
-# seconds for the remote side to remove incomplete files after this side has given up
+# seconds to wait, after a failure, for the remote side to remove incomplete files
 ABANDON_TIMEOUT = 5.0
 _PUT = RemoteFunction("files", "put")
 _GET = RemoteFunction("files", "get")
@@ -29,9 +29,9 @@ _GET = RemoteFunction("files", "get")
 class CopyResult(NamedTuple):
     """The result of :func:`put` or :func:`get`."""
 
-    #: the number of files whose contents were copied
+    #: the number of files copied
     copied: int
-    #: the number of files that were the same before: size, time and mode
+    #: the number of files not copied, since they have the same size, time and mode on both sides
     unchanged: int
     #: the number of bytes copied
     size: int
@@ -84,7 +84,7 @@ def get(
 def _transfer(
     gateway: execnet.Gateway, what: str, function: RemoteFunction, request: dict[str, object], timeout: float | None
 ) -> Iterator[_Records]:
-    """Start the remote end and yield the records. Raise remoto's errors; close the channel at the end."""
+    """Start the remote side and yield the records. Raise remoto's errors; close the channel at the end."""
     host, channel = _host(gateway), None
     try:
         try:
@@ -109,7 +109,7 @@ def _transfer(
 
 
 class _Records(Records):
-    """On this side, the timeout applies to sending as well, and the memory for received messages is limited."""
+    """Records with a timeout for sending, and a limit on the memory for received messages."""
 
     def acknowledge(self) -> None:
         release(self.channel, len(self.message))
@@ -125,7 +125,7 @@ class _Records(Records):
 
 
 def _abandon(records: _Records) -> None:
-    """Make the remote receiver remove incomplete files, and wait for it."""
+    """Make the remote receiver remove incomplete files; wait until it has done so."""
     records.parts = []
     records.write(FINISH)  # type: ignore[no-untyped-call]
     records.timeout = ABANDON_TIMEOUT
@@ -133,12 +133,12 @@ def _abandon(records: _Records) -> None:
         records.flush()
         records.channel.waitclose(ABANDON_TIMEOUT)
     except (Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
-        pass  # it does the same when its connection ends
+        pass  # it removes them when the connection ends, too
 
 
 def _lost(gateway: execnet.Gateway, host: str, what: str) -> ConnectionLost:
-    words = lost(gateway, host, what).stderr
-    return ConnectionLost(host, what, "the connection ended before the transfer did", words)
+    stderr = lost(gateway, host, what).stderr
+    return ConnectionLost(host, what, "the connection ended before the transfer did", stderr)
 
 
 def _error(gateway: execnet.Gateway, what: str, failures: list[Failure]) -> FileTransferError:
