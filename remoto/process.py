@@ -14,7 +14,7 @@ from .commands.call import CHECK, RUN, Call
 from .commands.failure import without_own_frames
 from .commands.lines import Blocks, Lines
 from .commands.output import Handler, Output, TimedOut
-from .commands.request import Command, as_text, require_callables, warn_of_unused_words
+from .commands.request import Command, as_text, require_callables, warn_of_unused_arguments
 from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
 from .gateways.bootstrap import lost
@@ -132,7 +132,7 @@ def run(
     """
     target = target_of(conn)
     try:
-        warn_of_unused_words(command, popen)
+        warn_of_unused_arguments(command, popen)
         require_callables(on_stdout=on_stdout, on_stderr=on_stderr)
         call = Call(target, command, timeout, kill_on_timeout)
         outputs = {
@@ -265,7 +265,7 @@ def check(
     target = target_of(conn)
     raises = target.raise_on_timeout if raise_on_timeout is None else raise_on_timeout
     try:
-        warn_of_unused_words(command, popen)
+        warn_of_unused_arguments(command, popen)
         require_callables(on_stdout=on_stdout, on_stderr=on_stderr)
         call = Call(target, command, timeout, kill_on_timeout, total=True)
         outputs = {STDOUT: Output(_returned(text), [], [on_stdout]), STDERR: Output(_returned(text), [], [on_stderr])}

@@ -112,7 +112,7 @@ def answer_of_check(item: object) -> Block | Result:
     return answer
 
 
-def is_left(item: object) -> bool:
+def could_not_be_killed(item: object) -> bool:
     """Return True if an item reports that a command could not be killed."""
     try:
         status = _status(item[-1]) if isinstance(item, tuple) and item else None

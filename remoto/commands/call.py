@@ -77,7 +77,7 @@ class Call:
         self._total = total
         self._limit = NO_LIMIT
         self._popen: Mapping[str, object] = {}
-        self._is_left = False
+        self._may_still_run = False
 
     def start(
         self,
@@ -186,7 +186,7 @@ class Call:
         if self._opened is None:
             return
         if self.kill and not self.end(KILL_TIMEOUT):
-            self._is_left = True
+            self._may_still_run = True
             self.conn.logger.warning("%s: the command could not be ended and may still run: %s", self.host, self.text)
         self.abandon()
 
@@ -204,7 +204,7 @@ class Call:
         :param stderr: the stderr so far.
         """
         assert self.timeout is not None
-        if self._is_left:
+        if self._may_still_run:
             note = "The command could not be ended and may still run."
         else:
             note = "" if self.kill else "The command was left running; kill_on_timeout=True ends it."

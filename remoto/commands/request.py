@@ -81,7 +81,7 @@ def argv_of(command: Command) -> Argv:
     if isinstance(command, (list, tuple)):
         if not command:
             raise ValueError("the command is empty")
-        return [as_text(word) if isinstance(word, (str, bytes, os.PathLike)) else word for word in command]
+        return [as_text(argument) if isinstance(argument, (str, bytes, os.PathLike)) else argument for argument in command]
     return command  # type: ignore[return-value]  # refused when it is encoded
 
 
@@ -122,7 +122,7 @@ def require_callables(**handlers: object) -> None:
             raise TypeError(f"{name}: expected a callable, not {type(handler).__name__}: {handler!r}")
 
 
-def warn_of_unused_words(command: object, popen: Mapping[str, object]) -> None:
+def warn_of_unused_arguments(command: object, popen: Mapping[str, object]) -> None:
     """Warn about ``shell=True`` with a list of several items. The warning points at the call of ``run`` or ``check``."""
     if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
         warnings.warn(
@@ -133,7 +133,7 @@ def warn_of_unused_words(command: object, popen: Mapping[str, object]) -> None:
 
 
 def as_logged(argv: object) -> str:
-    text = " ".join(str(word) for word in argv) if isinstance(argv, (list, tuple)) else str(argv)
+    text = " ".join(str(argument) for argument in argv) if isinstance(argv, (list, tuple)) else str(argv)
     # escape lone surrogates: a log handler can't write them as UTF-8
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not text.isascii() else text
 
@@ -147,7 +147,7 @@ def _args(argv: object) -> bytes | list[bytes]:
         return _without_nul("command", _bytes("command", argv))
     if not isinstance(argv, (list, tuple)):
         raise TypeError(f"command: expected a list or a string, not {type(argv).__name__}: {argv!r}")
-    return [_without_nul("command", _bytes("command", word)) for word in argv]
+    return [_without_nul("command", _bytes("command", argument)) for argument in argv]
 
 
 def _bytes(name: str, value: object) -> bytes:

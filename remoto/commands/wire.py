@@ -12,7 +12,7 @@ from ..gateways.bootstrap import lost, raise_cause
 from ..gateways.execnet_internals import release, set_window
 from ..gateways.outbox import sending_within
 from ..gateways.receiving import Window
-from .answers import WrongAnswer, is_left, wrong_answer
+from .answers import WrongAnswer, could_not_be_killed, wrong_answer
 from .output import TimedOut, TimeLimit
 from .target import Channel
 
@@ -97,7 +97,7 @@ class Wire:
         limit = TimeLimit(seconds, total=True)
         try:
             self.send("kill", seconds)
-            while not is_left(self.channel.receive(limit.left())):
+            while not could_not_be_killed(self.channel.receive(limit.left())):
                 pass
             return False
         except execnet.TimeoutError:
