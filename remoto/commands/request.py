@@ -81,7 +81,7 @@ def argv_of(command: Command) -> Argv:
     if isinstance(command, (list, tuple)):
         if not command:
             raise ValueError("the command is empty")
-        return [as_text(argument) if isinstance(argument, (str, bytes, os.PathLike)) else argument for argument in command]
+        return [as_text(item) if isinstance(item, (str, bytes, os.PathLike)) else item for item in command]
     return command  # type: ignore[return-value]  # refused when it is encoded
 
 
@@ -123,7 +123,7 @@ def require_callables(**handlers: object) -> None:
 
 
 def warn_of_unused_arguments(command: object, popen: Mapping[str, object]) -> None:
-    """Warn about ``shell=True`` with a list of several items. The warning points at the call of ``run`` or ``check``."""
+    """Warn about ``shell=True`` with a list of several items. It points at the call of ``run`` or ``check``."""
     if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
         warnings.warn(
             "shell=True with a list of several: only the first is the command, the others are the shell's arguments "

@@ -1,8 +1,7 @@
 """Open and close execnet gateways.
 
-A gateway is execnet's own ``Gateway`` over the pipes of a process that remoto starts, on this machine or on a relay:
-ssh, Python or a container's client. remoto starts the process itself, because execnet neither keeps its stderr nor
-has a timeout for it.
+A gateway is execnet's own ``Gateway`` over the pipes of a process: ssh, Python or a container's client, on this machine
+or on a relay. remoto starts the process itself, because execnet neither keeps its stderr nor has a timeout.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from .relay import Relay, RelayIO, RelayLost
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
-#: what each remote Python is started to run, with ``-c``; execnet's own
+#: the program that each remote Python is started with (``-c``); execnet uses the same
 BOOT_COMMAND = "import sys;exec(eval(sys.stdin.readline()))"
 
-#: the modules of remoto/remote/ that are sent with the first line, and with them those that they import; another one is
-#: sent with the first call that needs it
+#: the modules of remoto/remote/ to send with the first line, together with the modules that they import; other modules
+#: are sent with the first call that needs them
 SENT_FIRST = ("boot", "command")
 
 
@@ -54,7 +53,7 @@ def popen_argv(interpreter: str) -> list[str]:
 
 
 _open_gateways: set[ExecnetGateway] = set()
-_program_ends = threading.Event()  # set by the main thread, at its end
+_program_ends = threading.Event()  # set when the interpreter exits
 _worker_numbers = itertools.count()
 _packing = threading.Lock()
 
@@ -73,7 +72,7 @@ def _package() -> str:
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
     pairs = [(str(name), str(value)) for name, value in variables.items()]
-    # functools.cache would make it once for each thread of a group that starts
+    # without the lock, all threads of a group that connect at the same time would each compress the package
     with _packing:
         package = _package()
     lines = (
@@ -82,12 +81,12 @@ def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes
         "from remoto_remote.boot import boot",
         f"boot(package.SOURCES.sources.pop('execnet'), *{(execnet.__version__, pairs, marker, worker)!a})",
     )
-    # ascii() and unicode_literals: the same text on every Python and in every locale
+    # with ascii() and unicode_literals, every Python reads the same text in every locale
     return (ascii("\n".join(lines)) + "\n").encode("ascii")
 
 
 class Opening:
-    """A gateway that is being opened. Another thread, or an interrupt, can cancel that."""
+    """A gateway that is being opened. Another thread, or an interrupt, can cancel it."""
 
     def __init__(self) -> None:
         self._io: GatewayIO | None = None
@@ -105,7 +104,7 @@ class Opening:
             close(gateway, 0)
 
     def give_up(self) -> None:
-        """End it, at whatever stage it is. Not for the main thread. Calling it again has no effect."""
+        """Cancel it at any stage. Not for the main thread. Calling it again has no effect."""
         self._given_up = True
         if self._gateway is not None:
             close(self._gateway, 0)
@@ -114,11 +113,11 @@ class Opening:
 
 
 class NotOpened(Exception):
-    """A process ended, or a timeout expired, before Python answered.
+    """A process exited, or a timeout expired, before Python answered.
 
-    :ivar status: its exit status; None if remoto ended it.
+    :ivar status: the exit status of the process; None if remoto killed it.
     :ivar printed: its stderr and stdout.
-    :ivar waited: the timeout in seconds, if it expired.
+    :ivar waited: the timeout in seconds, if it expired; else None.
     """
 
     def __init__(self, status: int | None, printed: str = "", waited: float | None = None) -> None:
@@ -140,22 +139,22 @@ def open_gateway(
 ) -> ExecnetGateway:
     """Start ``argv``, which must run Python with :data:`BOOT_COMMAND`, and return a gateway to that Python.
 
-    :param host: for messages.
-    :param logger: gets what the process writes to stderr while the gateway lives, at WARNING.
-    :param timeout: seconds to wait for the remote Python's answer; None for no limit.
+    :param host: the host's name, for messages.
+    :param logger: logs the stderr of the process at WARNING, as long as the gateway is open.
+    :param timeout: seconds to wait for the remote Python's answer; None means no limit.
     :param env: variables for the remote Python and its children.
-    :param group: execnet's group for it; a new one by default.
-    :param opening: holds the :class:`Opening` until this returns.
-    :param relay: starts ``argv`` there instead of on this machine.
-    :param relay_keepalive: of an ssh on the relay: see :class:`RelayIO`.
-    :raises NotOpened: the process ended first, or the timeout expired. Nothing is left of it.
+    :param group: execnet's group of the gateway; a new one by default.
+    :param opening: contains the :class:`Opening` until this function returns, so that it can be cancelled.
+    :param relay: the relay to start ``argv`` on, instead of this machine.
+    :param relay_keepalive: the keepalive of ssh on the relay, see :class:`RelayIO`.
+    :raises NotOpened: the process exited first, or the timeout expired. No process is left.
     :raises OSError: the process could not be started.
     :raises RelayLost: the connection to the relay is closed or was lost.
     """
     opening = set() if opening is None else opening
     this = Opening()
     opening.add(this)
-    # an empty group is false
+    # an empty group is falsy
     group = execnet_internals.new_group() if group is None else group
 
     def start() -> GatewayIO:
@@ -188,11 +187,11 @@ def _open(
     env: Mapping[str, str],
     group: execnet.Group,
 ) -> tuple[ExecnetGateway, GatewayIO, bytes]:
-    """Return a gateway, its IO, and what was printed before Python started.
+    """Return a gateway, its IO, and the output before Python started.
 
-    :raises NotOpened: the process ended first, or took too long.
-    :raises OSError: it could not be started.
-    :raises RelayLost: likewise, because of the relay.
+    :raises NotOpened: the process exited first, or took too long.
+    :raises OSError: the process could not be started.
+    :raises RelayLost: the connection to the relay is closed or was lost.
     """
     worker = f"remoto{next(_worker_numbers)}"
     marker = f"remoto-ready-{os.urandom(8).hex()}"
@@ -207,14 +206,14 @@ def _open(
         noise = io.shake_hands(first_line, marker.encode("ascii"), timeout)
         gateway = execnet_internals.Gateway.over(io, worker)
     except (EOFError, TimeoutError) as error:
-        # after EOF, ssh needs time to print its error; after a timeout it has had it
+        # after EOF, give ssh time to print its error; after a timeout, do not wait
         status = io.give_up(timeout=0 if isinstance(error, TimeoutError) else 2.0)
         waited = timeout if isinstance(error, TimeoutError) else None
         printed = error.args[0].decode("utf-8", "backslashreplace") if isinstance(error, EOFError) else ""
         raise NotOpened(status, "\n".join(filter(None, [io.stderr.text(), printed.strip()])), waited) from None
     except BaseException as error:
         io.give_up(timeout=0)
-        if isinstance(error, RuntimeError):  # no threads are left for the receiver
+        if isinstance(error, RuntimeError):  # can't start a thread for the receiver
             raise OSError(errno.EAGAIN, str(error)) from error
         raise
     _register(gateway, group)
@@ -226,7 +225,7 @@ new_group = execnet_internals.new_group
 
 
 def open_spec(text: str, group: execnet.Group) -> ExecnetGateway:
-    """Open one of execnet's own specifications, by execnet alone."""
+    """Open a gateway by an execnet specification that only execnet understands."""
     gateway = group.makegateway(text)
     _open_gateways.add(gateway)
     return gateway
@@ -246,21 +245,21 @@ def _forget(gateway: execnet.Gateway) -> None:
 
 
 def _relayed_with(gateway: execnet.Gateway) -> list[set[execnet.Gateway]]:
-    """Return the gateways of the same relay, if there is one."""
+    """Return the set of gateways through the same relay, in a list; an empty list without a relay."""
     io = _io(gateway)
     return [io.relay.relayed] if io is not None and io.relay is not None else []
 
 
 def _io(gateway: execnet.Gateway) -> GatewayIO | None:
-    """Return the IO of a gateway that remoto opened; None for one that another library opened, or a mock."""
+    """Return the IO of a gateway that remoto opened; None for another library's gateway, or a mock."""
     io = execnet_internals.io_of(gateway)
     return io if isinstance(io, GatewayIO) else None
 
 
 def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
-    """End a gateway and its processes on this machine. Calling it again has no effect.
+    """Close a gateway and end its processes on this machine. Calling it again has no effect.
 
-    :param timeout: seconds until a process is killed.
+    :param timeout: seconds after which a process is killed.
     """
     io = _io(gateway)
     if io is None:
@@ -285,7 +284,7 @@ def _close_foreign(gateway: execnet.Gateway, timeout: float) -> None:
 
 
 def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None:
-    """Close gateways, with one time limit for all of them; before them, as long, those that they are the relays of."""
+    """Close gateways within one time limit. First, within as much time, close the gateways that they are relays for."""
     ios = [cast("GatewayIO", execnet_internals.io_of(gateway)) for gateway in gateways]
     relayed = [gateway for io in ios for gateway in list(io.relayed)]
     if relayed:
@@ -305,13 +304,13 @@ def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None
 
 
 def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
-    """Return those whose process has not ended when the timeout, in seconds, expires."""
+    """Wait for the processes to exit; return those that still run when the timeout, in seconds, expires."""
     deadline = time.monotonic() + timeout
     return [io for io in ios if io.wait_for_exit(max(0.0, deadline - time.monotonic())) is None]
 
 
 def _leave_to_parent() -> None:
-    """In a child of fork(), leave the connections to the parent, which goes on using them."""
+    """In a child of fork(), close only the descriptors: the parent still uses the connections."""
     global _packing
     _packing = threading.Lock()  # a thread of the parent may hold it
     for gateway in _open_gateways:
@@ -326,10 +325,10 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 @atexit.register
 def _close_all() -> None:
-    """Close all open gateways at the program's end, so that no ssh is left if it never calls exit()."""
+    """Close all open gateways when the program exits, so that no ssh is left if it never calls exit()."""
     _program_ends.set()
     foreign = [gateway for gateway in list(_open_gateways) if _io(gateway) is None]
-    # each relay closes its own
+    # closing a relay also closes the gateways through it
     _close_together([gateway for gateway in list(_open_gateways) if (io := _io(gateway)) and io.relay is None], 1.0)
     for gateway in foreign:
         close(gateway, timeout=1.0)
@@ -338,20 +337,20 @@ def _close_all() -> None:
 class RemoteFunction(NamedTuple):
     """A function of ``remoto/remote/``.
 
-    :meth:`start` sends a call as one small message. execnet's ``remote_exec`` would read and parse the source for each
-    call here, and compile it each time on the remote side.
+    :meth:`start` sends a call as one small message. For each call, execnet's ``remote_exec`` would read and parse the
+    source here, and compile it on the remote side.
     """
 
     module: str
     name: str
 
     def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
-        """Call it on the remote side; return execnet's channel."""
+        """Call the function on the remote side; return execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
         io = _io(gateway)
         needed = _needed(self.module)
         if io is None:
-            # another library opened the gateway: it may have none of remoto's modules yet
+            # another library opened the gateway: the remote side may have none of remoto's modules
             source = _start_package(needed)
         else:
             source = _add_modules(tuple(name for name in needed if name not in io.sent_modules))
@@ -385,16 +384,16 @@ _RELAY = RemoteFunction("relay", "serve")
 
 
 def wait_if_program_ends() -> None:
-    """In a daemon thread, wait for the end of a program that is ending.
+    """In a daemon thread, wait forever if the program is exiting.
 
-    Otherwise the thread would show an error, because its connection is closed.
+    Otherwise the thread would print an error, because its connection is closed.
     """
     if _program_ends.is_set() and threading.current_thread().daemon:
         threading.Event().wait()
 
 
 def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
-    """Return the error for a command whose connection was lost; wait a second for the reason."""
+    """Return the error for a command whose connection was lost. Wait up to a second for the reason."""
     wait_if_program_ends()
     io = _io(gateway)
     if io is not None and io.owner != os.getpid():
@@ -408,11 +407,11 @@ def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
 
 
 def raise_cause(error: OSError) -> None:
-    """Raise the reason why something was not sent, unless the connection has ended.
+    """Raise the reason why a message was not sent, unless the connection has ended.
 
-    execnet takes every OSError for one of the pipe, and raises an OSError of its own instead.
+    execnet treats every OSError as an error of the pipe, and raises an OSError of its own instead.
 
-    :raises execnet.TimeoutError: the peer did not accept it in time.
+    :raises execnet.TimeoutError: the peer did not accept the message in time.
     :raises BaseException: a signal handler raised it meanwhile.
     """
     cause: BaseException | None = error
@@ -425,7 +424,7 @@ def raise_cause(error: OSError) -> None:
 
 
 def _wait_for_receiver(gateway: ExecnetGateway) -> None:
-    """Wait until the receiver has ended, so that has_connection() returns False."""
+    """Wait until the receiver thread has ended, so that has_connection() returns False."""
     # execnet 1.9's join() has no timeout
     deadline = time.monotonic() + CLOSE_TIMEOUT
     while gateway.hasreceiver() and time.monotonic() < deadline:

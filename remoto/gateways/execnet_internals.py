@@ -1,7 +1,7 @@
-"""Use the names of execnet that are not documented, to change its gateways and channels.
+"""Use undocumented names of execnet, to change its gateways and channels.
 
-No other module of remoto uses such a name; ``docs/execnet.rst`` gives the reason for each. On the remote side,
-``remote/boot.py`` runs in the text of :func:`remote_source`, and uses those of :data:`REMOTE_NAMES`.
+No other module of remoto uses such a name; ``docs/execnet.rst`` gives the reasons. On the remote side,
+``remote/boot.py`` uses the names in :data:`REMOTE_NAMES`, from the source that :func:`remote_source` returns.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CLOSING = (
 )
 _HEADER = "!bii"
 
-#: in execnet 1.9 under this name only
+#: execnet 1.9 has it under this name only
 ExecnetGateway = gateway.Gateway
 
 #: names of execnet.gateway_base that remote/boot.py uses
@@ -51,20 +51,20 @@ REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
 
 
 def remote_source() -> str:
-    """Return the source of the only module of execnet that a remote Python needs, without what it does not use."""
+    """Return the source of ``execnet.gateway_base``, which remote Pythons need, without unused parts."""
     return without_unused(inspect.getsource(gateway_base))
 
 
 def packed(value: object) -> bytes:
-    """Return a value in execnet's form.
+    """Return a value in execnet's serialisation.
 
-    :raises Exception: it can't be sent: execnet's own, struct's, of recursion, ...
+    :raises Exception: it can't be sent: execnet.DumpError, struct.error, RecursionError, ...
     """
     return gateway_base.dumps_internal(value)
 
 
 def send_packed(channel: execnet.Channel, data: bytes) -> None:
-    """Send a value that :func:`packed` returned; the channel's send() would pack it again."""
+    """Send a value that :func:`packed` has serialised; the channel's send() would serialise it again."""
     if channel.isclosed():
         raise OSError("the channel is closed")
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
@@ -83,21 +83,21 @@ def error_of(channel: execnet.Channel) -> str:
 
 
 def io_of(gateway: execnet.Gateway) -> object:
-    """Return the IO that carries a gateway's messages; None for a program's mock without one."""
+    """Return the IO of a gateway; None for a program's mock without one."""
     return getattr(gateway, "_io", None)
 
 
-# messages that a remote side may send: requests for a status, or to run something here, are not among them
+# messages that a remote side may send; not among them: requests for a status, or to run source on this machine
 _FROM_REMOTE = (*CLOSING, Message.CHANNEL_DATA, Message.RECONFIGURE)
 
 
 class Values(gateway_base.Unserializer):
-    """execnet's reader of values, which allocates no more memory than the received bytes need."""
+    """execnet's deserialiser, with memory only in proportion to the bytes received, not to announced lengths."""
 
     def __init__(self, data: bytes, channel: Any = None, strconfig: Any = None) -> None:
         super().__init__(BytesIO(data), channel, strconfig)
         self._size = len(data)
-        # an item of a list takes at least seven bytes: its index, its value and SETITEM
+        # a list item takes at least seven bytes: its index, its value and SETITEM
         self._items_left = len(data) // 7
 
     def _read_byte_string(self) -> bytes:
@@ -124,14 +124,14 @@ class Incoming:
     """Check the messages from a remote side before execnet reads them."""
 
     def __init__(self) -> None:
-        #: the window of a channel, by its number
+        #: return the window of the channel with that number
         self.window_of: Callable[[int], Window | None] = lambda number: None
         self._code: int | None = None
 
     def problem(self, data: bytes) -> str:
-        """Return why the next part of a message is not valid, or an empty string.
+        """Return why the next part of a message is invalid; empty if it is valid.
 
-        A header and a payload alternate (execnet.gateway_base.Message.from_io).
+        Parts are a header and a payload in turn (execnet.gateway_base.Message.from_io).
         """
         if self._code is None:
             return self._problem_of_header(data)
@@ -151,12 +151,12 @@ class Incoming:
 
 def _is_payload(code: int, data: bytes) -> bool:
     if code == Message.CHANNEL_DATA:
-        return True  # checked when it is read
+        return True  # checked when it is deserialised
     if code not in (Message.CHANNEL_CLOSE_ERROR, Message.RECONFIGURE):
         return not data
     try:
         value = Values(data).load()
-    except Exception:  # any, if a type is wrong
+    except Exception:  # a value of a wrong type may raise anything
         return False
     if code == Message.CHANNEL_CLOSE_ERROR:
         return isinstance(value, str)
@@ -167,7 +167,9 @@ TOO_MUCH = "the remote side sends more than it may before earlier messages have 
 
 
 class ExecModel:
-    """execnet's threads, queues and events; the main thread waits only for those that hold no lock in Python code."""
+    """execnet's threads, with queues and events that hold no lock in Python code, so that an interrupt leaves none
+    locked.
+    """
 
     class queue:
         Queue = queue.SimpleQueue
@@ -181,36 +183,37 @@ class ExecModel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    # execnet 1.9 looks for it here
+    # execnet 1.9 gets the class from here
     def WorkerPool(self, hasprimary: bool = False) -> Any:
         model: Any = self
         return gateway_base.WorkerPool(model, hasprimary)
 
 
 class Channel(gateway_base.Channel):
-    """execnet's channel. A thread closes it when nothing refers to it any more, see :class:`_Reference`."""
+    """execnet's channel. A thread closes it when it is no longer referenced, see :class:`_Reference`."""
 
-    #: the limit for what is received on it; a program's own channels have none
+    #: the limit for received data; a program's own channels have none
     window: Window | None = None
 
-    # KeyboardInterrupt is lost in a __del__ that is written in Python. This one is written in C, and does nothing
+    # execnet's __del__ sends a message: a KeyboardInterrupt in Python code of a __del__ is lost. This one, which does
+    # nothing, is written in C
     __del__ = object.__init__
 
     def receive(self, timeout: float | None = None) -> Any:
-        # execnet takes the end marker from the queue and puts it back: after an interrupt in between, it would wait
-        # forever
+        # execnet takes the end marker from the queue and puts it back. If interrupted in between, the next receive() would
+        # wait forever
         if self._receiveclosed.is_set() and self._items is not None and self._items.empty():
             raise self._getremoteerror() or EOFError()  # type: ignore[no-untyped-call]
         return super().receive(timeout)
 
 
 class _Reference(weakref.ref[Channel]):
-    """A weak reference to a channel that is open, or has an error that was not received yet."""
+    """A weak reference to a channel that is open, or has an error that was not received."""
 
     __slots__ = ("errors", "factory", "id")
 
     def __new__(cls, channel: Channel, factory: _ChannelFactory) -> _Reference:
-        # the callback is written in C: KeyboardInterrupt is lost in a callback that is written in Python
+        # the callback must be written in C: a KeyboardInterrupt in Python code of a callback is lost
         return super().__new__(cls, channel, _abandoned.put)  # type: ignore[arg-type]
 
     def __init__(self, channel: Channel, factory: _ChannelFactory) -> None:
@@ -219,7 +222,7 @@ class _Reference(weakref.ref[Channel]):
 
 
 class _Table:
-    """The open channels by their numbers, like a WeakValueDictionary."""
+    """The open channels by number, like a WeakValueDictionary."""
 
     def __init__(self, factory: _ChannelFactory) -> None:
         self._factory = factory
@@ -271,8 +274,8 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         self._numbers = itertools.count(1, 2)
 
     def new(self, id: int | None = None) -> Channel:
-        # without execnet's lock: if a signal handler waits for an answer while the lock is held, the receiver, which
-        # needs the lock, can't deliver the answer
+        # without execnet's lock: a signal handler could interrupt its holder and wait for an answer, which the receiver
+        # thread can't deliver without the lock
         number = next(self._numbers) if id is None else id
         channel: Channel | None = self._channels.get(number)
         if channel is None:
@@ -290,10 +293,10 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         channel: Channel | None = self._channels.get(id)
         callback, _, strconfig = self._callbacks.get(id, (None, None, None))
         if callback is None and (channel is None or channel._items is None):
-            return  # nothing waits for it
+            return  # the channel is closed
         try:
             item = Values(data, channel, strconfig).load()
-        except Exception as error:  # execnet's, struct's, TypeError for a key that can't be hashed, ...
+        except Exception as error:  # execnet.LoadError, struct.error, TypeError for an unhashable key, ...
             self._refuse(f"the remote side sent something that is not a value ({error}): {shown(data)}")
         if channel is not None and channel.window is not None and not channel.window.receive(item):
             self._refuse(TOO_MUCH)
@@ -303,13 +306,13 @@ class _ChannelFactory(gateway_base.ChannelFactory):
             super()._local_receive(id, data)
 
     def _refuse(self, problem: str) -> NoReturn:
-        """End the connection."""
+        """End the connection: execnet's receiver thread stops at EOFError."""
         io: Any = self.gateway._io
         io.problem = problem
         raise EOFError(problem)
 
     def close_abandoned(self, reference: _Reference) -> None:
-        """Do what execnet does in ``Channel.__del__``."""
+        """Close a channel that is no longer referenced, as execnet does in ``Channel.__del__``."""
         if self._channels.forget(reference):
             has_callback = reference.id in self._callbacks
             try:
@@ -317,7 +320,7 @@ class _ChannelFactory(gateway_base.ChannelFactory):
                     Message.CHANNEL_LAST_MESSAGE if has_callback else Message.CHANNEL_CLOSE, reference.id
                 )
             except OSError:
-                pass  # the connection was lost as well
+                pass  # the connection was lost
         for error in reference.errors:
             error.warn()
 
@@ -329,15 +332,15 @@ def _close_abandoned_channels(abandoned: queue.SimpleQueue[_Reference]) -> None:
     while True:
         reference = abandoned.get()
         call(partial(reference.factory.close_abandoned, reference))
-        del reference  # it refers to the gateway
+        del reference  # it keeps the gateway alive
 
 
 class Gateway(ExecnetGateway):
-    """execnet's gateway over a :class:`remoto.gateways.process_io.ProcessIO`. Not to be made in the main thread."""
+    """execnet's gateway over a :class:`remoto.gateways.gateway_io.GatewayIO`. Do not create it in the main thread."""
 
     @classmethod
     def over(cls, io: GatewayIO, name: str) -> Gateway:
-        # its execmodel has the members that a gateway uses
+        # typed otherwise, but its execmodel has all that a gateway uses
         return cls(io, execnet.XSpec(f"popen//id={name}"))  # type: ignore[arg-type]
 
     def _initreceive(self) -> None:
@@ -348,11 +351,11 @@ class Gateway(ExecnetGateway):
         super()._initreceive()
 
     def join(self, timeout: float | None = None) -> None:
-        # execnet 1.9's own has no time limit
+        # execnet 1.9's join() has no timeout
         self._receivepool.waitall(timeout)
 
     def _send(self, msgcode: int, channelid: int = 0, data: bytes = b"") -> None:
-        # execnet's own replaces every OSError and ValueError, also that of a signal handler
+        # execnet's _send() replaces every OSError and ValueError, even those that a signal handler raises
         self._io.write(struct.pack(_HEADER, msgcode, channelid, len(data)) + data)
 
 
@@ -376,7 +379,7 @@ os.register_at_fork(after_in_child=_forget_parents)
 
 
 def new_group() -> execnet.Group:
-    """Return an execnet group without an atexit handler: remoto has one for all its gateways."""
+    """Return an execnet group without an atexit handler, since remoto has one for all its gateways."""
     group = copy.copy(_group_template())
     group._gateways = []
     group._gateways_to_join = []
@@ -385,7 +388,7 @@ def new_group() -> execnet.Group:
 
 @functools.cache
 def _group_template() -> execnet.Group:
-    # one group only: atexit keeps a slot for each handler that was ever registered, also after unregister()
+    # create one group only: atexit keeps a slot for each handler ever registered, even after unregister()
     group = execnet.Group()
     atexit.unregister(group._cleanup_atexit)
     return group
@@ -396,7 +399,7 @@ def register(gateway: ExecnetGateway, group: execnet.Group) -> None:
 
 
 def end(gateway: ExecnetGateway) -> None:
-    """Ask the remote side to end, and close the pipe to it. Unlike the gateway's exit(), do so at each call."""
+    """Ask the remote Python to exit, and close the pipe to it. Unlike the gateway's exit(), do so at each call."""
     group = gateway._group
     if gateway in group:
         group._unregister(gateway)
@@ -404,19 +407,19 @@ def end(gateway: ExecnetGateway) -> None:
     try:
         gateway._send(Message.GATEWAY_TERMINATE)
     except OSError:
-        pass  # it is closed, or was lost
+        pass  # the connection is closed, or was lost
     gateway._io.close_write()
 
 
 def terminate_group(gateway: ExecnetGateway, timeout: float) -> None:
-    """Have execnet wait for, or kill, the gateways of a group whose exit() was called."""
+    """Let execnet wait for the gateways of the group whose exit() was called, and kill them after the timeout."""
     gateway._group.terminate(timeout)
 
 
 def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: Mapping[str, object]) -> execnet.Channel:
-    """Have the remote side run source and call a function of it.
+    """Make the remote side run source and call a function of it.
 
-    execnet's remote_exec() would parse the source here first.
+    execnet's remote_exec() would first parse the source here.
     """
     channel = gateway.newchannel()
     task = packed((source, None, function, arguments))
@@ -425,15 +428,15 @@ def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: M
 
 
 def set_window(channel: object, window: Window) -> None:
-    """Limit what may be received on a channel. Do nothing for a mock, or a channel of another library's gateway."""
+    """Set the limit for received data. Do nothing for a mock, or a channel of another library's gateway."""
     if isinstance(channel, Channel):
         channel.window = window
 
 
 def release(channel: object, size: int = 0) -> None:
-    """Allow a channel to receive as much again as a message takes that was processed.
+    """Count a message as processed, so that the channel may receive as much again.
 
-    :param size: the bytes of data in it.
+    :param size: the bytes of data in the message.
     """
     if isinstance(channel, Channel) and channel.window is not None:
         channel.window.release(size)

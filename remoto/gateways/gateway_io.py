@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 #: bytes to keep of the output of the remote shell's start-up files
 NOISE_KEPT = 64 * 1024
-#: -1 on a system without user IDs
+#: the user ID, or -1 on a system without user IDs
 _UID = re.compile(rb"-?\d{1,10}")
-#: seconds that closing a gateway may take
+#: seconds to wait for a gateway to close
 CLOSE_TIMEOUT = 5.0
-#: seconds between TERM and KILL, for a process that may have children to end
+#: seconds between SIGTERM and SIGKILL, for a process that may have to end its children
 TERM_TIMEOUT = 0.5
 
 
 class GatewayIO(ABC):
     """execnet's IO over the pipes of a process.
 
-    Call only :meth:`read`, :meth:`write` and :meth:`close_write` in the main thread, see
+    In the main thread, call only :meth:`read`, :meth:`write` and :meth:`close_write`, see
     :mod:`remoto.gateways.interrupts`.
     """
 
@@ -47,7 +47,7 @@ class GatewayIO(ABC):
         self.remote_uid: int | None = None
         #: the modules of remoto/remote/ that the remote Python has
         self.sent_modules: set[str] = set()
-        #: the gateways of the hosts that this one is the relay of
+        #: the gateways through this one, if it is a relay
         self.relayed: set[execnet.Gateway] = set()
         #: the reason why a received message was refused
         self.problem = ""
@@ -77,7 +77,7 @@ class GatewayIO(ABC):
         return data
 
     def write(self, data: bytes) -> None:
-        """Send a message, as a whole, in the order of the calls.
+        """Send a whole message, in the order of the calls.
 
         :raises remoto.gateways.outbox.SendTimeout: see :func:`remoto.gateways.outbox.sending_within`.
         :raises OSError: the connection is closed, was lost, or belongs to another process.
@@ -98,7 +98,7 @@ class GatewayIO(ABC):
         """Wait for the process; return its exit status."""
 
     def kill(self) -> None:
-        """End the process at once, and its children if it has a session of its own: ssh's ProxyCommand is one."""
+        """Kill the process, and its children, such as ssh's ProxyCommand, if it has its own session."""
         if not self.terminate() and self.wait_for_exit(TERM_TIMEOUT) is None:
             self.kill_process()
 
@@ -106,26 +106,26 @@ class GatewayIO(ABC):
 
     @abstractmethod
     def _read_block(self, timeout: float | None) -> bytes:
-        """Return a block of stdout; empty at its end.
+        """Return a block of stdout; empty at the end.
 
-        :param timeout: seconds to wait for it; None for no limit.
+        :param timeout: seconds to wait for it; None means no limit.
         :raises TimeoutError: nothing was received in time.
         """
 
     @abstractmethod
     def terminate(self) -> bool:
-        """End the process and its children.
+        """Kill the process and its children, or send it SIGTERM.
 
-        :returns: False if the process was only asked to, and has to end its children itself.
+        :returns: False if it only got SIGTERM, so that it has to end its children itself.
         """
 
     @abstractmethod
     def kill_process(self) -> None:
-        """End the process alone, if :meth:`terminate` has not ended it."""
+        """Kill the process alone, if it survived :meth:`terminate`."""
 
     @abstractmethod
     def reap(self, timeout: float) -> None:
-        """Wait for the process after it was killed."""
+        """Wait for the killed process, so that no zombie is left."""
 
     @abstractmethod
     def wait_for_exit(self, timeout: float) -> int | None:
@@ -133,13 +133,13 @@ class GatewayIO(ABC):
 
     @abstractmethod
     def leave_to_owner(self) -> None:
-        """In a child of fork(), close the descriptors, which are shared with the parent."""
+        """In a child of fork(), close this process's copies of the descriptors."""
 
     def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
         """Send the first line and read until the remote Python reports that it is ready.
 
-        :returns: the output of the remote shell's start-up files before that.
-        :raises EOFError: the process ended first, or sent an invalid report; its argument is the output.
+        :returns: the earlier output, of the remote shell's start-up files.
+        :raises EOFError: the process exited first, or its report is invalid; the argument is the output.
         :raises TimeoutError: the timeout expired.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -154,14 +154,14 @@ class GatewayIO(ABC):
                 raise EOFError(noise)
             if is_complete:
                 self.remote_uid = int(uid)
-                # if another process writes there as well, the first message is invalid
+                # if another process writes to stdout as well, the first message is invalid
                 self._received += after
                 return before
 
     def end(self, timeout: float) -> int | None:
         """Wait for the process, kill it after the timeout, and read its last stderr lines.
 
-        :returns: its exit status; None if it was killed.
+        :returns: the exit status; None if the process was killed.
         """
         status = self.wait_for_exit(timeout)
         if status is None:
@@ -171,7 +171,7 @@ class GatewayIO(ABC):
         return status
 
     def finish(self, timeout: float) -> None:
-        """Close stdin and stderr of a process that has ended, and wait until its last stderr lines are logged."""
+        """Close stdin and stderr after the process has exited, and wait until its last stderr lines are logged."""
         self._loop.call_and_wait(self._close_pipes, timeout)
         self.stderr.flush(timeout)
 
@@ -180,14 +180,14 @@ class GatewayIO(ABC):
         self.stderr.finish()
 
     def give_up(self, timeout: float) -> int | None:
-        """Do as :meth:`end` does, and close stdout, since there is no gateway that would."""
+        """Like :meth:`end`, but close stdout as well, since no gateway exists to do that."""
         try:
             return self.end(timeout)
         finally:
             self.close_read()
 
     def last_stderr(self) -> str:
-        """Return the last lines of stderr, when the process has ended or after a second."""
+        """Wait up to a second for the process to exit; return its last stderr lines."""
         self.wait_for_exit(1.0)
         self.stderr.wait_for_end(1.0)
         return self.stderr.text()

@@ -1,6 +1,6 @@
-"""Keep KeyboardInterrupt, or another exception of a signal handler, from leaving work half done.
+"""Finish work that KeyboardInterrupt, or another exception of a signal handler, must not interrupt.
 
-Python runs signal handlers in the main thread, between any two bytecode instructions, and their exceptions are raised
+Python runs signal handlers in the main thread, between any two bytecode instructions, and raises their exceptions
 there. So the main thread must not hold a lock in Python code, as threading.Event and queue.Queue do, and must leave
 work of several steps to another thread. A call of a function written in C is one step.
 """
@@ -20,7 +20,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
-#: seconds that an exception waits for the work that it interrupted
+#: seconds to wait for interrupted work to finish, before the exception is raised
 INTERRUPT_TIMEOUT = 1.0
 # the errors of _thread.start_new_thread
 _NO_THREADS = ("can't start new thread", "can't create new thread")
@@ -34,10 +34,10 @@ def interruptible() -> bool:
 def take(items: queue.SimpleQueue[Item], timeout: float | None) -> Item:
     """Return the next item of a queue.
 
-    :param timeout: seconds; None for no limit.
-    :raises queue.Empty: there was none in time.
+    :param timeout: seconds; None means no limit.
+    :raises queue.Empty: the timeout expired.
     """
-    # get() with a timeout may wait forever on a queue that no thread has found empty since the last item: it takes the
+    # get() with a timeout may wait forever if no thread has found the queue empty since the last item: it acquires the
     # lock, computes the time left, and waits without limit if that is negative (Python 3.9, Modules/_queuemodule.c)
     try:
         return items.get(False)
@@ -48,14 +48,14 @@ def take(items: queue.SimpleQueue[Item], timeout: float | None) -> Item:
 
 
 class Event:
-    """Like threading.Event, but hold no lock in Python code."""
+    """Like threading.Event, but without a lock that is held in Python code."""
 
     def __init__(self) -> None:
-        # since Python 3.13, a queue hands an item straight to a waiting thread, and is empty until that thread puts it
-        # back: is_set() needs a queue that no thread takes from
+        # since Python 3.13, a queue passes an item directly to a waiting thread, and is empty until that thread puts it
+        # back: is_set() needs a second queue, from which no thread takes
         self._flag: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-        # so that wait() finds the queue as take() leaves it
+        # find the queue empty once, as take() does, for the reason given there
         with contextlib.suppress(queue.Empty):
             self._tokens.get(False)
 
@@ -63,14 +63,14 @@ class Event:
         return not self._flag.empty()
 
     def set(self) -> None:
-        # both in one step; setting it again is harmless
+        # put into both queues in one step; doing it again is harmless
         any(map(queue.SimpleQueue.put, (self._flag, self._tokens), (None, None)))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set. Return False if the timeout, in seconds, expired first."""
         if timeout is not None and timeout <= 0:
             return self.is_set()
-        # take a token and put it back for the next waiting thread, in one step
+        # in one step, take a token and put it back for the next waiting thread
         step = map(self._tokens.put, iter(partial(self._tokens.get, True, timeout), self))
         try:
             next(step)
@@ -82,19 +82,19 @@ class Event:
 class PerObject(Generic[Key, Value]):
     """A value for each object, as long as the object lives.
 
-    Like WeakKeyDictionary, whose callback is Python code: an exception of a signal handler is lost in it.
+    Like WeakKeyDictionary, whose callback is written in Python, where an exception of a signal handler is lost.
     """
 
     def __init__(self) -> None:
         self._values: dict[weakref.ref[Key], Value] = {}
 
     def setdefault(self, key: Key, value: Value) -> Value:
-        # when the key is collected, its reference calls pop(reference), which is written in C
+        # when the key is collected, its weak reference calls pop(reference), which is written in C
         return self._values.setdefault(weakref.ref(key, self._values.pop), value)
 
 
 class _Work(Generic[Result]):
-    """A function that is called in a thread of its own."""
+    """A function to call in a new thread."""
 
     def __init__(self, function: Callable[[], Result]) -> None:
         self._function = function
@@ -116,14 +116,14 @@ class _Work(Generic[Result]):
             if error is not None:
                 raise error
         finally:
-            del error  # its traceback refers to this frame
+            del error  # avoids a reference cycle: its traceback refers to this frame
         return self._result  # type: ignore[return-value]
 
 
 def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], object] | None = None) -> Result:
-    """Call a function where no signal handler can interrupt it: in a new thread, if this is the main thread.
+    """Call a function where no signal handler can interrupt it: in the main thread, call it in a new thread.
 
-    A handler's exception is raised here, after a second at most; the function runs to its end.
+    If a signal handler raises, its exception is raised here, after a second at most, and the function runs to its end.
 
     :param interrupted: called in that case, in a new thread, to make the function end early.
     :returns: the function's result.
@@ -136,7 +136,7 @@ def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], obje
         work.ended.wait()
     except BaseException as error:
         if isinstance(error, RuntimeError) and str(error).startswith(_NO_THREADS):
-            return function()  # without a thread, an interrupt may leave it half done
+            return function()  # can't start a thread: accept that an interrupt may leave the work half done
         if interrupted is not None:
             _thread.start_new_thread(interrupted, ())
         work.ended.wait(INTERRUPT_TIMEOUT)

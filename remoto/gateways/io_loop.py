@@ -1,6 +1,6 @@
-"""Two threads for all connections of a program: one writes to their processes and reads their stderr, one logs it.
+"""Two threads for all connections of a program: one writes to processes and reads their stderr, the other logs it.
 
-Logging has its own thread, since a handler may be slow, or use a connection.
+Logging has its own thread, since a handler may be slow, or may use a connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Loop:
-    """Wait for file descriptors and call functions, in one thread.
+    """A thread that waits for file descriptors and calls functions.
 
     Call ``watch`` and ``unwatch`` in that thread only.
     """
@@ -38,12 +38,12 @@ class Loop:
             raise
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have a function called in the loop's thread. The function must not block."""
+        """Call a function in the loop's thread, without waiting for it. The function must not block."""
         self._calls.append(function)
         try:
             os.write(self._wake_writer, b"\0")
         except BlockingIOError:
-            pass  # the pipe is full, so the thread is about to wake up
+            pass  # the pipe is full, so the thread will wake up
 
     def call_and_wait(self, function: Callable[[], object], timeout: float) -> bool:
         """Call a function in the loop's thread. Return False if the timeout, in seconds, expired first."""
@@ -56,7 +56,7 @@ class Loop:
         return called.wait(timeout)
 
     def watch(self, fd: int, events: int, function: Callable[[], object]) -> None:
-        """Have a function called whenever a descriptor is ready."""
+        """Call a function whenever a descriptor is ready."""
         self._selector.register(fd, events, function)
 
     def unwatch(self, fd: int) -> None:
@@ -66,7 +66,7 @@ class Loop:
             pass  # not watched
 
     def close_in_child(self) -> None:
-        """In a child of fork(), close the descriptors. The epoll is shared with the parent, so change nothing in it."""
+        """In a child of fork(), close the descriptors. Do not change the epoll, which is shared with the parent."""
         self._selector.close()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
@@ -86,7 +86,7 @@ class Loop:
 
 
 class LogThread:
-    """Call functions that log, one after the other, in one thread."""
+    """A thread that calls functions, which log, one after the other."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
@@ -96,7 +96,7 @@ class LogThread:
         self._calls.put(function)
 
     def flush(self, timeout: float) -> None:
-        """Wait until all functions passed to :meth:`call` before have been called."""
+        """Wait until all functions that were passed to :meth:`call` have been called."""
         if threading.get_ident() != self._thread.ident:
             called = Event()
             self.call(called.set)
@@ -108,14 +108,14 @@ class LogThread:
 
 
 def started(name: str, function: Callable[[], object]) -> threading.Thread:
-    """Start a daemon thread. Not for the main thread: an interrupt could leave a lock of the new thread held."""
+    """Start a daemon thread. Not for the main thread: an interrupt could leave a lock of the new thread locked."""
     thread = threading.Thread(target=function, name=name, daemon=True)
     thread.start()
     return thread
 
 
 def call(function: Callable[[], object]) -> None:
-    """Call a function. Show its error as that of a thread is shown, and go on."""
+    """Call a function. Print its error as Python does for a thread, and go on."""
     try:
         function()
     except Exception:
@@ -128,7 +128,7 @@ _log_thread: LogThread | None = None
 
 
 def loop() -> Loop:
-    """Return this process's loop. Not for the main thread: the first call starts it."""
+    """Return this process's loop; start it on first use. Not for the main thread."""
     global _loop
     with _starting:
         if _loop is None:
@@ -137,7 +137,7 @@ def loop() -> Loop:
 
 
 def log_thread() -> LogThread:
-    """Return this process's thread for logging. Not for the main thread: the first call starts it."""
+    """Return this process's thread for logging; start it on first use. Not for the main thread."""
     global _log_thread
     with _starting:
         if _log_thread is None:

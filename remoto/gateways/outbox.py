@@ -1,8 +1,8 @@
-"""Send whole messages through a pipe, in order, whatever a signal handler raises meanwhile.
+"""Send whole messages through a pipe, in order, even if a signal handler raises meanwhile.
 
 The loop's thread writes. A sender appends a message to a queue, which is one step, and waits until it is written. If
-the queue is empty, the sender writes as much as it can itself: that saves two thread switches, a third of the time of a
-remote function.
+the queue is empty, the sender writes as much as it can itself, which saves two thread switches, a third of the time of
+a call of a remote function.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# bytes of a message that a pipe accepts as a whole or not at all (pipe(7))
+# bytes of the longest message that a pipe accepts either whole or not at all (pipe(7))
 SMALL = select.PIPE_BUF
-# CPython runs signal handlers after calls and jumps. Since 3.10, it runs none between "with" and its block, or at the
-# end of the block (https://bugs.python.org/issue29988). In these versions, it runs none after an assignment either
+# CPython runs signal handlers after calls and jumps. Since 3.10, it runs none between "with" and its block, nor at the
+# end of the block (https://bugs.python.org/issue29988), and in these versions, none after an assignment
 _STEPS_ARE_KNOWN = sys.implementation.name == "cpython" and (3, 10) <= sys.version_info < (3, 14)
-# bytes to write for one connection before the others get their turn
+# bytes to write for one connection before other connections get their turn
 TURN = 1024 * 1024
 
 _deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
@@ -48,10 +48,10 @@ def sending_within(seconds: float | None, function: Callable[P, Result], *args: 
 
     A message that times out is sent later, before the next one, so that the connection stays usable.
 
-    :param seconds: None for no limit.
+    :param seconds: None means no limit.
     :raises SendTimeout: a message was not accepted in time.
     """
-    # a context ends with its call, whatever a signal handler raises; a context manager in Python may not
+    # run() always restores the context, even if a signal handler raises; a context manager in Python may not
     return copy_context().run(_with_deadline, seconds, partial(function, *args, **kw))
 
 
@@ -90,12 +90,12 @@ class Outbox(ABC):
         """Send a message.
 
         :param wait: wait until it is written.
-        :raises SendTimeout: it was not accepted in time, see :func:`sending_within`; it is sent later.
+        :raises SendTimeout: it was not accepted in time, see :func:`sending_within`. It is sent later.
         :raises OSError: the connection is closed, or was lost.
         """
         if self._last or self._error is not None:
             raise self._closed()
-        # a small message at the head of the queue needs no wait: the loop is about to write it as a whole
+        # do not wait for a small message at the head of the queue: the loop is about to write it whole
         wait = wait and (len(data) > SMALL or bool(self._queue))
         message = _Message(data)
         if not interruptible():
@@ -108,7 +108,7 @@ class Outbox(ABC):
                 self._wait(message)
 
     def close(self) -> None:
-        """Close the pipe after the last message. Calling it again has no effect."""
+        """Close the pipe after the queued messages. Calling it again has no effect."""
         self._last = True
         self._loop.call(self._write_queue)
 
@@ -132,21 +132,21 @@ class Outbox(ABC):
 
     @abstractmethod
     def _write_some(self, data: memoryview) -> int:
-        """Write as much as is accepted now; return the number of bytes.
+        """Write as much as possible without blocking; return the number of bytes.
 
-        :raises BlockingIOError: nothing is accepted now.
+        :raises BlockingIOError: nothing can be written now.
         """
 
     @abstractmethod
     def _watch(self, wanted: bool) -> None:
-        """Have :meth:`_write_queue` called when more can be written. Call it in the loop's thread."""
+        """Make the loop call :meth:`_write_queue` when more can be written. Call it in the loop's thread."""
 
     @abstractmethod
     def _close(self) -> None:
         """Close stdin. Called in the loop's thread, perhaps twice."""
 
     def _write_at_once(self, message: _Message) -> bool:
-        """Queue a message, and write it if it is the only one. Return False if some of it is left.
+        """Queue a message, and write it if the queue was empty. Return True if all of it was written.
 
         Not for the main thread.
         """
@@ -157,7 +157,7 @@ class Outbox(ABC):
         return not message.left
 
     def _write_queue(self) -> None:
-        """Write as much as possible. Called in the loop's thread, which alone watches and closes the pipe."""
+        """Write as much as possible. Called in the loop's thread, the only one that watches and closes the pipe."""
         with self._writing:
             self._write()
             ended = self._error is not None or (self._last and not self._queue)
@@ -167,7 +167,7 @@ class Outbox(ABC):
                 self._close()
 
     def _write(self) -> None:
-        """Write as much as the pipe accepts now, but no more than a turn."""
+        """Write as much as the pipe accepts now, but at most a turn's bytes."""
         turn = TURN
         try:
             while self._queue and self._error is None and turn > 0:
@@ -189,9 +189,9 @@ class Outbox(ABC):
 
 
 class PipeOutbox(Outbox):
-    """The messages for a process of this machine.
+    """The messages for a process on this machine.
 
-    :param pipe: a file; the outbox closes it.
+    :param pipe: the process's stdin; the outbox closes it.
     """
 
     def __init__(self, pipe: IO[bytes], host: str, loop: Loop) -> None:
@@ -206,7 +206,7 @@ class PipeOutbox(Outbox):
             return False
         step = map(self._pipe.write, (message.left,))
         with self._writing:
-            # no call here: after a call a signal handler may run, and deadlock on this lock if it sends something
+            # no calls here: after a call a signal handler may run, which deadlocks on this lock if it sends a message
             if self._queue or self._error is not None:
                 return False
             [written] = step

@@ -1,6 +1,6 @@
-"""execnet's IO over the pipes of a process of this machine: ssh, Python, a container's client.
+"""execnet's IO over the pipes of a process on this machine: ssh, Python or a container's client.
 
-execnet has a class for that; this one limits every wait and keeps the process's stderr.
+Unlike execnet's own class, this one has a time limit for every wait, and keeps the process's stderr.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from .terminal import has_terminal, with_signals
 
 #: bytes to read at once
 BLOCK = 64 * 1024
-#: seconds; poll(2) waits for less than 25 days
+#: seconds to wait at most in poll(2), which can wait for less than 25 days
 A_DAY = 86400.0
 
 
 class ProcessIO(GatewayIO):
-    """execnet's IO over the pipes of a process of this machine.
+    """execnet's IO over the pipes of a process on this machine.
 
     :raises OSError: the process can't be started.
     :raises RuntimeError: no thread can be started.
     """
 
     def __init__(self, argv: Sequence[str], host: str, logger: logging.Logger) -> None:
-        import subprocess  # here: importing it takes longer than importing this package
+        import subprocess  # here, since importing it takes longer than importing this package
 
         super().__init__(argv, host)
-        # at a terminal it stays in this program's session: ssh and sudo may have to ask for a password there
+        # at a terminal, keep the process in this session: ssh and sudo may have to ask for a password there
         self._own_session = not has_terminal()
         self.popen = subprocess.Popen(
             with_signals(self.argv, self._own_session),
@@ -99,7 +99,7 @@ class ProcessIO(GatewayIO):
 
 
 def _wait_for_child(pid: int, timeout: float) -> None:
-    """Wait for a child by pidfd_open(2), if the system has it: subprocess polls, and so waits up to twice as long."""
+    """Wait for a child by pidfd_open(2), if the system has it: subprocess polls, and waits up to twice as long."""
     try:
         fd = os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]
     except (AttributeError, OSError):

@@ -1,45 +1,45 @@
-"""Limit what a remote side may send before earlier messages are processed, so that no queue grows without limit."""
+"""Limit the unprocessed data from a remote side, so that no queue grows without limit."""
 
 from __future__ import annotations
 
 from typing import Callable
 
-# bytes to count for each message besides its payload: about what keeping it in memory takes
+# bytes to count for each message besides its payload, about its overhead in memory
 _PER_MESSAGE = 48
-# the most bytes around the data in a payload
+# the most bytes that a payload has besides its data
 _PER_DATA = 16
-#: bytes: twice the window that remote sides keep, which they may exceed by a block that they have just read
+#: bytes; twice the window that remote sides observe, which they may exceed by a block that they have just read
 LIMIT = 16 * 1024 * 1024
 
 
 class Window:
-    """The bytes that a remote side may send on a channel. A message counts as soon as its header is received."""
+    """The bytes that a remote side may send on a channel. A message counts when its header is received."""
 
     def __init__(self, limit: int = LIMIT) -> None:
-        # the receiver's thread alone changes the first, the threads that receive items the second
+        # only the receiver thread changes the first, only the threads that receive items change the second
         self._received, self._allowed = 0, limit
 
     def announce(self, size: int) -> bool:
-        """Count a payload that is about to be received. Return False if the limit is exceeded."""
+        """Count a payload before it is received. Return False if the limit is exceeded."""
         self._received += size + _PER_MESSAGE
         return self._received <= self._allowed
 
     def receive(self, item: object) -> bool:
-        """Count an item that was received. Return False if the limit is exceeded."""
+        """Count a received item. Return False if the limit is exceeded."""
         return True
 
     def release(self, size: int) -> None:
-        """Allow as much again as a message takes that was processed.
+        """Count a message as processed, so that as much again may be received.
 
-        :param size: the bytes of data in it.
+        :param size: the bytes of data in the message.
         """
         self._allowed += size + _PER_DATA + _PER_MESSAGE
 
 
 class ItemWindow(Window):
-    """The number of items that a remote side may send on a channel, whatever their size.
+    """The number of items that a remote side may send on a channel, of any size.
 
-    :param counts: returns True for an item that counts.
+    :param counts: returns True for items to count.
     """
 
     def __init__(self, limit: int, counts: Callable[[object], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Read the stderr of a connection's process, such as ssh: keep the last lines for errors, and log it when connected."""
+"""Read the stderr of a connection's process, such as ssh: keep the last lines for errors, and log it once connected."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .io_loop import READ, Loop, log_thread
 
 #: lines to keep
 KEPT = 200
-#: bytes of a line; a longer one is divided
+#: bytes; a longer line is split
 LONGEST_LINE = 64 * 1024
-# lines that may wait to be logged before reading stops
+# lines that may wait to be logged; then reading pauses
 BACKLOG = 200
-# bytes to read after the process has ended: another process may have its stderr open, and write to it forever
+# bytes to read after the process has exited: another process may have its stderr open, and write to it forever
 LAST_BYTES = 1024 * 1024
 
 
 class Stderr(ABC):
     """The lines of a process's stderr, read in the loop's thread.
 
-    :param logger: gets each line at WARNING, from :meth:`connected` on.
+    :param logger: logs each line at WARNING, after :meth:`connected` was called.
     """
 
     def __init__(self, logger: logging.Logger, loop: Loop) -> None:
@@ -35,13 +35,13 @@ class Stderr(ABC):
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._is_logged = False
-        # the loop's thread changes the first, the log thread the second
+        # only the loop's thread changes the first, only the log thread the second
         self._to_log = self._logged = 0
         self._paused = False
         self._ended = Event()
 
     def connected(self) -> list[str]:
-        """Return the lines so far. From now on, lines are logged."""
+        """Return the lines so far. Log all later ones."""
         lines: list[str] = []
         self._loop.call_and_wait(lambda: self._log_from_now_on(lines), 1.0)
         return lines
@@ -56,12 +56,12 @@ class Stderr(ABC):
         return "\n".join(list(self._lines))
 
     def wait_for_end(self, timeout: float) -> None:
-        """Wait for the end of stderr. A background ssh master may keep it open forever."""
+        """Wait for the end of stderr, which a background ssh master may keep open forever."""
         self._ended.wait(timeout)
 
     @abstractmethod
     def finish(self) -> None:
-        """Read the rest after the process has ended, and close. Called in the loop's thread, perhaps twice."""
+        """Read the rest after the process has exited, and close. Called in the loop's thread, perhaps twice."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -73,7 +73,7 @@ class Stderr(ABC):
 
     @abstractmethod
     def _go_on(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
     def flush(self, timeout: float) -> None:
         """Wait until all lines that were read are logged."""
@@ -125,9 +125,9 @@ class Stderr(ABC):
 
 
 class PipeStderr(Stderr):
-    """The stderr of a process of this machine.
+    """The stderr of a process on this machine.
 
-    :param pipe: a file, which is closed here.
+    :param pipe: the process's stderr; it is closed here.
     """
 
     def __init__(self, pipe: IO[bytes], logger: logging.Logger, loop: Loop) -> None:
@@ -158,7 +158,7 @@ class PipeStderr(Stderr):
         self._pipe.close()
 
     def _read(self) -> bytes:
-        """Read a block, process it, and return it; empty if there is none now."""
+        """Read a block, process it, and return it; empty if nothing can be read now."""
         if self._ended.is_set():
             return b""
         try:

@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
-# A shell can't reset a signal that is ignored when it starts (POSIX, trap), so a Python does. Python itself ignores two
-# more signals, and sets LC_CTYPE; neither is passed on
+# A shell can't reset a signal that was ignored when it started (POSIX, trap), so Python does it. Python itself ignores
+# two more signals and may set LC_CTYPE, which must not be inherited
 _WITH_HANGUP = """\
 import os, signal, sys
 for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
@@ -21,9 +21,9 @@ os.execvp(sys.argv[2], sys.argv[2:])"""
 def with_signals(argv: list[str], own_session: bool) -> list[str]:
     """Return a command that starts ``argv`` with the right signals ignored.
 
-    At a terminal, Ctrl-C is for this program, which decides what to do with its connections: ssh is started with SIGINT
-    ignored, and keeps it so. In a session of its own, ssh needs SIGHUP to end its ProxyCommand, but nohup(1) makes this
-    program and its children ignore SIGHUP.
+    At a terminal, Ctrl-C is for this program, which decides what to do with its connections: start ssh with SIGINT
+    ignored, which it then stays. In its own session, ssh needs SIGHUP to end its ProxyCommand, but under nohup(1), this
+    program and its children ignore SIGHUP: reset it.
     """
     if not own_session:
         launcher = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
