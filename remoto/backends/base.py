@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 class BaseConnection(Executor):
     """A connection to a host: over ssh, or to a Python on this machine if the host is this machine.
 
-    It may be used from several threads at once.
+    Several threads may use it at the same time.
 
     :param hostname: ``HOST``, ``USER@HOST`` or ``-F FILE HOST``.
-    :param logger: the logger to use; by default one named after the host, see :func:`basic_remote_logger`.
+    :param logger: the logger; by default one named after the host, see :func:`basic_remote_logger`.
     :param sudo: run the remote Python, and so all commands and functions, as root with sudo.
-    :param threads: ignored; programs written for remoto 1.x pass it. Any number of threads may use a connection.
+    :param threads: ignored; accepted for programs written for remoto 1.x.
     :param eager: False connects on first use.
-    :param detect_sudo: turn ``sudo`` on if the remote user is not root.
+    :param detect_sudo: set ``sudo`` if the remote user is not root.
     :param use_ssh: use ssh even if the host is this machine.
     :param interpreter: the remote Python: a command for the remote user's shell. The default is ``python3``.
     :param ssh_options: further options for ssh, as one string that is split as a shell would.
-    :param connect_timeout: seconds to wait for the remote Python's answer; None or 0 for no limit.
+    :param connect_timeout: seconds to wait for the remote Python's answer; None or 0 means no limit.
     :param keepalive: seconds between ssh's probes of a silent peer; after three without an answer the connection is
-        lost. An interval in ``ssh_options`` or in ssh's configuration takes precedence. 0 or None for no probes.
-    :param env: variables for every command and function on the remote side.
+        lost. An interval in ``ssh_options`` or in ssh's configuration takes precedence. 0 or None means no probes.
+    :param env: variables for all commands and functions on the remote side.
     :param kill_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
-    :param raise_on_timeout: likewise.
-    :param via: the connection to a relay: ssh runs there, and connects to the host from there. ``localhost`` is then
-        the relay, and paths in ``ssh_options`` are paths there. Closing the relay closes this connection first.
-    :raises HostError: also an execnet.HostNotFound: the host was not reached.
+    :param raise_on_timeout: the default for :func:`remoto.process.run` and :func:`~remoto.process.check`.
+    :param via: the connection to a relay. ssh runs on the relay, ``localhost`` is the relay, and paths in
+        ``ssh_options`` are paths on the relay. Closing the relay closes this connection first.
+    :raises HostError: also an execnet.HostNotFound: the host could not be reached.
     :raises StartError: also an OSError: Python could not be started.
-    :raises TypeError: an argument is of the wrong type; nothing has been started.
-    :raises ValueError: an argument's value cannot be used, for instance an InvalidHostname; nothing has been started.
+    :raises TypeError: an argument has the wrong type; nothing was started.
+    :raises ValueError: an argument is invalid, for instance the hostname (InvalidHostname); nothing was started.
 
     >>> from remoto.process import check
     >>> with BaseConnection('localhost') as conn:
@@ -120,7 +120,7 @@ class BaseConnection(Executor):
 
     def report_failure(self, error: ConnectError) -> None:
         """Log why the connection could not be opened, with ssh's stderr."""
-        # 1.x passed them on to stderr: show them even if the program drops the error
+        # 1.x let ssh's stderr through: show it even if the program drops the error
         for line in error.stderr.splitlines():
             self.logger.warning(line)
         if error.kind == "interpreter":
@@ -129,7 +129,7 @@ class BaseConnection(Executor):
             )
 
     def login_door(self) -> str | None:
-        """Return the first jump host, or the relay, of a login; an empty text for a direct one; None without ssh."""
+        """Return the first jump host of a login, or its relay; an empty string if it has none; None without ssh."""
         if not self._needs_ssh(self.hostname):
             return None
         if self.via is not None:
@@ -139,7 +139,7 @@ class BaseConnection(Executor):
         return "" if configured is None else configured.jump
 
     def _detect_sudo(self, _execnet: _Execnet | None = None) -> bool:
-        """Return True unless the remote user is root; if it is, keep the gateway that was opened to find out."""
+        """Return True unless the remote user is root; for root, keep the gateway that was opened to find out."""
         if _execnet is not None:
             gateway = _execnet.makegateway(self._make_connection_string(self.hostname, use_sudo=False))
             name = gateway.remote_exec("import getpass; channel.send(getpass.getuser())").receive()
@@ -153,19 +153,18 @@ class BaseConnection(Executor):
         return True
 
     def _needs_ssh(self, hostname: str) -> bool:
-        # the name of this machine is not the relay's
+        # on a relay, the name of this machine means another machine
         needs_ssh = ssh.needs_ssh if self.via is None else ssh.is_no_local_name
         return self.use_ssh or needs_ssh(hostname)
 
     def _make_connection_string(
         self, hostname: str, _needs_ssh: Callable[[str], bool] | None = None, use_sudo: bool | None = None
     ) -> str:
-        """Return the execnet spec of the gateway to open.
-
-        It is ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
+        """Return the execnet spec of the gateway: ``ssh=OPTIONS HOST//python=INTERPRETER`` or
+        ``popen//python=INTERPRETER``.
 
         :param _needs_ssh: called instead of :func:`~remoto.backends.needs_ssh`; ``use_ssh`` takes precedence.
-        :param use_sudo: by default the connection's setting.
+        :param use_sudo: put sudo before the interpreter; the default is the connection's setting.
         """
         python = self._python_command(use_sudo)
         if self.use_ssh or (_needs_ssh or self._needs_ssh)(hostname):
@@ -181,7 +180,7 @@ class BaseConnection(Executor):
         return self._open(self._make_connection_string(hostname))
 
     def _open(self, spec: str) -> execnet.Gateway:
-        # execnet splits a spec at every // and every blank; paths and quoted options may contain them
+        # do not let execnet split the spec: it does so at every // and blank, which paths and options may contain
         found = re.fullmatch(r"(?:ssh=(?P<ssh>.+?)|popen)//python=(?P<python>(?:(?!//[\w:]+=).)+)", spec, re.DOTALL)
         if not found:
             return gateways.open_spec(spec, self.group)
@@ -196,16 +195,17 @@ class BaseConnection(Executor):
         return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group)
 
     def _keepalive_here(self) -> float | None:
-        """Return the interval for ssh on this machine; ``remote/relay.py`` adds that of ssh on a relay."""
+        """Return the keepalive of ssh on this machine; None for ssh on a relay, where ``remote/relay.py`` adds it."""
         return self.keepalive if self.via is None else None
 
     def _start(
         self, argv: list[str], host: str, interpreter: str, env: Mapping[str, str], group: execnet.Group
     ) -> ExecnetGateway:
-        """Start a process that runs Python, on this machine or on the relay, and return its gateway.
+        """Start a process that runs Python, on this machine or on the relay; return a gateway to that Python.
 
-        :param host: for messages; ``interpreter`` likewise.
-        :param env: variables for that Python and all that it starts.
+        :param host: the host's name, for messages.
+        :param interpreter: the Python, for messages.
+        :param env: variables for that Python and its children.
         :raises ConnectError: the process failed, or Python did not answer.
         """
         with through(self.via, host) as relay:
@@ -232,7 +232,7 @@ class BaseConnection(Executor):
 
 
 def _checked_logger(logger: AnyLogger) -> logging.Logger:
-    """Return the logger if it has a logger's methods, as have a LoggerAdapter and classes of programs."""
+    """Return the logger. A LoggerAdapter, or a program's own object, need only have a logger's methods."""
     if not all(callable(getattr(logger, level, None)) for level in ("debug", "info", "warning", "error")):
         raise TypeError(f"logger: expected a logger, not {type(logger).__name__}: {logger!r}")
     return cast("logging.Logger", logger)

@@ -1,9 +1,9 @@
-"""Make a command's request one for a container's client.
+"""Turn a command's request into one that runs a container's client.
 
 The client runs ``/bin/sh`` in the container, which reads ``remote/container.sh`` from stdin. That script sets the
-environment and the directory, and reports the exit status, so the client's own stderr is never taken for the command's.
-Because all that arrives on stdin, no list of processes, in the container or on the client's machine, shows the
-variables, the mark of the reports, or the command a second time.
+environment and the directory, and reports the exit status, so the client's own stderr is never mistaken for the
+command's. Since the script arrives on stdin, no list of processes, in the container or on the client's machine, shows
+the variables, the mark of the reports, or the command a second time.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import NamedTuple, cast
 from .. import remote
 from ..commands.request import Request
 
-#: the exit status of the container's shell if its stdin ended before the script did: nothing was run
+#: the exit status of the container's shell if stdin ended before the script was complete: nothing was run
 NO_SCRIPT = 98
-#: bytes of arguments and variables that the kernel may refuse: Linux limits one string to 128 KiB (execve(2))
+#: bytes of arguments and variables from which on the kernel may refuse them: Linux limits one string to 128 KiB
+#: (execve(2))
 LONG_ARGUMENTS = 100_000
 
-# The container's shell first reports its process group. Only then the script is sent, up to a line that equals its
-# first one. A shell's read takes no byte after that line, so the rest is the command's stdin. It reads in a subshell,
-# so that no variable is set, and runs nothing of a script that was cut off.
+# The container's shell first reports its process group. Only then is the script sent, up to a line that equals its
+# first one. The shell's read consumes no byte after that line, so the rest is the command's stdin. It reads in a
+# subshell, so that no variable is set, and runs nothing of an incomplete script.
 _READER = """\
 echo "remoto started $$"
 echo "remoto started $$" >&2
@@ -43,7 +44,7 @@ class Inside(NamedTuple):
     """The parts of a request that apply inside the container."""
 
     directory: bytes
-    #: whether the command is a command line for a shell
+    #: True if the command is a command line for a shell
     is_line: bool
     variables: dict[bytes, bytes]
 
@@ -53,7 +54,7 @@ def inside_of(request: Request, env: Mapping[str, str]) -> Inside:
 
     :param env: the connection's variables.
     :raises TypeError: a keyword of Popen is not supported in containers.
-    :raises ValueError: a shell cannot set a variable of that name.
+    :raises ValueError: a shell can't set a variable of that name.
     """
     popen = dict(request["popen"])
     directory = cast("bytes", popen.pop("cwd", b""))
@@ -102,7 +103,7 @@ def for_client(request: Request, client: list[str], env: Mapping[str, str]) -> R
 
 
 def _script_of(request: Request, mark: bytes, inside: Inside, command: list[bytes]) -> bytes:
-    """Return the script with its arguments, between two lines that mark its begin and end."""
+    """Return the script with its arguments, between two lines that mark its beginning and end."""
     assignments = _assignments(inside.variables)
     long = sum(map(len, [*assignments, *command])) >= LONG_ARGUMENTS
     arguments = [
@@ -125,7 +126,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _quoted(word: bytes) -> bytes:
-    """Return a quoted word for a shell. shlex.quote accepts text only.
+    """Quote an argument for a shell, as bytes, which shlex.quote does not accept.
 
     :raises ValueError: it has a NUL, which a shell drops.
     """

@@ -1,4 +1,4 @@
-"""Containers of a Docker engine, on this machine or on another one over ssh."""
+"""Connections to docker containers, on this machine or on another one over ssh."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class DockerConnection(ContainerConnection):
     :param container_name: the container's name.
     :param user: the user in the container, as for ``docker exec --user``.
     :param executable: the client's name or path; ``docker`` by default.
-    :param persistent: True keeps a Python running in the container, started on first use, which serves commands,
-        functions and files. Without a Python there, each command calls the client. ``'require'`` makes that a
-        ContainerError.
+    :param persistent: True starts a Python in the container on first use, which serves all commands, functions and
+        files. If the container has none, each command calls the client, or, with ``'require'``, a ContainerError is
+        raised.
     :param kw: the keywords of :class:`remoto.backends.BaseConnection`; ``env`` is set in the container.
 
     >>> conn = DockerConnection(container_name='web', eager=False)

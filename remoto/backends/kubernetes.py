@@ -1,4 +1,4 @@
-"""Containers of a Kubernetes cluster, with kubectl on this machine."""
+"""Connections to containers in Kubernetes pods, by kubectl on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class KubernetesConnection(ContainerConnection):
     """A connection to a container of a running pod.
 
     :param pod_name: the pod.
-    :param namespace: the pod's namespace; the context's own by default.
-    :param context: a context of the client's configuration; the current one by default.
-    :param container: one of the pod's containers; by default the client chooses.
+    :param namespace: the pod's namespace; by default the context's.
+    :param context: a context in the client's configuration; by default the current one.
+    :param container: the container in the pod; by default the client chooses one.
     :param kubeconfig: the path of the client's configuration.
     :param executable: the client's name or path; ``kubectl`` by default.
-    :param persistent: True keeps a Python running in the container, started on first use, which serves commands,
-        functions and files. Without a Python there, each command calls the client. ``'require'`` makes that a
-        ContainerError.
+    :param persistent: True starts a Python in the container on first use, which serves all commands, functions and
+        files. If the container has none, each command calls the client, or, with ``'require'``, a ContainerError is
+        raised.
     :param kw: the keywords of :class:`remoto.backends.BaseConnection`; ``env`` is set in the container.
 
     >>> conn = KubernetesConnection('web-0', namespace='shop', eager=False)

@@ -1,4 +1,4 @@
-"""Open and close a connection's gateway: from several threads, in a child of fork(), and with Ctrl-C at any time."""
+"""Open and close a connection's gateway, safely with several threads, fork(), and Ctrl-C at any time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Lifecycle(Target):
-    """The base of a connection: it opens one gateway, checks it before each use, and closes it."""
+    """A connection that opens one gateway, checks it before each use, and closes it."""
 
     def __init__(self) -> None:
         self.gateway = None
@@ -50,15 +50,14 @@ class Lifecycle(Target):
         self.exit()
 
     def connect(self, *, report: bool = True) -> None:
-        """Open the connection now; with ``eager=False`` it would open on first use.
+        """Open the connection, if it was made with ``eager=False``, instead of on first use.
 
-        Do nothing if it is open. If another thread is opening it, wait for that.
+        Do nothing if it is open. If another thread is opening it, wait for that thread.
 
-        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, ``report_failure`` can
-            do that.
-
+        :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, the caller may log it with
+            ``report_failure``.
         :raises ConnectError: it could not be opened: a HostError or a StartError. Another call tries again.
-        :raises ConnectionLost: it was closed, or was lost; a connection does not open twice.
+        :raises ConnectionLost: it was closed or lost; a connection does not open twice.
 
         >>> import remoto
         >>> with remoto.Connection('localhost', eager=False) as conn:
@@ -70,13 +69,13 @@ class Lifecycle(Target):
 
     @property
     def is_closed(self) -> bool:
-        """Whether :meth:`exit` was called."""
+        """True after :meth:`exit` was called."""
         return self._closed
 
     def has_connection(self) -> bool:
-        """Return True if the connection is open and not known to be lost.
+        """Return True if the connection is open, and not known to be lost.
 
-        With ``eager=False``, False before the first use.
+        Return False before the first use with ``eager=False``.
         """
         if self._owner != os.getpid():
             return False
@@ -84,10 +83,10 @@ class Lifecycle(Target):
         return gateway is not None and bool(self.gateway.hasreceiver())
 
     def exit(self) -> None:
-        """Close the connection; wait at most five seconds for its processes on this machine to end.
+        """Close the connection; wait at most five seconds for its processes on this machine to exit.
 
-        Calling it again has no effect. If another thread is opening the connection, cancel that. In a child of
-        ``fork()``, leave the parent's connection open.
+        Calling it again has no effect. If another thread is opening the connection, that is cancelled. In a child of
+        ``fork()``, the parent's connection stays open.
         """
         self._closed = True
         if self._owner == os.getpid():
@@ -105,7 +104,7 @@ class Lifecycle(Target):
                 self.report_failure(error)
             raise
         except BaseException:
-            # perhaps interrupted just after the gateway was opened
+            # an interrupt may come after the gateway was opened
             gateways.close_group(self.group)
             self.gateway = None
             raise
@@ -118,7 +117,7 @@ class Lifecycle(Target):
         """
         if self.gateway is None:
             if self._owner != os.getpid():
-                # a child of fork(): a lock that a thread of the parent held is never released
+                # in a child of fork(), a lock that a thread of the parent held is never released
                 self._connecting, self._opening, self._owner = threading.Lock(), set(), os.getpid()
             with self._connecting:
                 if self.gateway is None and not self._closed:
@@ -129,7 +128,7 @@ class Lifecycle(Target):
         return gateway
 
     def _is_closed(self) -> ConnectionLost:
-        """Return the error for using a connection that is not open."""
+        """Return the error for the use of a connection that is not open."""
         gateways.wait_if_program_ends()
         what, stderr = "the connection is closed", ""
         if self._owner != os.getpid():
@@ -145,9 +144,9 @@ class Lifecycle(Target):
             gateways.close(self.gateway)
 
     def _give_up_opening(self, lock: threading.Lock) -> None:
-        """Cancel openings in progress, and wait until the lock under which they run is free.
+        """Cancel openings in progress, and wait until the lock that they hold is released.
 
-        The wait is limited: if a signal handler calls :meth:`exit`, the thread that it interrupted may hold the lock.
+        The wait has a limit: if a signal handler calls :meth:`exit`, the interrupted thread may hold the lock.
         """
         deadline = time.monotonic() + CLOSE_TIMEOUT
         while not lock.acquire(timeout=0.05):

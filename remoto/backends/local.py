@@ -1,4 +1,4 @@
-"""This machine."""
+"""Connections to this machine."""
 
 from __future__ import annotations
 

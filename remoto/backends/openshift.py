@@ -1,4 +1,4 @@
-"""Containers of an OpenShift cluster, with oc on this machine."""
+"""Connections to containers in OpenShift pods, by oc on this machine."""
 
 from .kubernetes import KubernetesConnection
 

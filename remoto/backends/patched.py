@@ -1,4 +1,4 @@
-"""Functions that run commands by ``remoto.backends.check``, because programs' tests replace that name."""
+"""Functions that call ``remoto.backends.check``, because programs patch that name in their tests."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 
 def _check(conn: BaseConnection, command: list[str], **options: Unpack[CheckOptions]) -> CheckResult[list[str]]:
-    # at each call: a test may have replaced it since the last one
+    # look it up at each call, since a test may have patched it
     from remoto import backends
 
     return backends.check(conn, command, **options)
 
 
 def get_python_executable(conn: BaseConnection) -> str:
-    """Return the Python that JSON calls use: the first of ``python3``, ``python`` and ``python2.7`` that works on the
-    remote side.
+    """Return the Python for JSON calls: the first of ``python3``, ``python`` and ``python2.7`` that works on the remote
+    side.
 
-    Search once per connection. If the search finds none, return the connection's ``interpreter``. The search's timeout
-    is ``connect_timeout`` or ``global_timeout``, whichever is shorter.
+    Search once per connection. If none is found, return the connection's ``interpreter``. The search's timeout is
+    ``connect_timeout`` or ``global_timeout``, whichever is shorter.
 
+    :param conn: a connection of any backend.
     :raises ConnectError: also an OSError: the search timed out, or its answer is not a path.
     """
     return interpreter.find(conn, _check)

@@ -1,4 +1,4 @@
-"""Containers of podman, on this machine or on another one over ssh."""
+"""Connections to podman containers, on this machine or on another one over ssh."""
 
 from .docker import DockerConnection
 

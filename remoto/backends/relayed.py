@@ -1,4 +1,4 @@
-"""Hosts that are reached through another connection's machine, the relay."""
+"""Connections through a relay, which is another connection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def checked_relay(via: object) -> BaseConnection | None:
-    """Return a connection.
+    """Return the relay unchanged.
 
-    :raises TypeError: it is something else, such as a name.
+    :raises TypeError: it is not a connection, for instance a name.
     """
     from .executor import Executor
 
@@ -30,9 +30,9 @@ def checked_relay(via: object) -> BaseConnection | None:
 
 @contextmanager
 def through(via: Executor | None, host: str) -> Iterator[Relay | None]:
-    """Give the open relay, or None if there is none. A ConnectError that is raised meanwhile gets the relay's name.
+    """Yield the open relay, or None without one. Add the relay's name to a ConnectError that is raised meanwhile.
 
-    :param host: the host to reach, for errors.
+    :param host: the host to connect to, for errors.
     :raises HostError: the relay is closed or lost, or could not be reached.
     """
     if via is None:
@@ -59,7 +59,7 @@ def _open(via: Executor, host: str) -> execnet.Gateway:
 def relay_failure(via: Executor, host: str, error: ConnectError | ConnectionLost) -> HostError:
     """Return the error for a host whose relay is closed or lost, or could not be reached.
 
-    :param error: the relay's.
+    :param error: the error of the relay.
     """
     if isinstance(error, ConnectionLost):
         reason = f"the connection to the relay {'is closed' if via.is_closed else 'was lost'}"

@@ -1,4 +1,4 @@
-"""Hosts over ssh: hostnames, ssh's argv and keepalive, and the errors of ssh, sudo and a Python that does not start."""
+"""Hosts over ssh: hostnames, ssh's argv and keepalive, and the errors of ssh, sudo and the remote Python."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ __all__ = [
     "ssh_command_argv",
 ]
 
-#: seconds between ssh's probes of a silent peer; ssh gives up after three of them (ssh_config(5), ServerAliveCountMax)
+#: seconds between ssh's probes of a silent peer; ssh exits after three without an answer (ssh_config(5),
+#: ServerAliveCountMax)
 KEEPALIVE = 20
 
 
 def __getattr__(name: str) -> type[SshConnection]:
-    # on first use: the module of BaseConnection imports this one
+    # imported on first use, since the module of BaseConnection imports this one
     if name == "SshConnection":
         from .base import BaseConnection
 
@@ -56,9 +57,9 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "127.0.1.1", "::1")
 
 
 def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
-    """Return True if a host is another machine than this one.
+    """Return True unless a host is this machine.
 
-    :param hostname: with a user or options, it counts as another machine: it may mean another user.
+    :param hostname: a hostname; also True if it has a user or options, since they may mean another user.
 
     >>> needs_ssh('localhost')
     False
@@ -73,12 +74,12 @@ def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
     here = (_socket or socket).gethostname().lower()
     if name in (here, here.split(".")[0]):
         return False
-    # this may ask DNS, which may be slow: do it last, and once
+    # last, and once, since it may query DNS, which may be slow
     return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
 
 
 def is_no_local_name(hostname: str) -> bool:
-    """Return True unless a name means the machine that it is used on, whichever that is."""
+    """Return True unless a name means the local machine on every machine."""
     return hostname.lower() not in _LOCAL_NAMES
 
 
@@ -92,7 +93,7 @@ def _fqdn(here: str) -> str:
 def split_hostname(hostname: str) -> list[str]:
     """Return ssh's arguments for a hostname: one, or the three of ``-F FILE HOST``.
 
-    :raises InvalidHostname: ssh could take it for an option, or a shell in ssh's configuration for syntax.
+    :raises InvalidHostname: ssh could parse it as an option, or a shell that ssh's configuration runs as syntax.
 
     >>> split_hostname('root@node1')
     ['root@node1']
@@ -111,7 +112,7 @@ def split_hostname(hostname: str) -> list[str]:
     if not isinstance(hostname, str):
         raise TypeError(f"hostname: expected str, not {type(hostname).__name__}: {hostname!r}")
     try:
-        # a user may be DOMAIN\name: without blanks there is nothing to split
+        # do not split a hostname without blanks, since a user may be DOMAIN\name
         words = shlex.split(hostname) if hostname.split() != [hostname] else [hostname]
     except ValueError as error:
         raise refuse(f"not a hostname: {error}") from None
@@ -122,7 +123,7 @@ def split_hostname(hostname: str) -> list[str]:
     else:
         raise refuse("not a hostname")
     user, _, name = host.removeprefix("ssh://").rpartition("@")
-    # OpenSSH refuses these characters as well (ssh.c: valid_hostname, valid_ruser), since they reach a shell in
+    # like OpenSSH (ssh.c: valid_hostname, valid_ruser), refuse these characters, since they reach the shell of a
     # ProxyCommand
     if host.startswith("-") or name.startswith("-") or not name:
         raise refuse("a hostname can't begin with a dash or be empty")
@@ -132,17 +133,17 @@ def split_hostname(hostname: str) -> list[str]:
 
 
 def split_target(target: str, hostname: str) -> list[str]:
-    """Return ssh's arguments for a target: its options, split as a shell would, then the host as :func:`split_hostname`
-    does.
+    """Return ssh's arguments for a target: its options, split as a shell would, and then the host, split by
+    :func:`split_hostname`.
 
-    :param target: the options, then the host; or the options alone.
-    :param hostname: the host, as the connection has it.
+    :param target: options and the host; or options alone.
+    :param hostname: the connection's hostname.
     :raises HostError: the options have an open quote.
 
     >>> split_target("-p 22 -i '/a b' node1", 'node1')
     ['-p', '22', '-i', '/a b', 'node1']
     """
-    # the hostname is split as when it was checked: to a shell, the backslash of DOMAIN\user is an escape
+    # do not split the hostname as a shell would: in DOMAIN\user, the backslash would be an escape
     options = target.removesuffix(hostname)
     host = split_hostname(hostname) if options != target else []
     try:
@@ -154,10 +155,10 @@ def split_target(target: str, hostname: str) -> list[str]:
 def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = KEEPALIVE) -> list[str]:
     """Return the ssh argv that starts Python on another machine.
 
-    :param words: ssh's options, then the host.
+    :param words: ssh's options, and then the host.
     :param interpreter: a command for the remote user's shell, such as ``python3`` or ``sudo python3``.
-    :param keepalive: seconds between probes of a silent peer, 0 or None for none. An interval in the options or in
-        ssh's configuration takes precedence.
+    :param keepalive: seconds between probes of a silent peer; 0 or None means no probes. An interval in the options or
+        in ssh's configuration takes precedence.
     """
     return ssh_command_argv(words, f'{interpreter} -c "{BOOT_COMMAND}"', keepalive)
 
@@ -171,9 +172,9 @@ def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None
 
 
 def keepalive_on_relay(argv: Sequence[str], keepalive: float | None) -> int:
-    """Return the seconds between probes for an ssh on a relay, whose configuration may have another interval.
+    """Return the keepalive for ssh on a relay, in seconds. The relay's ssh configuration takes precedence.
 
-    :returns: 0 if the argv is not ssh's or names an interval, or if there are to be no probes.
+    :returns: 0 if the argv is not ssh's, or has an interval, or if no probes are wanted.
     """
     if not keepalive or argv[0] != "ssh" or _names_keepalive(argv[1:-1]):
         return 0
@@ -186,12 +187,14 @@ def _has_no_keepalive(words: Sequence[str]) -> bool:
 
 
 def _names_keepalive(options: Sequence[str]) -> bool:
-    """Return True if ssh's options set ServerAliveInterval: in any case, also without a blank after ``-o``."""
+    """Return True if ssh's options set ServerAliveInterval, in upper or lower case, with or without a blank after
+    ``-o``.
+    """
     line = " ".join(options)
     return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
 
 
-# (pattern in stderr, kind, reason, advice); the first that matches counts
+# (pattern in stderr, kind, reason, advice); the first match is used
 _OF_PYTHON_OR_SUDO = (
     (r"remoto: Python (?P<found>\S+) cannot run execnet", "version", "", ""),
     (
@@ -254,14 +257,14 @@ _OF_SSH = (
         "Connect to fewer hosts at a time.",
     ),
 )
-#: ssh's own exit status where it failed; any other is the remote command's (ssh(1))
+#: ssh's exit status if it failed itself; any other is the remote command's (ssh(1))
 _SSH_FAILED = 255
 
 
 def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpened) -> ConnectError:
-    """Return the error for a process that ended before Python answered.
+    """Return the error for a process that exited before Python answered.
 
-    :returns: a HostError for ssh's failures and the timeout, a StartError for those of sudo and Python.
+    :returns: a HostError if ssh failed or the timeout expired, a StartError if sudo or Python failed.
     """
     status, stderr = failure.status, failure.printed
 
@@ -280,7 +283,7 @@ def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpen
             advice = "Name another one with interpreter=. With execnet 1.9 on this machine, 2.7 and 3.5 do as well."
         if found:
             return error(StartError, kind, reason, advice)
-    # with another status such words are from a banner or a start-up file
+    # with another status, a match would be from a banner or a start-up file
     for pattern, kind, reason, advice in _OF_SSH if status == _SSH_FAILED else ():
         if re.search(pattern, stderr, re.MULTILINE):
             return error(HostError, kind, reason, advice)
@@ -291,7 +294,7 @@ def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpen
             StartError, "interpreter", f"{interpreter}: command not found", "Name another one with interpreter=."
         )
     program = os.path.basename(argv[0])
-    # a signal ended it: ssh itself, since a remote command's signal is 128 + its number
+    # a negative status: a signal killed ssh itself; for a remote command, the status would be 128 + N
     failed = status is None or status < 0 or status == _SSH_FAILED
     cause = HostError if program == "ssh" and failed else StartError
     return error(cause, "other", f"{program} ended before Python started")
@@ -313,7 +316,7 @@ def not_started(
 
 
 def _printable(argv: Sequence[str]) -> list[str]:
-    """Without the line that only Python reads."""
+    """Return an argv for messages, with ``...`` instead of the boot command."""
     return [word.replace(BOOT_COMMAND, "...") for word in argv]
 
 

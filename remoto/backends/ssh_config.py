@@ -1,6 +1,6 @@
-"""What ssh's configuration says of a host: its keepalive, and the jump host on the way.
+"""Read a host's keepalive and jump host from ssh's configuration.
 
-``ssh -G`` answers both, but costs a process for each host. It is asked only if a configuration file has a keyword that
+``ssh -G`` reports both, but costs a process for each host. So it is run only if a configuration file has a keyword that
 matters.
 """
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..gateways.interrupts import uninterrupted
 
-#: Match may set any of the others, and may run programs
+#: Match may set any of the other keywords, and may run programs
 _KEYWORDS = re.compile(rb"^\s*(match|proxyjump|proxycommand|serveraliveinterval)\b", re.IGNORECASE | re.MULTILINE)
 _INCLUDE = re.compile(rb"^\s*include\s+(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 _OPTIONS = re.compile(r"proxyjump|proxycommand|serveraliveinterval|(^| )-J", re.IGNORECASE)
@@ -27,9 +27,9 @@ _DEPTH = 16
 
 
 class Configuration(NamedTuple):
-    """The settings that matter here.
+    """The settings that remoto needs.
 
-    :ivar keepalive: ServerAliveInterval in seconds; 0 for none.
+    :ivar keepalive: ServerAliveInterval in seconds; 0 if it is not set.
     :ivar jump: the first jump host, or the ProxyCommand; empty for a direct connection.
     """
 
@@ -37,14 +37,14 @@ class Configuration(NamedTuple):
     jump: str = ""
 
 
-# by ssh's arguments: a program may connect to the same host many times
+# by ssh's arguments, since a program may connect to the same host many times
 _known: dict[tuple[str, ...], Configuration] = {}
 
 
 def configuration(words: Sequence[str]) -> Configuration | None:
-    """Return what ssh's configuration says of a host; None if ssh can't tell.
+    """Return the settings for a host; None if ssh reports an error.
 
-    :param words: ssh's options, then the host.
+    :param words: ssh's options, and then the host.
     """
     known = _known.get(tuple(words))
     if known is None:
@@ -55,12 +55,12 @@ def configuration(words: Sequence[str]) -> Configuration | None:
 
 
 def _must_ask(words: Sequence[str]) -> bool:
-    """Return True if an option or a configuration file has a keyword that matters, or can't be read here."""
+    """Return True if an option or a configuration file has a keyword that matters, or a file can't be read."""
     return bool(_OPTIONS.search(" ".join(words[:-1]))) or _is_script() or any(map(_matters, _files(words[:-1])))
 
 
 def _is_script() -> bool:
-    """Return True if ``ssh`` is a program's own script, which may name another configuration file."""
+    """Return True if ``ssh`` is a script, which may use another configuration file."""
     path = shutil.which("ssh")
     try:
         with open(path or os.devnull, "rb") as file:
@@ -70,7 +70,7 @@ def _is_script() -> bool:
 
 
 def _files(options: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield ssh's configuration files, each with the directory of its includes."""
+    """Yield ssh's configuration files, each with the directory for relative includes."""
     own = os.path.join(_home(), ".ssh")
     for number, word in enumerate(options):
         found = _FILE.fullmatch(word)
@@ -82,12 +82,12 @@ def _files(options: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _home() -> str:
-    """Return the user's home directory as ssh finds it, which does not look at HOME."""
+    """Return the user's home directory as ssh does, which ignores HOME."""
     import pwd
 
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:  # ssh does not run for a user without an entry
+    except KeyError:  # ssh itself refuses to run for a user without an entry
         return os.path.expanduser("~")
 
 
@@ -119,7 +119,7 @@ def _asked(words: Sequence[str]) -> Configuration | None:
     try:
         answer = uninterrupted(partial(_answer, words)).decode("utf-8", "surrogateescape")
     except (OSError, subprocess.TimeoutExpired):
-        return None  # the ssh that connects will report why
+        return None  # ssh will report the reason when it connects
     keepalive = re.search(r"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
     jump = re.search(r"^proxyjump ([^,\n]+)", answer, re.MULTILINE)
     command = re.search(r"^proxycommand (.+)$", answer, re.MULTILINE)
@@ -130,11 +130,11 @@ def _asked(words: Sequence[str]) -> Configuration | None:
 
 
 def _answer(words: Sequence[str]) -> bytes:
-    """Return what ``ssh -G`` prints, which does not connect (ssh(1))."""
+    """Return the output of ``ssh -G``, which does not connect (ssh(1))."""
     import subprocess
 
     return subprocess.run(
-        # in batch mode, Debian's ssh reports 300, which no user has configured
+        # in batch mode, Debian's ssh has a ServerAliveInterval of 300 that no user has configured
         ["ssh", "-G", "-o", "BatchMode=no", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
