@@ -200,8 +200,8 @@ class Channel(gateway_base.Channel):
     __del__ = object.__init__
 
     def receive(self, timeout: float | None = None) -> Any:
-        # execnet takes the end marker from the queue and puts it back. After an interrupt in between, the next call would
-        # wait forever
+        # execnet takes the end marker from the queue and puts it back. After an interrupt in between, the next call
+        # would wait forever
         if self._receiveclosed.is_set() and self._items is not None and self._items.empty():
             raise self._getremoteerror() or EOFError()  # type: ignore[no-untyped-call]
         return super().receive(timeout)
