@@ -113,12 +113,12 @@ def split_hostname(hostname: str) -> list[str]:
         raise TypeError(f"hostname: expected str, not {type(hostname).__name__}: {hostname!r}")
     try:
         # do not split a hostname without blanks, since a user may be DOMAIN\name
-        words = shlex.split(hostname) if hostname.split() != [hostname] else [hostname]
+        arguments = shlex.split(hostname) if hostname.split() != [hostname] else [hostname]
     except ValueError as error:
         raise refuse(f"not a hostname: {error}") from None
-    if len(words) == 3 and words[0] == "-F" and not words[1].startswith("-"):
-        host = words[2]
-    elif words == [hostname]:
+    if len(arguments) == 3 and arguments[0] == "-F" and not arguments[1].startswith("-"):
+        host = arguments[2]
+    elif arguments == [hostname]:
         host = hostname
     else:
         raise refuse("not a hostname")
@@ -129,7 +129,7 @@ def split_hostname(hostname: str) -> list[str]:
         raise refuse("a hostname can't begin with a dash or be empty")
     if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
         raise refuse("a hostname can't hold blanks or characters that are special to a shell")
-    return words
+    return arguments
 
 
 def split_target(target: str, hostname: str) -> list[str]:
@@ -152,21 +152,21 @@ def split_target(target: str, hostname: str) -> list[str]:
         raise HostError(f"ssh_options: {error}", host=hostname, kind="hostname") from None
 
 
-def ssh_argv(words: Sequence[str], interpreter: str, keepalive: float | None = KEEPALIVE) -> list[str]:
+def ssh_argv(arguments: Sequence[str], interpreter: str, keepalive: float | None = KEEPALIVE) -> list[str]:
     """Return the ssh argv that starts Python on another machine.
 
-    :param words: ssh's options, and then the host.
+    :param arguments: ssh's options, and then the host.
     :param interpreter: a command for the remote user's shell, such as ``python3`` or ``sudo python3``.
     :param keepalive: seconds between probes of a silent peer; 0 or None means no probes. An interval in the options or
         in ssh's configuration takes precedence.
     """
-    return ssh_command_argv(words, f'{interpreter} -c "{BOOT_COMMAND}"', keepalive)
+    return ssh_command_argv(arguments, f'{interpreter} -c "{BOOT_COMMAND}"', keepalive)
 
 
-def ssh_command_argv(words: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:
+def ssh_command_argv(arguments: Sequence[str], command: str, keepalive: float | None = KEEPALIVE) -> list[str]:
     """Return the ssh argv that runs a command line in the remote user's shell; see :func:`ssh_argv`."""
-    *options, host = words
-    if keepalive and not _names_keepalive(options) and _has_no_keepalive(words):
+    *options, host = arguments
+    if keepalive and not _names_keepalive(options) and _has_no_keepalive(arguments):
         options += ["-o", f"ServerAliveInterval={max(1, round(keepalive))}"]
     return ["ssh", "-T", *options, host, command]
 
@@ -181,8 +181,8 @@ def keepalive_on_relay(argv: Sequence[str], keepalive: float | None) -> int:
     return max(1, round(keepalive))
 
 
-def _has_no_keepalive(words: Sequence[str]) -> bool:
-    configured = configuration(words)
+def _has_no_keepalive(arguments: Sequence[str]) -> bool:
+    configured = configuration(arguments)
     return configured is not None and configured.keepalive == 0
 
 
@@ -317,7 +317,7 @@ def not_started(
 
 def _printable(argv: Sequence[str]) -> list[str]:
     """Return an argv for messages, with ``...`` instead of the boot command."""
-    return [word.replace(BOOT_COMMAND, "...") for word in argv]
+    return [argument.replace(BOOT_COMMAND, "...") for argument in argv]
 
 
 def _needed_python() -> str:

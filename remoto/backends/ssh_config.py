@@ -41,22 +41,22 @@ class Configuration(NamedTuple):
 _known: dict[tuple[str, ...], Configuration] = {}
 
 
-def configuration(words: Sequence[str]) -> Configuration | None:
+def configuration(arguments: Sequence[str]) -> Configuration | None:
     """Return the settings for a host; None if ssh reports an error.
 
-    :param words: ssh's options, and then the host.
+    :param arguments: ssh's options, and then the host.
     """
-    known = _known.get(tuple(words))
+    known = _known.get(tuple(arguments))
     if known is None:
-        known = _asked(words) if _must_ask(words) else Configuration()
+        known = _reported(arguments) if _must_run_ssh(arguments) else Configuration()
         if known is not None:
-            _known[tuple(words)] = known
+            _known[tuple(arguments)] = known
     return known
 
 
-def _must_ask(words: Sequence[str]) -> bool:
+def _must_run_ssh(arguments: Sequence[str]) -> bool:
     """Return True if an option or a configuration file has a keyword that matters, or a file can't be read."""
-    return bool(_OPTIONS.search(" ".join(words[:-1]))) or _is_script() or any(map(_matters, _files(words[:-1])))
+    return bool(_OPTIONS.search(" ".join(arguments[:-1]))) or _is_script() or any(map(_matters, _files(arguments[:-1])))
 
 
 def _is_script() -> bool:
@@ -72,8 +72,8 @@ def _is_script() -> bool:
 def _files(options: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield ssh's configuration files, each with the directory for relative includes."""
     own = os.path.join(_home(), ".ssh")
-    for number, word in enumerate(options):
-        found = _FILE.fullmatch(word)
+    for number, option in enumerate(options):
+        found = _FILE.fullmatch(option)
         if found:
             yield found[1] or "".join(options[number + 1 : number + 2]), own
             return
@@ -113,11 +113,11 @@ def _matters(file: tuple[str, str], depth: int = 0) -> bool:
     return False
 
 
-def _asked(words: Sequence[str]) -> Configuration | None:
+def _reported(arguments: Sequence[str]) -> Configuration | None:
     import subprocess
 
     try:
-        answer = uninterrupted(partial(_answer, words)).decode("utf-8", "surrogateescape")
+        answer = uninterrupted(partial(_answer, arguments)).decode("utf-8", "surrogateescape")
     except (OSError, subprocess.TimeoutExpired):
         return None  # ssh will report the reason when it connects
     keepalive = re.search(r"^serveraliveinterval (\d+)$", answer, re.MULTILINE)
@@ -129,13 +129,13 @@ def _asked(words: Sequence[str]) -> Configuration | None:
     return Configuration(int(keepalive[1]), way)
 
 
-def _answer(words: Sequence[str]) -> bytes:
+def _answer(arguments: Sequence[str]) -> bytes:
     """Return the output of ``ssh -G``, which does not connect (ssh(1))."""
     import subprocess
 
     return subprocess.run(
         # in batch mode, Debian's ssh has a ServerAliveInterval of 300 that no user has configured
-        ["ssh", "-G", "-o", "BatchMode=no", *words],
+        ["ssh", "-G", "-o", "BatchMode=no", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -46,10 +46,10 @@ def popen_argv(interpreter: str) -> list[str]:
 
     :raises ValueError: the interpreter is blank, or has an open quote.
     """
-    words = shlex.split(interpreter)
-    if not words:
+    arguments = shlex.split(interpreter)
+    if not arguments:
         raise ValueError("expected a command")
-    return [*words, "-c", BOOT_COMMAND]
+    return [*arguments, "-c", BOOT_COMMAND]
 
 
 _open_gateways: set[ExecnetGateway] = set()
