@@ -337,7 +337,7 @@ class FileTransferError(RemotoError, OSError):
 
 
 class RsyncError(RemotoError, HostNotFound, OSError):
-    """:func:`remoto.rsync` to several hosts failed on at least one of them.
+    """:func:`~remoto.file_sync.rsync` to several hosts failed on at least one of them.
 
     Also an execnet.HostNotFound and an OSError.
 
