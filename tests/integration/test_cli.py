@@ -24,19 +24,19 @@ def outcome(*arguments, **keywords):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_this_machine():
+def test_command_runs_on_this_machine():
     assert outcome("localhost", "--", "echo", "a b", "$HOME") == (0, "a b $HOME\n", "")
 
 
-def test_both_streams_and_the_exit_status():
+def test_output_and_exit_status_are_those_of_the_command():
     assert outcome("localhost", "--", "sh", "-c", "echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
 
 
-def test_a_signal():
+def test_command_killed_by_a_signal_exits_with_128_plus_its_number():
     assert outcome("localhost", "--", "sh", "-c", "kill -9 $$")[0] == 137
 
 
-def test_several_hosts(sshd):
+def test_lines_of_several_hosts_have_their_names(sshd):
     script = 'test "$REMOTO_N" || exit 1; echo "$REMOTO_N"; echo words >&2; exit 2'
     status, stdout, stderr = outcome("--env", "REMOTO_N=1", "node1", "node2", "localhost", "--", "sh", "-c", script)
     assert status == 2
@@ -48,7 +48,7 @@ def test_several_hosts(sshd):
     assert outcome("--no-prefix", "node1", "node2", "--", "echo", "x")[1] == "x\nx\n"
 
 
-def test_one_host_of_several_that_can_not_be_reached(sshd):
+def test_unreachable_host_of_several_is_reported(sshd):
     status, stdout, stderr = outcome("node1", "refused", "--", "echo", "x")
     assert (status, stdout) == (255, "node1: x\n")
     line, failed, summary = stderr.splitlines()
@@ -87,12 +87,12 @@ def test_summary_names_hosts_that_failed_at_the_same_time(sshd):
     assert stderr.splitlines() == [*lines, "remoto: 12 of 12 hosts failed"]
 
 
-def test_no_summary_where_all_hosts_succeed_or_there_is_one(sshd):
+def test_no_summary_is_written_for_one_host_or_if_all_succeed(sshd):
     assert outcome("node1", "node2", "--", "true") == (0, "", "")
     assert outcome("node1", "--", "false") == (1, "", "")
 
 
-def test_options_for_ssh(sshd):
+def test_ssh_options_are_passed_to_ssh(sshd):
     assert outcome("--ssh-options", "-o 'SetEnv A=1'", "--use-ssh", "node1", "--", "true")[0] == 0
     assert outcome("--ssh-options", "-p 1", "node1", "--", "true")[0] == 255
 
@@ -240,7 +240,7 @@ def test_options_that_the_backend_does_not_use_are_refused(option, backend):
     assert stderr.endswith(f"\nremoto: error: {flag}: not used by backend {backend}, only by {uses}\n")
 
 
-def test_options_that_the_backend_does_not_use_are_refused_for_files_and_by_its_other_name():
+def test_options_that_the_backend_does_not_use_are_refused_for_files():
     status, _, stderr = outcome("get", "--backend", "k8s", "--user", "x", "web", "--", "/etc/hostname", "x")
     assert status == 2 and "--user: not used by backend kubernetes, only by docker, podman" in stderr
 
@@ -272,12 +272,12 @@ def test_host_that_is_an_option_is_refused():
 
 
 @pytest.mark.parametrize("options", [[], ["--shell"]])
-def test_an_empty_command_is_wrong_usage(options):
+def test_empty_command_is_wrong_usage(options):
     status, _, stderr = outcome(*options, "localhost", "--", "")
     assert status == 2 and stderr.endswith("error: a command is missing: remoto HOST... -- COMMAND...\n")
 
 
-def test_a_variable_that_a_shell_cannot_set_is_wrong_usage():
+def test_variable_that_a_shell_cannot_set_is_wrong_usage():
     """It is refused before the client is run."""
     status, _, stderr = outcome("--backend", "docker", "--env", "a.b=1", "no-such", "--", "true")
     assert (status, stderr) == (2, "remoto: no-such: a.b: a shell can't set a variable of that name\n")

@@ -20,7 +20,7 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
-def test_there_and_back(sshd, source, tmp_path):
+def test_put_and_get_copy_a_file_there_and_back(sshd, source, tmp_path):
     status, stdout, stderr = outcome("put", "node1", "--", str(source), str(tmp_path / "copy"))
     assert (status, stdout, stderr) == (0, f"node1: put {source}: 1,234 bytes\n", "")
     status, stdout, _ = outcome("get", "node1", "node2", "--", str(tmp_path / "copy/file"), str(tmp_path / "back"))
@@ -29,7 +29,7 @@ def test_there_and_back(sshd, source, tmp_path):
         assert (tmp_path / "back" / host).read_bytes() == b"x" * 1234
 
 
-def test_a_directory_that_is_missing_is_made_for_a_file(sshd, source, tmp_path):
+def test_directory_that_is_missing_is_made_for_a_file(sshd, source, tmp_path):
     status, _, stderr = outcome("get", "node1", "--", f"{source}/file", f"{tmp_path}/logs/here/")
     assert (status, stderr) == (0, "") and (tmp_path / "logs/here/file").stat().st_size == 1234
     assert outcome("get", "node1", "--", f"{source}/file", f"{tmp_path}/logs/here/")[0] == 0
@@ -40,7 +40,7 @@ def test_a_directory_that_is_missing_is_made_for_a_file(sshd, source, tmp_path):
     assert os.listdir(tmp_path / "copy") == ["file"]
 
 
-def test_a_directory_that_is_missing_is_made_without_a_python_there(docker_shell, tmp_path):
+def test_directory_that_is_missing_is_made_without_a_python_there(docker_shell, tmp_path):
     words = ["get", "--backend", "docker", docker_shell, "--", "/etc/passwd", f"{tmp_path}/logs/"]
     assert outcome(*words)[0] == 0 and (tmp_path / "logs/passwd").exists()
 
@@ -63,25 +63,25 @@ def test_unchanged_files_are_reported_as_unchanged(sshd, source, tmp_path):
     assert copied(*tree) == "0 bytes\n"
 
 
-def test_a_source_that_is_missing_is_one_error(tmp_path):
+def test_source_that_is_missing_is_one_error(tmp_path):
     status, stdout, stderr = outcome("put", "node1", "node2", "--", str(tmp_path / "missing"), "/tmp")
     assert (status, stdout) == (1, "")
     assert stderr == f"remoto: local path {tmp_path}/missing: No such file or directory\n"
 
 
-def test_a_folder_from_several_hosts_again_and_again(sshd, source, tmp_path):
+def test_directory_may_be_copied_repeatedly_from_several_hosts(sshd, source, tmp_path):
     for _ in range(2):
         assert outcome("get", "node1", "node2", "--", str(source), str(tmp_path / "back"))[0] == 0
         for host in ("node1", "node2"):
             assert os.listdir(tmp_path / "back" / host) == ["file"]
 
 
-def test_into_a_container(docker_shell, source):
+def test_put_copies_into_a_container(docker_shell, source):
     assert outcome("put", "--backend", "docker", docker_shell, "--", f"{source}/file", "/tmp/put by cli")[0] == 0
     assert outcome("--backend", "docker", docker_shell, "--", "wc", "-c", "/tmp/put by cli")[1].split()[0] == "1234"
 
 
-def test_failures(sshd, source, tmp_path):
+def test_failure_is_reported_for_each_host(sshd, source, tmp_path):
     status, stdout, stderr = outcome("put", "node1", "refused", "--", str(source), "/proc/no-such-folder/x")
     assert status == 255 and stdout == ""
     *lines, failed, refused, summary = stderr.splitlines()
@@ -97,7 +97,7 @@ def test_failures(sshd, source, tmp_path):
     assert status == 1 and stderr.count("File exists") == 4 and len(stderr.splitlines()) == 5
 
 
-def test_names_that_can_not_be_shown(sshd, source):
+def test_unprintable_names_are_escaped(sshd, source):
     os.rename(os.fsencode(source / "file"), os.fsencode(source) + b"/\xff")
     status, stdout, stderr = outcome("put", "node1", "--", os.fsencode(source) + b"/\xff", f"{source}/copy")
     assert (status, stderr) == (0, "") and stdout.endswith("\\xff: 1,234 bytes\n")
@@ -105,7 +105,7 @@ def test_names_that_can_not_be_shown(sshd, source):
     assert status == 1 and "/proc/\\xfe" in stderr
 
 
-def test_a_timeout(source, tmp_path):
+def test_timeout_ends_a_copy(source, tmp_path):
     """A far side that stops when it is about to write."""
     stop = '".remoto-" in str(args[0]) and os.kill(os.getpid(), signal.SIGSTOP)'
     script = f"import os, signal, sys; sys.addaudithook(lambda event, args: event == 'open' and {stop})"
@@ -119,14 +119,14 @@ def test_a_timeout(source, tmp_path):
     assert status == 1 and stderr.endswith("no answer for 0.3 seconds\n")
 
 
-def test_the_reader_that_leaves_early(source, tmp_path):
+def test_reader_that_closes_the_pipe_early_exits_with_141(source, tmp_path):
     script = f'{sys.executable} -m remoto put localhost -- {source} {tmp_path}/copy | true; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=50)
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
 @pytest.mark.parametrize("action", ["put", "get"])
-def test_ctrl_c(sshd, tmp_path, action):
+def test_ctrl_c_ends_a_copy(sshd, tmp_path, action):
     with open(tmp_path / "source", "wb") as file:
         file.truncate(4_000_000_000)
     (tmp_path / "copy").mkdir()
@@ -145,7 +145,7 @@ def test_ctrl_c(sshd, tmp_path, action):
     assert not (tmp_path / "copy/source").exists()
 
 
-def test_ctrl_c_while_connecting(tmp_path):
+def test_ctrl_c_while_connecting_exits_with_130(tmp_path):
     """An ssh that never answers."""
     (tmp_path / "ssh").write_text(
         '#!/bin/sh\n[ "$1" = -G ] && exit 1\necho $$ > pid.new; mv pid.new pid; exec sleep 100\n'
@@ -165,12 +165,12 @@ def test_ctrl_c_while_connecting(tmp_path):
 
 
 @pytest.mark.parametrize("paths", [[], ["one"], ["one", "two", "three"]])
-def test_wrong_calls(paths):
+def test_wrong_usage_is_reported(paths):
     status, _, stderr = outcome("put", "localhost", "--", *paths)
     assert status == 2 and "SOURCE DESTINATION" in stderr
 
 
-def test_help():
+def test_help_of_put_and_get_shows_their_usage():
     for action in ("put", "get"):
         status, stdout, _ = outcome(action, "--help", "--")
         assert status == 0 and stdout.startswith(f"usage: remoto {action} [options] HOST... -- SOURCE DESTINATION")
@@ -193,7 +193,7 @@ def at_a_terminal(*words):
     return done.returncode, done.stdout, shown
 
 
-def test_a_bar_at_a_terminal(source, tmp_path):
+def test_progress_bar_is_shown_at_a_terminal(source, tmp_path):
     pytest.importorskip("rich")
     odd = source.rename(tmp_path / "[bold]")
     status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / "copy"))
@@ -203,7 +203,7 @@ def test_a_bar_at_a_terminal(source, tmp_path):
 
 
 @pytest.mark.parametrize("destination", ["copy", "/proc/no-such-directory/x"], ids=["done", "failed"])
-def test_control_characters_of_a_path_are_escaped_beside_a_bar(source, tmp_path, destination):
+def test_control_characters_in_a_path_are_escaped_beside_a_progress_bar(source, tmp_path, destination):
     pytest.importorskip("rich")
     odd = source.rename(tmp_path / "\x1b]0;title\x07\r\n\x9b2J")
     status, stdout, shown = at_a_terminal("put", "localhost", "--", str(odd), str(tmp_path / destination))
@@ -212,7 +212,7 @@ def test_control_characters_of_a_path_are_escaped_beside_a_bar(source, tmp_path,
     assert b"\x1b]" not in shown and b"\x07" not in shown and b"\xc2\x9b" not in shown
 
 
-def test_a_failure_at_a_terminal(source):
+def test_failure_is_shown_at_a_terminal(source):
     pytest.importorskip("rich")
     status, stdout, shown = at_a_terminal("put", "localhost", "--", str(source), "/proc/no-such-folder/x")
     assert (status, stdout) == (1, b"") and b"remoto: localhost: put " in shown

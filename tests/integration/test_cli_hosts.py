@@ -14,7 +14,7 @@ from tests.integration.test_cli import REMOTO, outcome
 pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
 
 
-def test_patterns_files_stdin_and_exclusion_name_hosts(sshd, tmp_path):
+def test_hosts_are_named_by_patterns_files_stdin_and_exclusion(sshd, tmp_path):
     (tmp_path / "hosts").write_text("node[4-5]  # two\n\n# none\n")
     status, stdout, _ = outcome("node[1-3]", f"@{tmp_path}/hosts", "--exclude", "node[2,5]", "--", "echo", "x")
     assert status == 0 and sorted(stdout.splitlines()) == ["node1: x", "node3: x", "node4: x"]
@@ -50,7 +50,7 @@ def test_patterns_files_stdin_and_exclusion_name_hosts(sshd, tmp_path):
         (["--", "true"], "HOST"),
     ],
 )
-def test_bad_choices_of_hosts_are_wrong_usage(arguments, text):
+def test_invalid_hosts_are_a_usage_error(arguments, text):
     status, stdout, stderr = outcome(*arguments)
     assert status == 2 and not stdout and text in stderr.splitlines()[-1]
 
@@ -138,12 +138,12 @@ def test_hosts_that_were_not_done_are_saved_after_ctrl_c(tmp_path):
     assert program.returncode == 130 and saved.read_text().splitlines() == ["localhost", "127.0.0.1"]
 
 
-def test_a_host_that_is_named_twice_is_used_once_with_a_warning():
+def test_host_that_is_named_twice_is_used_once_with_a_warning():
     status, stdout, stderr = outcome("localhost", "localhost", "--", "echo", "x")
     assert (status, stdout, stderr) == (0, "x\n", "remoto: named more than once, used once: localhost\n")
 
 
-def test_a_relay_that_cannot_be_reached_is_tried_once(sshd):
+def test_relay_that_cannot_be_reached_is_tried_once(sshd):
     # a wrong key that is offered again and again may lock the user out
     status, _, stderr = outcome("--via", "wrongkey", "-v", "node[1-3]", "--", "true")
     assert status == 255 and stderr.splitlines()[-1] == "remoto: 3 of 3 hosts failed (3 unreachable)"
@@ -193,7 +193,7 @@ def test_pods_are_chosen_by_their_labels(kube, docker_shell):
     assert status == 255 and stderr.startswith("remoto: cannot find pods app=none in namespace shop: none is running")
 
 
-def test_pods_that_are_left_out_are_named_and_pods_that_failed_can_be_read(kube, docker_shell, tmp_path):
+def test_skipped_pods_are_reported_and_failed_pods_can_be_read(kube, docker_shell, tmp_path):
     place, saved = ["docker", "exec", "-i", docker_shell], str(tmp_path / "failed")
     kube.add("left-0", {"main": place}, namespace="shop", labels={"app": "left"})
     kube.add("left-1", {"main": None}, namespace="shop", labels={"app": "left"}, phase="Pending")

@@ -33,7 +33,7 @@ def ended(script, seconds=50, **options):
         process.communicate()
 
 
-def test_a_program_with_20_silent_hosts_ends_soon():
+def test_program_with_20_silent_hosts_exits_soon():
     script = """
 import logging, os, signal
 import remoto
@@ -49,7 +49,7 @@ print("end", flush=True)
     assert duration < 10
 
 
-def test_exit_after_an_endless_line_of_stderr():
+def test_exit_is_quick_after_an_endless_line_of_stderr():
     """Read in pieces, as long as somebody logs them; its end is not waited for."""
     interpreter = 'sh -c \'{ cat /dev/zero | tr "\\\\0" x >&2; } & exec python3 "$@"\' sh'
     lengths = []
@@ -69,7 +69,7 @@ def test_exit_after_an_endless_line_of_stderr():
     assert max(lengths) <= 2 * stderr.LONGEST_LINE
 
 
-def test_a_logging_handler_may_use_the_connection_and_be_slow():
+def test_logging_handler_may_use_the_connection_and_be_slow():
     """Neither keeps other connections from going on."""
     answers, go_on, entered = [], threading.Event(), threading.Event()
 
@@ -103,14 +103,14 @@ def without_hangup(monkeypatch):
     signal.signal(signal.SIGHUP, before)
 
 
-def test_nothing_is_left_of_a_connection_given_up_under_nohup(sshd, without_hangup):
+def test_cancelled_connection_leaves_nothing_under_nohup(sshd, without_hangup):
     with pytest.raises(ConnectError) as error:
         remoto.Connection("stall", connect_timeout=1)
     assert error.value.kind == "timeout"
     wait_until(lambda: not started_with(without_hangup))
 
 
-def test_nothing_is_left_of_a_connection_lost_under_nohup(sshd, without_hangup):
+def test_lost_connection_leaves_nothing_under_nohup(sshd, without_hangup):
     with remoto.Connection("silent", keepalive=1) as conn:
         assert check(conn, ["echo", "x"]).stdout == ["x"]
         sshd.silence()
@@ -122,7 +122,7 @@ def test_nothing_is_left_of_a_connection_lost_under_nohup(sshd, without_hangup):
     wait_until(lambda: not started_with(without_hangup))
 
 
-def test_the_environment_and_a_missing_program_are_the_same_under_nohup(monkeypatch, without_hangup):
+def test_environment_and_errors_are_unchanged_under_nohup(monkeypatch, without_hangup):
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.delenv("LC_CTYPE", raising=False)
     with remoto.Connection("localhost", interpreter="sh -c 'exec python3 \"$@\"' sh") as conn:
@@ -162,7 +162,7 @@ print("end", flush=True)
 """
 
 
-def test_daemon_threads_say_nothing_at_the_end_of_the_program():
+def test_daemon_threads_print_nothing_when_the_program_exits():
     for _ in range(5):
         status, errors, _ = ended(DAEMONS)
         assert (status, errors) == (0, "")
@@ -210,7 +210,7 @@ print("end", flush=True)
 """
 
 
-def test_daemon_threads_that_use_a_connection_after_the_end_of_the_program_say_nothing():
+def test_daemon_threads_print_nothing_when_they_use_a_connection_after_exit():
     status, errors, _ = ended(LATE_DAEMONS)
     assert (status, errors) == (0, "")
 
@@ -227,7 +227,7 @@ def test_daemon_threads_that_use_a_connection_after_the_end_of_the_program_say_n
         (["-i", "ServerAliveInterval"], True),
     ],
 )
-def test_ssh_is_not_asked_for_a_keepalive_that_the_options_name(monkeypatch, tmp_path, options, asked):
+def test_ssh_g_is_not_run_if_the_options_set_a_keepalive(monkeypatch, tmp_path, options, asked):
     program = tmp_path / "ssh"
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\necho serveraliveinterval 0\n')
     program.chmod(0o755)

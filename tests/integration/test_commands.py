@@ -171,7 +171,7 @@ def test_run_passes_blocks_of_bytes_with_text_false(conn, logged):
     assert logged.texts("DEBUG") == [] and len(logged.texts("WARNING")) == 1
 
 
-def test_lines_reach_on_stdout(conn):
+def test_on_stdout_gets_each_line(conn):
     seen = threading.Event()
     result = []
 
@@ -187,7 +187,7 @@ def test_lines_reach_on_stdout(conn):
     assert seen.is_set() and result == ["first", "end"]
 
 
-def test_line_reaches_on_stdout_before_the_command_ends(conn):
+def test_on_stdout_gets_a_line_before_the_command_exits(conn):
     class Enough(Exception):
         pass
 
@@ -242,7 +242,7 @@ def test_missing_program_raises_command_error(conn, logged):
 
 
 @pytest.mark.parametrize("function", [run, check])
-def test_command_that_could_not_be_started_says_why(conn, logged, function):
+def test_error_of_a_command_that_cannot_be_started_has_the_reason(conn, logged, function):
     with pytest.raises(CommandError) as caught:
         function(conn, ["no-such-program", "-a"])
     error = caught.value
@@ -256,7 +256,7 @@ def test_command_that_could_not_be_started_says_why(conn, logged, function):
     assert caught.value.reason.endswith(": '/no/such/directory'")
 
 
-def test_failed_command_has_the_last_lines_of_stderr(conn):
+def test_error_of_a_failed_command_has_the_last_stderr_lines(conn):
     with pytest.raises(CommandError) as caught:
         run(conn, sh("i=0; while [ $i -lt 50 ]; do echo line $i >&2; i=$((i+1)); done; exit 3"))
     error = caught.value
@@ -303,7 +303,7 @@ def test_timeout_of_check_limits_the_whole_call(conn, text):
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_timeout_of_run_limits_each_silence(conn, logged):
+def test_timeout_of_run_applies_to_each_wait_for_output(conn, logged):
     assert run(conn, sh("echo a; sleep 1; echo b; sleep 1; echo c; printf rest; sleep 30"), timeout=2) == -1
     assert logged.texts("DEBUG") == ["a", "b", "c", "rest"]
     assert logged.texts("WARNING") == ["No data was received after 2 seconds, disconnecting..."]
@@ -360,7 +360,7 @@ def test_infinite_timeout_overrides_the_global_timeout(conn):
     assert check(conn, sh("sleep 1; echo x"), timeout=float("inf")).stdout == ["x"]
 
 
-def test_signal_to_its_process_group_ends_only_the_command(conn):
+def test_signal_to_its_process_group_kills_only_the_command(conn):
     for name, number in (("HUP", 1), ("INT", 2), ("TERM", 15)):
         assert check(conn, sh(f"kill -{name} 0; sleep 5")).returncode in (-number, 128 + number)
 
@@ -389,7 +389,7 @@ FAMILY = "sleep {n} & (sleep {n} & sleep {n}) & {trap} sleep {n}; sleep {n}"
 
 
 @pytest.mark.parametrize(("function", "trap"), [(run, ""), (check, "trap '' TERM;")], ids=["TERM", "KILL"])
-def test_kill_on_timeout_ends_the_process_group(conn, function, trap):
+def test_kill_on_timeout_kills_the_process_group(conn, function, trap):
     number = 100_000 + int.from_bytes(os.urandom(2), "big")
     script = FAMILY.format(n=number, trap=trap)
     result = function(conn, sh(script), timeout=0.5, kill_on_timeout=True)
@@ -420,7 +420,7 @@ def test_command_is_left_running_without_kill_on_timeout(conn):
     subprocess.run(["pkill", "-f", f"sleep {number}"])
 
 
-def test_kill_on_timeout_ends_commands_with_the_connection(connect):
+def test_kill_on_timeout_kills_commands_when_the_connection_ends(connect):
     conn = connect(kill_on_timeout=True)
     number = 300_000 + int.from_bytes(os.urandom(2), "big")
     failure = []
@@ -473,7 +473,7 @@ def test_signal_to_the_remote_python_ends_commands(connect, name):
     wait_until(lambda: not processes(seconds))
 
 
-def test_command_ends_though_a_daemon_keeps_its_pipes_open(connect, marker):
+def test_command_returns_although_a_daemon_keeps_its_pipes_open(connect, marker):
     conn = connect()
     # podman closes the streams of a command when it ends
     trap = "trap '' PIPE;" if connect.backend.startswith("podman") else ""
@@ -488,7 +488,7 @@ def test_command_ends_though_a_daemon_keeps_its_pipes_open(connect, marker):
 # the connection
 
 
-def test_exit_true_closes_the_connection_on_every_path(connect):
+def test_exit_true_closes_the_connection_after_success_and_failure(connect):
     for arguments, options in (
         ((["true"],), {}),
         ((sh("exit 3"),), {}),

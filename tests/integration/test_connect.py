@@ -60,7 +60,7 @@ def test_connect_waits_for_another_thread_that_connects(script, tmp_path):
     assert starts(tmp_path) == ["start"]
 
 
-def test_connect_raises_the_failure_and_a_second_call_tries_again(tmp_path):
+def test_connect_raises_the_error_and_may_be_called_again(tmp_path):
     interpreter = tmp_path / "python"
     with remoto.Connection("localhost", eager=False, interpreter=str(interpreter)) as conn:
         with pytest.raises(StartError) as caught:

@@ -94,7 +94,7 @@ def shells(conn):
 LATE = "{ { {client} 2>&1 >&3 3>&- | { sleep 2; cat >&2; } 3>&-; } 3>&1 | { sleep 2; cat; }; }"
 
 
-def test_a_command_does_not_begin_after_a_timeout_that_kills(connect_through):
+def test_command_is_not_started_after_a_timeout_with_kill(connect_through):
     """The timeout comes while the report that the container's shell has started is on its way."""
     command = ["sleep", unique_seconds()]
     assert check(connect_through(LATE), command, timeout=1, kill_on_timeout=True).returncode == -1
@@ -103,7 +103,7 @@ def test_a_command_does_not_begin_after_a_timeout_that_kills(connect_through):
     assert not processes(" ".join(command))
 
 
-def test_a_command_begins_after_a_timeout_that_leaves_it(connect_through):
+def test_command_is_started_after_a_timeout_without_kill(connect_through):
     conn = connect_through(LATE)
     number = unique_seconds()
     script = f"test $(cat) = in && exec sleep {number}"
@@ -113,7 +113,7 @@ def test_a_command_begins_after_a_timeout_that_leaves_it(connect_through):
     os.kill(*processes(f"sleep {number}"), signal.SIGKILL)
 
 
-def test_without_the_end_of_both_streams_the_connection_is_lost(connect_through, tmp_path):
+def test_incomplete_streams_raise_connection_lost(connect_through, tmp_path):
     conn = connect_through(f"{{client}} 2> {tmp_path}/stderr; head -n 2 {tmp_path}/stderr >&2; exit 0")
     with pytest.raises(ConnectionLost, match="first") as caught:
         check(conn, "echo first >&2; echo second >&2")
@@ -153,7 +153,7 @@ def check_in_thread(conn, command, **kw):
 
 
 @pytest.mark.parametrize("kill", [True, False])
-def test_a_client_that_is_killed(connect_through, tmp_path, end_client, kill):
+def test_killed_client_raises_connection_lost(connect_through, tmp_path, end_client, kill):
     conn = connect_through(f"test -e {tmp_path}/pid || echo $$ > {tmp_path}/pid; exec {{client}}")
     command = ["sleep", unique_seconds()]
     end = check_in_thread(conn, command, kill_on_timeout=kill)
@@ -171,7 +171,7 @@ def test_a_client_that_is_killed(connect_through, tmp_path, end_client, kill):
 ONCE = "test -e {0}/pid && {{ echo engine is away >&2; exit 1; }}; echo $$ > {0}/pid; exec {{client}}"
 
 
-def test_a_client_that_is_killed_where_the_engine_is_away(connect_through, tmp_path, end_client):
+def test_killed_client_of_an_unreachable_engine_raises_connection_lost(connect_through, tmp_path, end_client):
     conn = connect_through(ONCE.format(tmp_path))
     command = ["sleep", unique_seconds()]
     end = check_in_thread(conn, command, kill_on_timeout=True)
@@ -181,7 +181,7 @@ def test_a_client_that_is_killed_where_the_engine_is_away(connect_through, tmp_p
     os.kill(*processes(" ".join(command)), signal.SIGKILL)
 
 
-def test_a_timeout_where_the_engine_is_away(connect_through, tmp_path, caplog):
+def test_timeout_applies_if_the_engine_is_unreachable(connect_through, tmp_path, caplog):
     conn = connect_through(ONCE.format(tmp_path))
     command = ["sleep", unique_seconds()]
     started = threading.Event()
@@ -200,21 +200,21 @@ def test_a_timeout_where_the_engine_is_away(connect_through, tmp_path, caplog):
     os.kill(*processes(" ".join(command)), signal.SIGKILL)
 
 
-def test_a_client_whose_stdin_is_lost_has_run_nothing(connect_through, tmp_path):
+def test_client_that_loses_stdin_runs_nothing(connect_through, tmp_path):
     conn = connect_through("exec {client} < /dev/null")
     with pytest.raises(ContainerError) as caught:
         check(conn, ["touch", f"{tmp_path}/begun"])
     assert caught.value.exit_status == 98 and "stdin ended before the command was sent" in str(caught.value)
 
 
-def test_no_such_container(backend):
+def test_missing_container_raises_container_error(backend):
     error = failure(backend(container_name="no-such-container", logger=LOGGER))
     assert error.kind == "container" and "no-such-container" in error.host
     assert "o such container" in error.stderr or "no container with name" in error.stderr
     assert "no-such-container" in str(error) and error.stderr.splitlines()[0] in str(error)
 
 
-def test_what_the_client_says_is_not_the_commands_output(backend):
+def test_stderr_of_the_client_is_not_mixed_with_the_output(backend):
     words = []
     with backend(container_name="no-such-container", logger=LOGGER) as conn:
         for function in (run, check):
@@ -223,7 +223,7 @@ def test_what_the_client_says_is_not_the_commands_output(backend):
     assert words == []
 
 
-def test_the_command_that_was_tried(backend):
+def test_error_has_the_command_that_was_tried(backend):
     with backend(container_name="no-such-container", logger=LOGGER) as conn:
         for command, last in ((["echo", "a b"], "echo 'a b'"), ("echo a # don't", "echo a # don't")):
             with pytest.raises(ContainerError) as caught:
@@ -234,7 +234,7 @@ def test_the_command_that_was_tried(backend):
         assert caught.value.kind == "container" and len(str(caught.value)) < 2000
 
 
-def test_a_list_of_processes_has_the_command_alone(backend, container):
+def test_list_of_processes_shows_only_the_command(backend, container):
     """Neither what remoto wraps around it, nor the environment."""
     with backend(container_name=container, logger=LOGGER) as conn:
         script = "for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $file; echo; done"
@@ -243,7 +243,7 @@ def test_a_list_of_processes_has_the_command_alone(backend, container):
         assert not any("hunter2" in line or "remoto-" in line for line in listing)
 
 
-def test_the_shells_own_words_are_no_programs(backend, container):
+def test_keywords_and_options_of_the_shell_are_not_mistaken_for_programs(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn:
         for word in ("if", "{", "-v", "remoto_fail"):
             with pytest.raises(CommandError):
@@ -252,7 +252,7 @@ def test_the_shells_own_words_are_no_programs(backend, container):
         assert check(conn, "-x foo").returncode == 127
 
 
-def test_a_program_that_can_not_be_started_after_all(backend, container):
+def test_program_that_exists_but_cannot_be_started_is_reported(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn:
         check(conn, "printf '#!/no/such\n' > /tmp/script; chmod +x /tmp/script")
         with pytest.raises(CommandError) as caught:
@@ -260,7 +260,7 @@ def test_a_program_that_can_not_be_started_after_all(backend, container):
         assert "/tmp/script" in caught.value.traceback
 
 
-def test_a_variable_that_the_shell_keeps_to_itself(backend, container):
+def test_variable_that_the_shell_reserves_is_reported(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn:
         run(conn, "ln -sf bash /bin/sh", stop_on_nonzero=False)
         try:
@@ -274,14 +274,14 @@ def test_a_variable_that_the_shell_keeps_to_itself(backend, container):
             run(conn, "ln -sf dash /bin/sh")
 
 
-def test_a_folder_in_the_search_path_of_cd(backend, container):
+def test_cdpath_is_ignored(backend, container):
     with backend(container_name=container, env={"CDPATH": "/usr"}, logger=LOGGER) as conn:
         assert check(conn, ["pwd"], cwd="/usr/bin").stdout == ["/usr/bin"]
         with pytest.raises(CommandError):
             check(conn, ["pwd"], cwd="no-such-folder")
 
 
-def test_a_client_that_takes_its_time(engine, backend, tmp_path):
+def test_kill_on_timeout_works_with_a_slow_client(engine, backend, tmp_path):
     """Nothing stays in the container, though each start of the client takes longer than a command's end may."""
     client = tmp_path / "slow"
     client.write_text(f'#!/bin/sh\nsleep 2.5\nexec {engine.executable} "$@"\n')
@@ -296,7 +296,7 @@ def test_a_client_that_takes_its_time(engine, backend, tmp_path):
     engine.remove(name)
 
 
-def test_all_names_of_variables_are_the_commands(backend, container):
+def test_variables_of_any_name_reach_the_command(backend, container):
     names = ["remoto_mark", "remoto_line", "remoto_end", "line", "end", "name", "directory", "status", "IFS"]
     variables = {name: f"7{name}" for name in names}
     script = "; ".join(f'echo "${name}"' for name in names[:-1])
@@ -307,7 +307,7 @@ def test_all_names_of_variables_are_the_commands(backend, container):
             assert check(conn, ["sh", "-c", "exit 127"], env=env) == ([], [], 127)
 
 
-def test_an_argument_that_is_too_long(backend, container):
+def test_too_long_argument_is_reported(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn:
         for command in (["cat", "x" * 140_000], "true " + "x" * 140_000, ["cat", *["x" * 100_000] * 90]):
             with pytest.raises(CommandError) as caught:
@@ -326,7 +326,7 @@ def test_arguments_of_many_lines_take_no_longer_than_others(backend, container):
         assert (len(result.stdout), result.returncode) == (60_000, 0)
 
 
-def test_a_program_that_is_named_like_the_client(backend, engine, container):
+def test_missing_program_named_like_the_client_is_reported_as_missing(backend, engine, container):
     with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(CommandError) as caught:
         check(conn, [engine.executable])
     assert caught.value.reason == f"No such file or directory: '{engine.executable}'"
@@ -342,13 +342,13 @@ def test_a_program_that_is_named_like_the_client(backend, engine, container):
     ],
     ids=["file", "directory", "cwd-file", "no-cwd"],
 )
-def test_why_a_command_could_not_be_started(backend, container, command, cwd, reason):
+def test_error_has_the_reason_why_a_command_could_not_be_started(backend, container, command, cwd, reason):
     with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(CommandError) as caught:
         check(conn, command, cwd=cwd)
     assert caught.value.reason == reason
 
 
-def test_a_container_that_is_stopped(engine, backend):
+def test_stopped_container_raises_container_error(engine, backend):
     name = engine.run("shell")
     engine.stop(name)
     error = failure(backend(container_name=name, logger=LOGGER))
@@ -367,7 +367,7 @@ def test_paused_container_is_stopped(engine, backend):
     engine.remove(name)
 
 
-def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend):
+def test_container_stopped_during_a_command_raises_connection_lost(engine, backend):
     for function in (run, check):
         name = engine.run("shell")
         conn = backend(container_name=name, logger=LOGGER)
@@ -395,7 +395,7 @@ def test_a_container_that_is_stopped_in_the_middle_of_a_command(engine, backend)
 
 
 @pytest.mark.parametrize("system", ["json", "legacy"])
-def test_a_container_that_is_stopped_in_the_middle_of_a_function(engine, backend, system):
+def test_container_stopped_during_a_function_raises_an_error(engine, backend, system):
     name = engine.run("python")
     conn = backend(container_name=name, logger=LOGGER)
     conn.remote_import_system = system
@@ -422,7 +422,7 @@ def test_a_container_that_is_stopped_in_the_middle_of_a_function(engine, backend
     engine.remove(name)
 
 
-def test_a_client_that_is_not_installed(backend, container):
+def test_missing_client_raises_container_error(backend, container):
     conn = backend(container_name=container, executable="no-such-client", logger=LOGGER)
     error = failure(conn)
     assert error.kind == "client" and container in error.host and "no-such-client" in str(error)
@@ -433,7 +433,7 @@ def test_a_client_that_is_not_installed(backend, container):
                 conn.import_module(functions).same(1)
 
 
-def test_a_python_that_is_not_in_the_container(backend, container):
+def test_python_missing_in_the_container_is_reported(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn:
         for system in ("json", "legacy"):
             conn.remote_import_system = system
@@ -443,12 +443,12 @@ def test_a_python_that_is_not_in_the_container(backend, container):
         assert "/opt/python9" in caught.value.stderr and container in str(caught.value)
 
 
-def test_a_user_that_is_not_in_the_container(backend, container):
+def test_user_missing_in_the_container_is_reported(backend, container):
     error = failure(backend(container_name=container, user="nobody-there", logger=LOGGER))
     assert error.kind == "user" and "nobody-there" in error.stderr
 
 
-def test_exit_gives_up_what_is_being_opened_inside(backend, container, tmp_path):
+def test_exit_cancels_the_opening_of_a_gateway_in_a_container(backend, container, tmp_path):
     client = tmp_path / "stalls"
     client.write_text("#!/bin/sh\nexec sleep 100\n")
     client.chmod(0o755)
@@ -470,7 +470,7 @@ def test_exit_gives_up_what_is_being_opened_inside(backend, container, tmp_path)
     assert caught and not thread.is_alive()
 
 
-def test_a_container_without_a_shell(backend, engine, tmp_path):
+def test_container_without_a_shell_is_reported(backend, engine, tmp_path):
     """The image has a shell, so it is taken away."""
     name = engine.run("shell")
     engine.client("exec", name, "rm", "/bin/sh")
@@ -479,7 +479,7 @@ def test_a_container_without_a_shell(backend, engine, tmp_path):
     engine.remove(name)
 
 
-def test_a_user(backend, container):
+def test_user_applies_to_commands_and_functions(backend, container):
     with backend(container_name=container, user="nobody", logger=LOGGER) as conn:
         assert check(conn, ["id", "-un"]).stdout == ["nobody"]
         assert conn.import_module(functions).environment("HOME") is not None
@@ -487,18 +487,18 @@ def test_a_user(backend, container):
         check(conn, ["true"])
 
 
-def test_the_id_instead_of_the_name(engine, backend, container):
+def test_container_may_be_named_by_its_id(engine, backend, container):
     identifier = engine.client("inspect", "--format", "{{.Id}}", container).strip()
     with backend(container_id=identifier, logger=LOGGER) as conn:
         assert check(conn, ["echo", "x"]).stdout == ["x"]
 
 
-def test_a_variable_that_a_shell_can_not_set(backend, container):
+def test_variable_that_a_shell_cannot_set_is_refused(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(ValueError, match="a-b"):
         check(conn, ["true"], extend_env={"a-b": "1"})
 
 
-def test_what_popen_takes_but_a_container_can_not_have(backend, container):
+def test_keywords_of_popen_not_supported_in_containers_are_refused(backend, container):
     with backend(container_name=container, logger=LOGGER) as conn, pytest.raises(TypeError, match="umask"):
         check(conn, ["true"], umask=0o77)
 
@@ -515,7 +515,7 @@ def client(engine):
         yield str(path)
 
 
-def test_a_container_on_another_machine(sshd, backend, container, client):
+def test_container_on_another_host_is_reached_over_ssh(sshd, backend, container, client):
     with backend("node0", container_name=container, executable=client, env={"FLAVOUR": "a 'b'"}, logger=LOGGER) as conn:
         assert check(conn, ["printf", "<%s>", "a b", "$HOME"]).stdout == ["<a b><$HOME>"]
         assert check(conn, ["sh", "-c", "echo $FLAVOUR"]).stdout == ["a 'b'"]
@@ -527,7 +527,7 @@ def test_a_container_on_another_machine(sshd, backend, container, client):
 
 
 @pytest.mark.parametrize("engine", ["docker"], indirect=True)
-def test_no_permission_for_the_engines_socket(sshd, users, docker_python, client):
+def test_missing_permission_for_the_socket_of_the_engine_is_reported(sshd, users, docker_python, client):
     conn = connection.get("docker")("unprivileged", container_name=docker_python, executable=client, logger=LOGGER)
     error = failure(conn)
     assert error.kind == "permission" and docker_python in str(error)
@@ -539,7 +539,7 @@ def test_no_permission_for_the_engines_socket(sshd, users, docker_python, client
         assert check(conn, ["echo", "x"]).stdout == ["x"]
 
 
-def test_an_engine_that_is_not_there(docker, docker_python, monkeypatch):
+def test_unreachable_engine_is_reported(docker, docker_python, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     error = failure(connection.get("docker")(container_name=docker_python, logger=LOGGER))
     assert error.kind == "unreachable" and docker_python in str(error)
@@ -559,7 +559,7 @@ def test_legacy_keeps_one_python_in_the_container(backend, container):
             assert time.monotonic() < deadline, "a Python was left behind"
 
 
-def test_nothing_is_left_of_the_client(docker_python):
+def test_exit_leaves_no_client(docker_python):
     with connection.get("docker")(container_name=docker_python, logger=LOGGER) as conn:
         check(conn, ["true"])
         conn.remote_import_system = "legacy"

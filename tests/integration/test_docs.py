@@ -61,11 +61,11 @@ def blocks(text):
         ".. code::\n\n   >>> 1\n\n   >>> 2\n\n.. autofunction:: remoto.rsync\n   :no-index:",
     ],
 )
-def test_a_block_is_found(page):
+def test_block_is_found(page):
     assert blocks(page) == [">>> 1\n\n>>> 2"]
 
 
-def test_a_block_right_after_another_one_is_found():
+def test_block_right_after_another_one_is_found():
     assert blocks("::\n\n  1\n::\n\n  2") == ["1", "2"]
 
 
@@ -177,12 +177,12 @@ def run_sessions(text, name, path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_sessions(page, everything, files, log_to_stdout):
+def test_sessions_of_a_page_print_what_it_shows(page, everything, files, log_to_stdout):
     report = run_sessions(page.read_text("utf-8"), page.name, str(page))
     assert not report, report
 
 
-def test_what_is_printed_before_an_exception_is_compared():
+def test_output_before_an_exception_is_compared():
     session = (
         "::\n\n  >>> print('seen'); 1 / 0\n  {}\n"
         "  Traceback (most recent call last):\n    ...\n  ZeroDivisionError: division by zero\n"
@@ -210,7 +210,7 @@ def programs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_programs(page, everything, files, programs):
+def test_programs_of_a_page_print_what_it_shows(page, everything, files, programs):
     for code in blocks(page.read_text("utf-8")):
         if not code.startswith("$ "):
             continue

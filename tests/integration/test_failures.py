@@ -69,7 +69,7 @@ def failure(host, **kw):
         ("localhost", {"interpreter": "no-such-python"}, "interpreter", ""),
     ],
 )
-def test_a_failure_to_connect(sshd, host, kw, kind, words):
+def test_failure_to_connect_raises_an_error_of_its_kind(sshd, host, kw, kind, words):
     error = failure(host, **kw)
     assert (error.kind, error.host) == (kind, host)
     is_ssh = error.exit_status == 255
@@ -94,14 +94,14 @@ def test_a_failure_to_connect(sshd, host, kw, kind, words):
     ],
     ids=["run", "check", "execute", "import_module", "put", "get", "rsync_conn"],
 )
-def test_a_failure_to_connect_on_first_use_comes_as_it_is(sshd, use):
+def test_failure_to_connect_on_first_use_is_raised_unchanged(sshd, use):
     conn = remoto.Connection("refused", logger=LOGGER, eager=False)
     with pytest.raises(HostError) as caught:
         use(conn)
     assert caught.value.kind == "refused"
 
 
-def test_a_failure_to_connect_logs_the_words_of_ssh(sshd, caplog):
+def test_failure_to_connect_logs_the_stderr_of_ssh(sshd, caplog):
     with pytest.raises(HostError) as caught:
         remoto.Connection("refused", logger=LOGGER)
     assert caught.value.stderr
@@ -110,7 +110,7 @@ def test_a_failure_to_connect_logs_the_words_of_ssh(sshd, caplog):
 
 
 @pytest.mark.parametrize(("program", "kw"), [("ssh", {"use_ssh": True}), ("sudo", {"sudo": True})])
-def test_a_program_that_is_not_installed_here(program, kw, tmp_path, monkeypatch):
+def test_missing_ssh_is_reported(program, kw, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     error = failure("localhost", **kw)
     assert isinstance(error, StartError) and not isinstance(error, HostNotFound)
@@ -118,19 +118,19 @@ def test_a_program_that_is_not_installed_here(program, kw, tmp_path, monkeypatch
     assert error.reason == f"cannot run {program} on this machine: No such file or directory"
 
 
-def test_a_very_long_connect_timeout():
+def test_very_long_connect_timeout_is_accepted():
     with remoto.Connection("localhost", logger=LOGGER, connect_timeout=1e7) as conn:
         assert check(conn, ["echo", "x"]).stdout == ["x"]
 
 
-def test_an_interpreter_that_was_made_blank():
+def test_interpreter_that_was_set_to_blanks_is_reported():
     conn = remoto.Connection("localhost", logger=LOGGER, eager=False)
     conn.interpreter = " "
     with pytest.raises(StartError, match="cannot connect to localhost: interpreter: expected a command"):
         check(conn, ["true"])
 
 
-def test_ssh_that_stalls(sshd):
+def test_ssh_that_stalls_times_out(sshd):
     error = failure("stall", connect_timeout=0.5)
     assert (error.kind, error.exit_status) == ("timeout", None)
     assert isinstance(error, HostError)
@@ -142,18 +142,18 @@ def shell(script):
     return f"sh -c {shlex.quote(script)} sh"
 
 
-def test_a_start_up_file_that_never_stops_printing(sshd):
+def test_start_up_file_that_prints_forever_times_out(sshd):
     error = failure("localhost", interpreter=shell("cat /dev/zero"), connect_timeout=1)
     assert error.kind == "timeout"
 
 
-def test_a_start_up_file_that_prints_much():
+def test_long_output_of_a_start_up_file_is_ignored():
     script = 'head -c 30000000 /dev/zero | tr "\\0" x; echo; exec python3 "$@"'
     with remoto.Connection("localhost", interpreter=shell(script), logger=logging.Logger("quiet")) as conn:
         assert check(conn, ["echo", "x"]).stdout == ["x"]
 
 
-def test_something_else_that_writes_where_python_does():
+def test_other_output_on_the_stdout_of_the_remote_python_ends_the_connection():
     """It would make nonsense of the stream: the connection ends, and says why."""
     script = 'exec 3>&1; python3 "$@" & while read -r line; do echo "$line" >&3; done < {pipe}; wait'
     with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +171,7 @@ def test_something_else_that_writes_where_python_does():
             assert not conn.has_connection()
 
 
-def test_what_the_carrier_says_later_is_a_warning(tmp_path, logged):
+def test_later_stderr_of_ssh_is_logged_at_warning(tmp_path, logged):
     os.mkfifo(tmp_path / "pipe")
     script = f'(read -r line < {tmp_path}/pipe; echo "$line" >&2) & exec python3 "$@"'
     with remoto.Connection("localhost", interpreter=shell(script), logger=LOGGER):
@@ -179,7 +179,7 @@ def test_what_the_carrier_says_later_is_a_warning(tmp_path, logged):
         wait_until(lambda: "the line is bad" in logged.texts("WARNING"))
 
 
-def test_exit_gives_up_what_is_being_opened(sshd):
+def test_exit_cancels_an_opening_in_progress(sshd):
     conn = remoto.Connection("stall", eager=False, connect_timeout=50)
     end = in_thread(check, conn, ["true"])
     wait_until(lambda: conn._opening)
@@ -187,7 +187,7 @@ def test_exit_gives_up_what_is_being_opened(sshd):
     assert isinstance(end(), ConnectionLost)
 
 
-def test_exit_gives_up_what_is_about_to_be_opened(sshd):
+def test_exit_cancels_an_opening_that_is_about_to_begin(sshd):
     conn = remoto.Connection("stall", eager=False, connect_timeout=50)
     begun = threading.Event()
 
@@ -204,20 +204,20 @@ def test_exit_gives_up_what_is_about_to_be_opened(sshd):
 
 
 @pytest.mark.parametrize("option", ["sudo", "detect_sudo"])
-def test_sudo_that_requires_a_password(users, option):
+def test_sudo_that_requires_a_password_is_reported(users, option):
     error = failure("nosudo", **{option: True})
     assert isinstance(error, StartError) and not isinstance(error, HostNotFound)
     assert error.kind == "sudo" and "password is required" in error.stderr and "NOPASSWD" in str(error)
 
 
 @pytest.mark.parametrize("host", ["node0", "localhost"])
-def test_a_missing_interpreter_is_logged(sshd, host, logged):
+def test_missing_interpreter_is_logged(sshd, host, logged):
     failure(host, interpreter="no-such-python")
     text = "Can't communicate with remote host, possibly because no-such-python is not installed there"
     assert logged.texts("ERROR") == [text] * 2
 
 
-def test_a_host_that_greets(sshd, logged):
+def test_banner_of_a_host_is_ignored(sshd, logged):
     with remoto.Connection("noisy", logger=LOGGER) as conn:
         assert check(conn, ["echo", "out"]) == (["out"], [], 0)
     assert any("welcome to this machine" in text for text in logged.texts("DEBUG"))
@@ -282,7 +282,7 @@ def fragile(request, sshd):
 @pytest.mark.parametrize(
     ("function", "rest"), [(run, "while :; do echo line; done"), (check, "exec sleep 100")], ids=["run", "check"]
 )
-def test_a_connection_lost_in_the_middle(fragile, started, function, rest):
+def test_connection_lost_during_a_command_raises_connection_lost(fragile, started, function, rest):
     host, cut = fragile
     with remoto.Connection(host, logger=logging.Logger("quiet"), keepalive=1) as conn:
         end = in_thread(function, conn, started.script(rest))
@@ -307,13 +307,13 @@ def test_a_connection_lost_in_the_middle(fragile, started, function, rest):
         ("node0", ["-o", "ServerAliveInterval=7"], 7),
     ],
 )
-def test_the_configured_keepalive_wins(sshd, host, options, interval):
+def test_configured_keepalive_takes_precedence(sshd, host, options, interval):
     argv = ssh_argv([*options, host], "python3")
     found = subprocess.run(["ssh", "-G", *argv[1:]], capture_output=True, text=True, check=True, timeout=20).stdout
     assert f"serveraliveinterval {interval}\n" in found
 
 
-def test_every_thread_learns_of_it(sshd, started):
+def test_lost_connection_is_raised_in_every_thread(sshd, started):
     with remoto.Connection("node0") as conn:
         ends = [in_thread(check, conn, ["sleep", "100"], kill_on_timeout=True) for _ in range(5)]
         ends.append(in_thread(check, conn, started.script("exec sleep 100")))
@@ -323,14 +323,14 @@ def test_every_thread_learns_of_it(sshd, started):
 
 
 @pytest.mark.parametrize("host", ["node0", "localhost"])
-def test_the_far_python_is_killed(sshd, host):
+def test_killed_remote_python_raises_connection_lost(sshd, host):
     with remoto.Connection(host, use_ssh=host == "node0") as conn:
         with pytest.raises(ConnectionLost, match=host):
             run(conn, ["sh", "-c", "kill -9 $PPID"])
         assert not conn.has_connection()
 
 
-def test_a_call_after_the_end_of_a_connection_says_why_it_ended(sshd, started):
+def test_call_over_a_lost_connection_has_the_reason(sshd, started):
     with remoto.Connection("node0") as conn:
         end = in_thread(run, conn, started.script("exec sleep 100"))
         started.wait()
@@ -344,7 +344,7 @@ def test_a_call_after_the_end_of_a_connection_says_why_it_ended(sshd, started):
 
 
 @pytest.mark.parametrize("kill", [True, False])
-def test_the_command_of_a_lost_connection(sshd, started, kill):
+def test_command_of_a_lost_connection_runs_on_or_is_killed(sshd, started, kill):
     """It runs on, unless it was to be killed."""
     with remoto.Connection("node0") as conn:
         end = in_thread(check, conn, started.script("exec sleep 100"), kill_on_timeout=kill)
@@ -357,7 +357,7 @@ def test_the_command_of_a_lost_connection(sshd, started, kill):
         os.kill(pid, 0)
 
 
-def test_the_rest_of_stdin_where_no_file_can_be_written(tmp_path):
+def test_rest_of_stdin_is_delivered_without_a_temporary_file(tmp_path):
     """The command is left running by a timeout: it gets the rest, and its end, as long as the connection is there."""
     pipe = tmp_path / "size"
     os.mkfifo(pipe)
@@ -395,7 +395,7 @@ def stopped():
 MUCH = b"x" * 20_000_000
 
 
-def test_a_timeout_holds_for_sending(stopped):
+def test_timeout_applies_to_sending(stopped):
     conn = stopped.connection
     stopped.stop()
     begun = time.monotonic()
@@ -406,7 +406,7 @@ def test_a_timeout_holds_for_sending(stopped):
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_exit_does_not_wait_for_it(stopped):
+def test_exit_does_not_wait_for_a_peer_that_does_not_read(stopped):
     conn = stopped.connection
     stopped.stop()
     check(conn, ["wc", "-c"], stdin=MUCH, timeout=0.2)  # now there is no room for another message
@@ -448,7 +448,7 @@ ERRORS = [KeyboardInterrupt, SystemExit, ValueError, TimeoutError]
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_an_error_in_the_middle_of_sending(stopped, on_signal, error):
+def test_exception_of_a_signal_handler_during_sending_is_raised(stopped, on_signal, error):
     """A signal's handler may raise anything, anywhere; half a message would make nonsense of the next."""
     conn = stopped.connection
     conn.remote_import_system = "legacy"
@@ -468,7 +468,7 @@ def test_an_error_in_the_middle_of_sending(stopped, on_signal, error):
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("function", [check, run])
-def test_an_error_in_the_middle_of_waiting(stopped, on_signal, function, error):
+def test_exception_of_a_signal_handler_during_receiving_is_raised(stopped, on_signal, function, error):
     conn = stopped.connection
     on_signal(raising(error), 0.5)
     with pytest.raises(error):
@@ -485,7 +485,7 @@ def spin(seconds):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, TimeoutError])
-def test_an_interrupted_message_is_sent_at_most_once(on_signal, error):
+def test_interrupted_message_is_sent_at_most_once(on_signal, error):
     """Wherever in the sending it comes: a command that is started twice has one that nobody ends."""
     came, sent, hit = [], [], []
     sending = False
@@ -518,7 +518,7 @@ def test_an_interrupted_message_is_sent_at_most_once(on_signal, error):
     assert sum(hit) > 30
 
 
-def test_a_signal_that_closes_the_connection_in_the_middle_of_sending(stopped, on_signal, tmp_path):
+def test_signal_handler_may_close_the_connection_during_sending(stopped, on_signal, tmp_path):
     """What is still to be sent does not go into a file that has got the pipe's number."""
     opened = []
 
@@ -535,7 +535,7 @@ def test_a_signal_that_closes_the_connection_in_the_middle_of_sending(stopped, o
         assert os.path.getsize(file.name) == 0
 
 
-def test_a_command_of_a_signal_handler_waits_for_its_turn(stopped, on_signal):
+def test_command_of_a_signal_handler_is_sent_after_the_current_message(stopped, on_signal):
     conn = stopped.connection
     outputs = []
 
@@ -549,7 +549,7 @@ def test_a_command_of_a_signal_handler_waits_for_its_turn(stopped, on_signal):
     assert outputs == [["handler"]]
 
 
-def test_a_connection_that_is_lost_while_the_program_handles_an_error(stopped):
+def test_connection_lost_while_an_error_is_handled_is_raised(stopped):
     conn = stopped.connection
     conn.gateway._io.kill()
     wait_until(lambda: not conn.has_connection())
@@ -560,7 +560,7 @@ def test_a_connection_that_is_lost_while_the_program_handles_an_error(stopped):
             check(conn, ["true"])
 
 
-def test_the_end_of_a_program_does_not_wait_for_it():
+def test_program_exits_without_waiting_for_a_peer_that_does_not_read():
     script = """
 import os, signal
 import remoto
@@ -572,7 +572,7 @@ print(check(conn, ["wc", "-c"], stdin=b"x" * 20_000_000, timeout=0.5))
     assert outcome_of(script) == "([], [], -1)\n"
 
 
-def test_a_timeout_of_sending_is_for_the_own_message():
+def test_timeout_of_sending_applies_to_the_own_message_only():
     """Not for another thread's, which comes behind."""
     first, second = (struct.pack("!bii", Message.CHANNEL_DATA, 1, size) + b"x" * size for size in (100_000, 1_000_000))
     # the second one never fits into the pipe
@@ -601,7 +601,7 @@ def outcome_of(script):
     return done.stdout
 
 
-def test_a_fork_leaves_the_connection_to_the_parent():
+def test_fork_leaves_the_connection_to_the_parent():
     script = """
 import os
 import remoto
@@ -622,7 +622,7 @@ with remoto.Connection("localhost") as conn:
     assert "fork()" in child and child.endswith("False") and parent == "['usable']"
 
 
-def test_a_program_that_ignores_the_end_of_its_children():
+def test_program_that_ignores_sigchld_can_connect():
     """As daemons do: what they start inherits it."""
     script = """
 import signal
@@ -635,7 +635,7 @@ with remoto.Connection("localhost") as conn:
     assert outcome_of(script) == "7\n"
 
 
-def test_extend_env_of_a_connection_that_is_not_open():
+def test_extend_env_opens_the_connection():
     with remoto.Connection("localhost", eager=False) as conn:
         assert "PATH" in extend_env(conn, {})["env"]
     with pytest.raises(ConnectionLost, match="localhost"):

@@ -18,7 +18,7 @@ def far(pythons, startable):
     ]
 
 
-def test_commands(pythons):
+def test_commands_run_on_every_remote_python(pythons):
     for version, path in far(pythons, startable=True):
         with remoto.Connection("localhost", interpreter=path, env={"FLAVOUR": "sür & sweet"}) as conn:
             found = check(conn, [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
@@ -37,7 +37,7 @@ def test_commands(pythons):
                 check(conn, ["no-such-program"])
 
 
-def test_relays(pythons):
+def test_oldest_and_newest_python_can_be_relays(pythons):
     startable = far(pythons, startable=True)
     for _, path in {*startable[:1], *startable[-1:]}:
         with remoto.Connection("localhost", interpreter=path) as relay:
@@ -50,7 +50,7 @@ def test_relays(pythons):
                 remoto.Connection("localhost", via=relay, interpreter="no-such-python")
 
 
-def test_too_old(pythons):
+def test_too_old_python_is_reported(pythons):
     for version, path in far(pythons, startable=False):
         with pytest.raises(StartError) as caught:
             remoto.Connection("localhost", interpreter=path)
@@ -58,7 +58,7 @@ def test_too_old(pythons):
         assert "is Python %d.%d." % version in str(caught.value) and ">=" in str(caught.value)
 
 
-def test_an_environment_that_can_not_be_decoded(monkeypatch):
+def test_undecodable_environment_is_kept(monkeypatch):
     import os
 
     monkeypatch.setitem(os.environb, b"REMOTO_ODD", b"\xff\xfe")

@@ -116,7 +116,7 @@ def is_shell(conn):
     return "shell" in getattr(conn, "identifier", "")
 
 
-def test_an_unchanged_tree_is_not_sent_again(conn, tree, there, tmp_path):
+def test_unchanged_tree_is_not_sent_again(conn, tree, there, tmp_path):
     size = sum(len(data) for _, data in TREE.values())
     nothing = {(size, size)} if is_shell(conn) else {(0, 0)}
     sent = []
@@ -188,7 +188,7 @@ def test_progress_of_a_tree_has_a_total_that_fits_the_end(conn, tree, there, tmp
     assert totals <= ({None} if is_shell(conn) else {size}) and told[-1] == (size, size)
 
 
-def test_errors_name_the_side_of_the_path(conn, there, tmp_path):
+def test_error_has_the_side_of_the_path(conn, there, tmp_path):
     (tmp_path / "source").mkdir()
     os.mkfifo(tmp_path / "source/fifo")
     put(conn, b"x", f"{there}/file")
@@ -217,14 +217,14 @@ def test_put_and_get_copy_a_file(conn, there, tmp_path):
     assert (tmp_path / "folder/here").read_bytes() == b"from a file"
 
 
-def test_large_files(conn, there, tmp_path):
+def test_large_files_are_copied(conn, there, tmp_path):
     (tmp_path / "large").write_bytes(os.urandom(1024) * 20_000)
     put(conn, tmp_path / "large", there)
     get(conn, f"{there}/large", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
 
 
-def test_rsync_conn(conn, tree, there, logged):
+def test_rsync_conn_copies_changed_files(conn, tree, there, logged):
     rsync_conn(conn, tree, f"{there}/copy")
     found = {text for text in logged.texts("INFO") if text.startswith("syncing file: ")}
     assert {"syncing file: a", "syncing file: folder/inner/large"} <= found
@@ -243,7 +243,7 @@ def test_rsync_conn(conn, tree, there, logged):
     assert check(conn, ["test", "-e", f"{there}/copy/more"]).returncode == 1
 
 
-def test_a_missing_source_is_reported(conn, there, tmp_path):
+def test_missing_source_is_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="no-such-file") as caught:
         put(conn, tmp_path / "no-such-file", there)
     assert isinstance(caught.value, OSError) and caught.value.errno == 2
@@ -267,7 +267,7 @@ def test_nul_in_a_path_is_refused(conn, there, tmp_path):
     assert check(conn, ["ls", "-A", there]).stdout == []
 
 
-def test_an_unwritable_destination_is_reported(conn, there, tmp_path):
+def test_unwritable_destination_is_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="/proc/"):
         put(conn, b"x", "/proc/no-such-file")
     with pytest.raises(FileTransferError, match="no-such-folder"):
@@ -277,7 +277,7 @@ def test_an_unwritable_destination_is_reported(conn, there, tmp_path):
         get(conn, f"{there}/file", "/proc/no-such-file")
 
 
-def test_no_litter(conn, there):
+def test_failed_transfer_leaves_no_temporary_file(conn, there):
     put(conn, b"old", f"{there}/file")
 
     class Broken(io.BytesIO):
@@ -289,7 +289,7 @@ def test_no_litter(conn, there):
     assert check(conn, ["sh", "-c", f"cat {there}/file; ls -A {there}"]).stdout == ["old" + "file"]
 
 
-def test_a_container_without_tar(docker):
+def test_container_without_tar_is_reported(docker):
     # busybox, of which the other image consists, can't be had without one
     name = docker.run("python")
     docker.client("exec", name, "sh", "-c", "rm /usr/bin/python3* /bin/tar")
@@ -301,7 +301,7 @@ def test_a_container_without_tar(docker):
     docker.remove(name)
 
 
-def test_a_large_tree_without_python(docker_shell, tree, tmp_path):
+def test_large_tree_is_copied_without_python(docker_shell, tree, tmp_path):
     """More than any window; over a tree that is there, and a file that changes in between."""
     with remoto.connection.get("docker")(container_name=docker_shell) as conn:
         (tree / "large").write_bytes(os.urandom(1024) * 30_000)
@@ -326,7 +326,7 @@ def test_a_large_tree_without_python(docker_shell, tree, tmp_path):
         check(conn, ["rm", "-r", "/tmp/large tree"])
 
 
-def test_an_empty_source(conn, there, tmp_path, monkeypatch):
+def test_empty_source_is_refused(conn, there, tmp_path, monkeypatch):
     """Not the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").touch()
@@ -341,7 +341,7 @@ def test_an_empty_source(conn, there, tmp_path, monkeypatch):
 
 
 @pytest.mark.root
-def test_a_device_or_fifo_is_not_replaced(conn, there, tmp_path):
+def test_device_or_fifo_is_not_replaced(conn, there, tmp_path):
     check(conn, ["mkfifo", f"{there}/fifo"])
     (tmp_path / "source").mkdir()
     (tmp_path / "source/fifo").write_bytes(b"x")
@@ -361,7 +361,7 @@ def test_a_device_or_fifo_is_not_replaced(conn, there, tmp_path):
     assert caught.value.errno == errno.EINVAL and stat.S_ISCHR((tmp_path / "null").stat().st_mode)
 
 
-def test_a_fifo_in_the_source_is_left_out(conn, there, tmp_path):
+def test_fifo_in_the_source_is_skipped(conn, there, tmp_path):
     (tmp_path / "source").mkdir()
     os.mkfifo(tmp_path / "source/fifo")
     (tmp_path / "source/file").write_bytes(b"x")
@@ -378,7 +378,7 @@ def test_a_fifo_in_the_source_is_left_out(conn, there, tmp_path):
         get(conn, f"{there}/copy/fifo", tmp_path / "one")
 
 
-def test_another_name_of_a_file(conn, there, tmp_path):
+def test_hard_links_are_copied_or_reported(conn, there, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source/a").write_bytes(b"x")
     os.link(tmp_path / "source/a", tmp_path / "source/b")
@@ -404,7 +404,7 @@ def test_files_of_unknown_size_are_copied(conn, there, tmp_path):
         assert (tmp_path / "version").read_text() == Path("/proc/version").read_text()
 
 
-def test_a_link_that_points_out_is_left_out_and_the_rest_arrives(conn, tree, there, tmp_path):
+def test_link_that_points_outside_is_skipped_and_the_rest_is_copied(conn, tree, there, tmp_path):
     put(conn, tree, f"{there}/copy")
     check(conn, ["ln", "-s", "../../etc/passwd", f"{there}/copy/bad"])
     with pytest.raises(FileTransferError) as caught:
@@ -415,7 +415,7 @@ def test_a_link_that_points_out_is_left_out_and_the_rest_arrives(conn, tree, the
 
 
 @pytest.mark.root
-def test_a_replaced_file_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
+def test_replaced_file_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
     for name in ("data", "file", "folder/file"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"new")
@@ -436,7 +436,7 @@ def test_a_replaced_file_keeps_its_owner_and_data_its_mode(conn, there, tmp_path
     ]
 
 
-def test_a_link_as_the_destination_is_written_through(conn, there):
+def test_link_as_the_destination_is_followed(conn, there):
     check(conn, ["sh", "-c", f"cd {there}; mkdir folder; echo old > folder/file; ln -s folder/file link"])
     put(conn, b"new", f"{there}/link")
     assert check(conn, ["sh", "-c", f"cd {there}; readlink link; cat folder/file; ls -A . folder"]).stdout == [
@@ -444,7 +444,7 @@ def test_a_link_as_the_destination_is_written_through(conn, there):
     ]
 
 
-def test_odd_destinations(conn, there, tmp_path):
+def test_unusual_destinations_are_written_or_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="missing/: No such file or directory"):
         put(conn, b"x", f"{there}/missing/")
     put(conn, b"x", f"{there}/file")
@@ -465,7 +465,7 @@ def test_odd_destinations(conn, there, tmp_path):
         check(conn, ["rm", "-r", "--", f"./{name}", f"./{name} folder"])
 
 
-def test_directories_replace_other_things(conn, tree, there, tmp_path):
+def test_directories_replace_files_and_links(conn, tree, there, tmp_path):
     """And the folders that are there already get modes and times as well."""
     check(conn, ["mkdir", "-p", f"{there}/copy/folder/link", f"{there}/copy/a"])
     check(conn, ["touch", f"{there}/copy/empty folder", f"{there}/copy/empty"])
@@ -475,7 +475,7 @@ def test_directories_replace_other_things(conn, tree, there, tmp_path):
     assert listing(tmp_path / "back") == listing(tree)
 
 
-def test_a_file_that_grows_or_is_touched(conn, there, tmp_path):
+def test_file_that_grows_or_is_touched_while_it_is_sent_is_reported(conn, there, tmp_path):
     source = tmp_path / "source"
     for change in (lambda: source.open("ab").write(b"more"), lambda: os.utime(source, (1, 1))):
         source.write_bytes(b"x" * 3_000_000)
@@ -499,7 +499,7 @@ def node(sshd):
 
 
 @pytest.mark.root
-def test_no_space(node, tmp_path):
+def test_full_disk_is_reported(node, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)
@@ -516,7 +516,7 @@ def test_no_space(node, tmp_path):
         subprocess.run(["umount", small], check=True)
 
 
-def test_no_permission(sshd, users, tmp_path):
+def test_missing_permission_is_reported(sshd, users, tmp_path):
     with remoto.Connection("unprivileged") as conn:
         with pytest.raises(FileTransferError, match=r"/etc/remoto-test.*Permission denied"):
             put(conn, b"x", "/etc/remoto-test")
@@ -527,7 +527,7 @@ def test_no_permission(sshd, users, tmp_path):
     assert (tmp_path / "shadow").read_bytes() == Path("/etc/shadow").read_bytes()
 
 
-def test_a_file_that_changes_while_it_is_sent(node, tmp_path):
+def test_file_that_changes_while_it_is_sent_is_reported(node, tmp_path):
     source = tmp_path / "growing"
     source.write_bytes(b"x" * 30_000_000)
 
@@ -541,7 +541,7 @@ def test_a_file_that_changes_while_it_is_sent(node, tmp_path):
     assert [name for name in os.listdir(tmp_path) if "remoto" in name] == []
 
 
-def test_the_connection_lost_halfway(sshd, tmp_path):
+def test_connection_lost_during_a_transfer_leaves_the_old_file(sshd, tmp_path):
     (tmp_path / "source").write_bytes(b"new" * 20_000_000)
     (tmp_path / "copy").write_bytes(b"old")
     for transfer in (put, get):
@@ -577,7 +577,7 @@ with remoto.Connection("localhost") as conn:
 """
 
 
-def test_a_gigabyte_needs_little_memory(tmp_path):
+def test_gigabyte_is_copied_in_little_memory(tmp_path):
     with open(tmp_path / "big", "wb") as file:
         file.truncate(1_000_000_000)
     paths = [tmp_path / name for name in ("big", "copy", "back")]
@@ -652,7 +652,7 @@ with remoto.Connection("localhost") as conn:
 
 
 @pytest.mark.parametrize("case", ["data", "small messages", "files left out", "files wanted"])
-def test_a_remote_side_that_does_not_wait_takes_little_memory(tmp_path, case):
+def test_remote_side_that_does_not_wait_uses_little_memory(tmp_path, case):
     (tmp_path / "flooded.py").write_text(FLOODED)
     command = [sys.executable, tmp_path / "flooded.py", case, tmp_path / "marker"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=55)
@@ -664,7 +664,7 @@ def test_a_remote_side_that_does_not_wait_takes_little_memory(tmp_path, case):
 
 
 @pytest.mark.root
-def test_rsync_to_several_hosts(sshd, tree, tmp_path, logged):
+def test_rsync_copies_to_several_hosts(sshd, tree, tmp_path, logged):
     with pytest.raises(RsyncError) as caught:
         rsync(iter(["node1", "refused", "node2"]), tree, tmp_path / "copy")
     assert caught.value.succeeded == ["node1", "node2"] and list(caught.value.failures) == ["refused"]
@@ -675,7 +675,7 @@ def test_rsync_to_several_hosts(sshd, tree, tmp_path, logged):
 
 
 @pytest.mark.root
-def test_rsync_closes_what_it_has_opened(sshd, tree, tmp_path, monkeypatch):
+def test_rsync_closes_its_connections(sshd, tree, tmp_path, monkeypatch):
     opened = []
 
     class Recording(remoto.Connection):
@@ -690,7 +690,7 @@ def test_rsync_closes_what_it_has_opened(sshd, tree, tmp_path, monkeypatch):
     assert len(opened) == 3 and not any(conn.has_connection() for conn in opened)
 
 
-def test_rsync_of_a_missing_source_connects_to_nothing(monkeypatch, tmp_path):
+def test_rsync_of_a_missing_source_does_not_connect(monkeypatch, tmp_path):
     monkeypatch.setattr(file_sync, "Connection", None)
     for hosts in ("node1", ["node1", "node2"]):
         with pytest.raises(FileTransferError, match=f"{tmp_path}/missing: No such file or directory") as caught:
@@ -700,7 +700,7 @@ def test_rsync_of_a_missing_source_connects_to_nothing(monkeypatch, tmp_path):
         rsync(b"node1", tmp_path, tmp_path / "copy")
 
 
-def test_ctrl_c_while_rsync_connects(tmp_path):
+def test_ctrl_c_while_rsync_connects_leaves_nothing(tmp_path):
     """By an ssh that never answers."""
     script = (
         '#!/bin/sh\n[ "$1" = -G ] && exit 1\nfor host; do case $host in node*) touch connecting-$host; esac; done\n'
@@ -728,7 +728,7 @@ def test_rsync_logs_to_the_given_logger(tree, tmp_path, caplog):
     assert ("mine", logging.INFO, "syncing file: a") in caplog.record_tuples
 
 
-def test_rsync_with_sudo(sshd, users, tree, tmp_path):
+def test_rsync_with_sudo_writes_as_root(sshd, users, tree, tmp_path):
     target = tmp_path / "made by root"
     rsync("unprivileged", tree, target, sudo=True)
     assert target.stat().st_uid == 0 and listing(target) == listing(tree)
@@ -752,7 +752,7 @@ def test_programs_may_replace_rsyncs_class(monkeypatch, tree):
     assert calls == ["/source", "/destination", "send"]
 
 
-def test_a_source_that_vanishes_during_the_transfer(node, tmp_path):
+def test_source_removed_during_the_transfer_is_reported(node, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     (source / "a").write_bytes(b"x" * 30_000_000)
@@ -778,7 +778,7 @@ def test_rsync_reports_progress_and_accepts_options(sshd, tree, tmp_path):
         rsync("node1", tree, tmp_path / "copy", ssh_options="-p 1")
 
 
-def test_the_oldest_far_python(pythons, tree, tmp_path):
+def test_oldest_remote_python_copies_files(pythons, tree, tmp_path):
     """That the execnet here can start."""
     import execnet
 
@@ -820,7 +820,7 @@ def local():
         yield conn
 
 
-def test_a_mode_that_has_changed(local, tree, tmp_path):
+def test_changed_mode_is_copied(local, tree, tmp_path):
     put(local, tree, tmp_path / "copy")
     (tree / "a").chmod(0o711)
     sent = []
@@ -828,7 +828,7 @@ def test_a_mode_that_has_changed(local, tree, tmp_path):
     assert sent == [] and listing(tmp_path / "copy") == listing(tree)
 
 
-def test_nothing_is_deleted_for_what_could_not_be_read(local, tree, tmp_path):
+def test_files_that_could_not_be_read_are_not_deleted(local, tree, tmp_path):
     os.mkfifo(tree / "fifo")
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy/stays").touch()
@@ -844,7 +844,7 @@ def test_temporary_files_of_another_transfer_are_not_deleted(local, tree, tmp_pa
     assert (tmp_path / "copy/.remoto-0123456789abcdef").exists()
 
 
-def test_a_local_failure_leaves_nothing_on_the_remote_side(local, tmp_path):
+def test_local_failure_leaves_nothing_on_the_remote_side(local, tmp_path):
     def fail(sent, total):
         if sent > 25_000_000:
             raise ZeroDivisionError
@@ -915,7 +915,7 @@ def test_ctrl_c_ends_a_transfer_whose_remote_side_has_stopped(monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize("seconds", [9_300_000_000, -20_000_000_000])
-def test_an_extreme_time_does_not_fail_the_transfer(local, tree, tmp_path, seconds):
+def test_file_with_an_extreme_time_is_copied(local, tree, tmp_path, seconds):
     # a file system that does not know it takes the nearest that it knows
     os.utime(tree / "a", (seconds, seconds))
     put(local, tree, tmp_path / "copy")
@@ -974,7 +974,7 @@ def received(folder, blocks):
 
 
 @pytest.mark.parametrize(("answer", "words"), ODD.values(), ids=ODD)
-def test_a_malformed_tar_is_reported(tmp_path, answer, words):
+def test_malformed_tar_is_reported(tmp_path, answer, words):
     with pytest.raises(Failure, match=words):
         received(tmp_path / "here", [answer])
     assert not (tmp_path / "here").exists() or os.listdir(tmp_path / "here") == []
@@ -989,7 +989,7 @@ SPARSE_FORMATS = {
 
 
 @pytest.mark.parametrize("options", SPARSE_FORMATS.values(), ids=SPARSE_FORMATS)
-def test_a_sparse_member_is_refused(tmp_path, options):
+def test_sparse_member_is_refused(tmp_path, options):
     """A tar of 10 KB, of which 3 GB would be written."""
     (tmp_path / "there").mkdir()
     with open(tmp_path / "there/file", "wb") as file:
@@ -1005,7 +1005,7 @@ def test_a_sparse_member_is_refused(tmp_path, options):
     assert caught.value.path.endswith(b"/file") and not (tmp_path / "here").exists()
 
 
-def test_an_endless_list_of_sparse_parts_is_not_read(tmp_path):
+def test_endless_list_of_sparse_parts_is_not_read(tmp_path):
     header = bytearray(member("./x", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
     header[482] = 1  # more blocks of the list follow
     header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:]))
@@ -1027,7 +1027,7 @@ def test_tar_options_of_a_container_are_ignored(docker, tmp_path):
     assert (tmp_path / "there/file").read_bytes() == b"x" + bytes(5 * 1024 * 1024 - 1)
 
 
-def test_a_deep_directory_is_archived(tmp_path):
+def test_deep_directory_is_archived(tmp_path):
     here = os.getcwd()
     try:
         os.chdir(tmp_path)

@@ -39,12 +39,12 @@ def test_each_container_of_each_pod_is_found(shop):
     assert list(remoto.Group.pods("app=web,tier=cache", namespace="shop", container="app")) == ["shop/web-1/app"]
 
 
-def test_pods_are_found_by_oc_as_well(shop):
+def test_pods_are_found_by_oc(shop):
     group = remoto.Group.pods("app=db", namespace="shop", backend="openshift")
     assert group["shop/db-0"].cmd("true")[0] == "oc"
 
 
-def test_a_pod_that_is_gone_before_its_turn_is_unreachable_and_refresh_asks_again(shop):
+def test_pod_deleted_before_its_turn_is_unreachable_and_refresh_searches_again(shop):
     with remoto.Group.pods("app=web", namespace="shop") as group:
         shop.remove("web-0", "shop")
         result = group.check("true")
@@ -57,7 +57,7 @@ def test_a_pod_that_is_gone_before_its_turn_is_unreachable_and_refresh_asks_agai
         assert len(group.check("true").ok) == 2
 
 
-def test_a_pod_that_is_removed_in_the_middle_of_its_turn_is_a_failure(shop):
+def test_pod_deleted_during_a_command_has_failed(shop):
     def remove(conn):
         return check(conn, "echo ready; sleep 60", on_stdout=lambda line: shop.remove("web-1", "shop"), timeout=30)
 
@@ -74,13 +74,13 @@ def test_a_pod_that_is_removed_in_the_middle_of_its_turn_is_a_failure(shop):
         ("app=web", {"context": "nope"}, "client", "context was not found"),
     ],
 )
-def test_errors_carry_the_client_s_own_text(kube, selector, keywords, kind, text):
+def test_errors_have_the_stderr_of_the_client(kube, selector, keywords, kind, text):
     with pytest.raises(ContainerError, match=text) as raised:
         remoto.Group.pods(selector, **keywords)
     assert raised.value.kind == kind and str(raised.value).startswith("cannot find pods ")
 
 
-def test_a_client_that_is_not_installed_is_reported():
+def test_client_that_is_not_installed_is_reported():
     class Absent(DockerConnection):
         executable = "no-such-docker"
 
@@ -129,7 +129,7 @@ def test_containers_of_a_remote_engine_are_named_with_its_host(docker, docker_sh
         assert group.check("true").ok
 
 
-def test_the_engine_is_asked_with_sudo_where_it_is_needed(sshd, users, tmp_path):
+def test_containers_are_listed_with_sudo_if_needed(sshd, users, tmp_path):
     client = tmp_path / "client"
     client.write_text('#!/bin/sh\nprintf "1\\trunning\\t%s\\n" "$(id -un)"\n')
     client.chmod(0o755)
@@ -141,11 +141,11 @@ def test_the_engine_is_asked_with_sudo_where_it_is_needed(sshd, users, tmp_path)
     assert list(group) == ["root on unprivileged"]
 
 
-def test_a_label_that_the_client_refuses_is_reported_with_its_own_text(podman):
+def test_label_refused_by_the_client_is_reported_with_its_stderr(podman):
     with pytest.raises(ContainerError, match="invalid filter"):
         remoto.Group.containers("podman", labels={"app": "a, b"})
 
 
-def test_refresh_is_for_groups_that_were_found():
+def test_refresh_is_refused_for_other_groups():
     with pytest.raises(TypeError, match="refresh"):
         remoto.Group(["localhost"]).refresh()

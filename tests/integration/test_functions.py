@@ -91,7 +91,7 @@ VALUES = [
 ]
 
 
-def test_a_value_comes_back_as_it_was_sent(remote):
+def test_value_is_returned_unchanged(remote):
     for value in VALUES:
         assert remote.same(value) == value
     assert remote.echo(*VALUES, key=VALUES) == [VALUES, {"key": VALUES}]
@@ -183,7 +183,7 @@ def test_lines_printed_by_a_child_process_are_logged(remote, logged, system):
         time.sleep(0.02)
 
 
-def test_the_first_line_of_a_docstring_is_logged(remote, logged):
+def test_first_line_of_a_docstring_is_logged(remote, logged):
     remote.echo()
     assert "Give back what came." in logged.texts("DEBUG")
     assert "More than one line." not in logged.texts("DEBUG")
@@ -199,7 +199,7 @@ def test_sys_exit_returns_none_or_raises_by_its_status(remote, logged):
     assert remote.same(1) == 1
 
 
-def test_a_missing_function_is_an_attribute_error(remote):
+def test_missing_function_is_an_attribute_error(remote):
     with pytest.raises(AttributeError) as caught:
         remote.missing  # noqa: B018
     assert str(caught.value) == f"module {functions!r} does not have attribute missing"
@@ -308,7 +308,7 @@ def test_exit_status_zero_without_an_answer_returns_none(connect):
     assert conn.import_module(functions).die(0) is None
 
 
-def test_generator_yields_raises_and_ends_when_left(connect, tmp_path):
+def test_generator_yields_raises_and_ends_with_its_loop(connect, tmp_path):
     conn = connect()
     conn.remote_import_system = "legacy"
     remote = conn.import_module(functions)
@@ -480,7 +480,7 @@ def answered(monkeypatch):
 
 
 @pytest.mark.parametrize("number", range(len(WRONG_ANSWERS)))
-def test_a_wrong_answer_to_a_call_is_an_error_that_names_the_host(answered, number):
+def test_invalid_answer_to_a_call_raises_an_error_that_names_the_host(answered, number):
     with remoto.Connection("localhost") as conn:
         remote = conn.import_module(functions)
         assert remote.same(1) == 1
@@ -496,7 +496,7 @@ def test_a_wrong_answer_to_a_call_is_an_error_that_names_the_host(answered, numb
 @pytest.mark.parametrize(
     "answer", [42, ("return", 1), ("generator", None), ("item", (), True), ("raise", {}), ("end", 1)]
 )
-def test_a_wrong_item_of_a_generator_is_an_error_that_names_the_host(answered, answer):
+def test_invalid_item_of_a_generator_raises_an_error_that_names_the_host(answered, answer):
     with remoto.Connection("localhost") as conn:
         remote = conn.import_module(functions)
         items = remote.numbers(10**9)
@@ -508,7 +508,7 @@ def test_a_wrong_item_of_a_generator_is_an_error_that_names_the_host(answered, a
 
 
 @pytest.mark.parametrize("answer", [42, ("return", 1), ("debug", 5), ("other", "line"), ("debug", "a", "b")])
-def test_a_wrong_answer_to_loading_is_an_error_that_names_the_host(answered, answer):
+def test_invalid_answer_to_loading_raises_an_error_that_names_the_host(answered, answer):
     with remoto.Connection("localhost") as conn:
         remote = conn.import_module(functions)
         answered(remote.channel, answer)
@@ -538,7 +538,7 @@ def test_closed_channel_is_replaced(legacy):
     assert len(idle(remote)) == 1
 
 
-def test_a_channel_serves_one_call_after_the_other(legacy):
+def test_one_channel_serves_successive_calls(legacy):
     remote = legacy.import_module(functions)
     remote.same(1)
     [channel] = idle(remote)
@@ -589,7 +589,7 @@ def test_legacy_calls_run_in_the_main_thread(legacy):
     assert legacy.import_module(trouble).threads() == MAIN
 
 
-def test_a_command_leaves_the_main_thread_to_calls(legacy):
+def test_command_leaves_the_main_thread_to_calls(legacy):
     remote = legacy.import_module(trouble)
     path, begun = temporary("go-on"), threading.Event()
     command = ["sh", "-c", f"echo begun; while test ! -e {path}; do sleep 0.05; done"]
@@ -603,7 +603,7 @@ def test_a_command_leaves_the_main_thread_to_calls(legacy):
     assert not running.is_alive()
 
 
-def test_calls_at_the_same_time_run_in_several_threads(legacy):
+def test_concurrent_calls_run_in_several_threads(legacy):
     remote, path, names = legacy.import_module(trouble), temporary("go-on"), []
     remote.same(1)
     threads = [threading.Thread(target=lambda: names.append(remote.thread_of_a_nap(path))) for _ in range(3)]
@@ -618,7 +618,7 @@ def test_calls_at_the_same_time_run_in_several_threads(legacy):
     assert remote.threads() == MAIN
 
 
-def test_an_open_generator_leaves_the_main_thread_to_calls(legacy):
+def test_open_generator_leaves_the_main_thread_to_calls(legacy):
     remote = legacy.import_module(trouble)
     names = remote.endless_threads()
     for _ in range(40):
@@ -633,7 +633,7 @@ def test_signal_handler_ends_a_wait_in_a_call(legacy):
         assert remote.alarm() == "alarmed"
 
 
-def test_a_signal_handler_runs_between_two_calls(legacy):
+def test_signal_handler_runs_between_two_calls(legacy):
     remote, path = legacy.import_module(trouble), temporary("alarmed")
     remote.alarm_later(path, False)
     wait_for_remote_file(legacy, path)
@@ -874,7 +874,7 @@ def test_exit_status_that_shells_use_as_well_is_reported(json, status):
         json.import_module(trouble).exit_now(status)
 
 
-def test_function_killed_by_sighup_is_no_timeout(json):
+def test_function_killed_by_sighup_does_not_count_as_a_timeout(json):
     json.global_timeout = 50
     with pytest.raises(FunctionError, match="exit status is (-1|129)"):
         json.import_module(trouble).hang_up()
@@ -902,7 +902,7 @@ def test_generator_that_calls_sys_exit_ends(legacy):
     assert list(legacy.import_module(trouble).leaving_generator()) == [1]
 
 
-def test_a_generator_runs_no_further_than_its_window(legacy):
+def test_generator_runs_no_further_than_its_window(legacy):
     """It starts with the first request, and is then 32 items ahead."""
     path = f"/tmp/remoto-window-{time.monotonic_ns()}"
     remote = legacy.import_module(trouble)
@@ -956,7 +956,7 @@ def test_leaving_a_generator_closes_it_on_the_remote_side(legacy):
 # modules
 
 
-def test_a_package_imports_its_own_parts(conn, parts, monkeypatch):
+def test_package_imports_its_own_modules(conn, parts, monkeypatch):
     monkeypatch.setenv("REMOTO_TEST_HERE", "1")
     remote = conn.import_module(parts)
     assert "shipped_parts.sub" not in sys.modules

@@ -22,7 +22,7 @@ def nodes(sshd):
         yield group
 
 
-def test_every_outcome_over_ssh(sshd):
+def test_each_outcome_is_reported_over_ssh(sshd):
     hosts = ["node0", "refused", "stall", "wrongkey", "unresolvable", "slow"]
     with remoto.Group(hosts, connect_timeout=5, connect_retries=0) as group:
         result = group.check(["sh", "-c", "echo out; exit 0"])
@@ -35,7 +35,7 @@ def test_every_outcome_over_ssh(sshd):
             result.raise_for_errors()
 
 
-def test_an_unreachable_host_is_not_tried_again(nodes, sshd):
+def test_unreachable_host_is_not_tried_again(nodes, sshd):
     with remoto.Group(["stall"], connect_timeout=1, connect_retries=0) as group:
         first = group.run("true")["stall"]
         before = time.monotonic()
@@ -48,12 +48,12 @@ def test_run_gives_exit_statuses(nodes):
     assert dict(result) == dict.fromkeys(NODES, 3) and set(result.failed) == set(NODES)
 
 
-def test_a_command_that_cannot_be_started_is_a_failure(nodes):
+def test_host_whose_command_cannot_be_started_has_failed(nodes):
     result = nodes.run(["/nonexistent"])
     assert {type(error) for error in result.failed.values()} == {exc.CommandError}
 
 
-def test_output_as_bytes(nodes):
+def test_text_false_returns_bytes(nodes):
     assert nodes.check(["printf", "a"], text=False)["node0"].stdout == b"a"
 
 
@@ -67,7 +67,7 @@ def test_timeouts_are_an_outcome_of_their_own(nodes):
     assert {type(error) for error in raised.values()} == {exc.CommandTimeout}
 
 
-def test_a_lost_connection_is_a_failure_and_is_opened_again_at_the_next_call(nodes, sshd):
+def test_host_with_a_lost_connection_has_failed_and_is_reconnected_by_the_next_call(nodes, sshd):
     reached = threading.Barrier(len(NODES) + 1)
 
     def work(conn):
@@ -90,12 +90,12 @@ def test_functions_run_on_all_hosts(nodes):
     assert set(result.ok) == set(NODES) and result["node0"] == [1, "two"]
 
 
-def test_a_generator_s_value_is_a_list(nodes):
+def test_value_of_a_generator_is_a_list(nodes):
     values = nodes.import_module(functions, batch=1).numbers(3)
     assert set(values.ok) == set(NODES) and values["node0"] == [0, 1, 2]
 
 
-def test_an_error_of_a_function_is_a_failure(nodes):
+def test_host_whose_function_raises_has_failed(nodes):
     import posixpath
 
     result = nodes.import_module(posixpath).join(5)
@@ -112,7 +112,7 @@ def test_files_go_to_and_come_from_each_host(nodes, tmp_path):
     assert {path.name: path.read_text() for path in (tmp_path / "copies").iterdir()} == dict.fromkeys(NODES, "hello")
 
 
-def test_a_file_that_is_missing_on_the_host_is_a_failure(nodes, tmp_path):
+def test_host_without_the_file_has_failed(nodes, tmp_path):
     failed = nodes.get("/nonexistent", tmp_path / "copies").failed
     assert {type(error) for error in failed.values()} == {exc.FileTransferError}
 
@@ -192,7 +192,7 @@ def test_closing_leaves_no_process_and_no_thread(sshd):
     wait_until(lambda: threading.active_count() <= threads + 1)
 
 
-def test_ctrl_c_leaves_a_program_s_own_connection_open_and_ends_its_command(interrupt):
+def test_ctrl_c_leaves_connections_of_the_program_open_and_ends_their_commands(interrupt):
     mark = "group-own"
     with remoto.Connection("localhost", env={VARIABLE: mark}, kill_on_timeout=True) as conn:
         group = remoto.Group([conn])
@@ -215,7 +215,7 @@ def test_ctrl_c_while_64_hosts_connect_starts_none(sshd, interrupt):
     wait_until(lambda: not children() - before)
 
 
-def test_ctrl_c_does_not_wait_for_a_peer_that_is_silent(sshd, interrupt):
+def test_ctrl_c_does_not_wait_for_a_silent_peer(sshd, interrupt):
     mark, before = "group-silent", children()
     group = remoto.Group(["silent"], env={VARIABLE: mark}, kill_on_timeout=True)
     group.check("true").raise_for_errors()

@@ -63,7 +63,7 @@ def test_hosts_are_served_by_the_workers_of_an_executor(executor, request):
 
 
 @pytest.mark.timeout(300)
-def test_the_hosts_of_a_dask_worker_that_dies_have_failed_and_the_others_finish(dask):
+def test_hosts_of_a_dask_worker_that_dies_have_failed_and_the_others_finish(dask):
     result = remoto.Group(HOSTS, executor=dask, connect_timeout=100).map(die_for_one)
     assert "127.0.1.1" in result.failed and result.ok
     assert set(result.failed) | set(result.ok) == set(HOSTS)
@@ -71,7 +71,7 @@ def test_the_hosts_of_a_dask_worker_that_dies_have_failed_and_the_others_finish(
 
 
 @pytest.mark.timeout(300)
-def test_the_hosts_of_a_process_that_dies_have_failed_and_what_was_done_before_stays():
+def test_hosts_of_a_process_that_dies_have_failed_and_earlier_results_are_kept():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         result = remoto.Group(HOSTS, executor=executor, connect_timeout=100).map(die_for_one, batch=1)
     assert list(result.ok) == HOSTS[:2] and list(result.failed) == ["127.0.1.1"] and list(result.not_started) == ["::1"]

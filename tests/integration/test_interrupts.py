@@ -22,12 +22,12 @@ def campaign(*arguments):
     return done.stdout
 
 
-def test_interrupts_at_random_moments_come_out_and_leave_nothing():
+def test_interrupts_at_random_moments_are_raised_and_leave_nothing():
     campaign("random", "150")
 
 
 @pytest.mark.parametrize("action", ["connect", "run", "check", "call", "put", "exit"])
-def test_an_interrupt_at_any_line_comes_out_and_leaves_nothing(action):
+def test_interrupt_at_any_line_is_raised_and_leaves_nothing(action):
     campaign("lines", "8", "--action", action)
 
 
@@ -37,7 +37,7 @@ def outcome_of(script, status=0):
     return done.stdout
 
 
-def test_exit_in_a_child_of_fork_while_the_parent_receives():
+def test_exit_in_a_child_of_fork_returns_while_the_parent_receives():
     """The parent's reader waits for an answer at the fork, and has whatever lock it has then."""
     script = """
 import os, threading, time, warnings
@@ -61,7 +61,7 @@ conn.exit()
     assert outcome_of(script) == "7\n[['usable']]\n"
 
 
-def test_a_child_of_fork_opens_connections_of_its_own():
+def test_child_of_fork_opens_its_own_connections():
     script = """
 import os, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -122,7 +122,7 @@ print(failures)
     assert 1 <= int(outcome_of(script)) <= 5
 
 
-def test_the_exception_of_a_signal_handler_while_connecting(sshd):
+def test_exception_of_a_signal_handler_while_connecting_is_raised(sshd):
     script = """
 import os, signal, sys, threading, time
 import remoto
@@ -148,7 +148,7 @@ wait_until(lambda: not children())
     assert outcome_of(script) == "True\n"
 
 
-def test_exit_by_a_signal_handler_while_connecting(sshd):
+def test_signal_handler_may_call_exit_while_connecting(sshd):
     conn = remoto.Connection("stall", eager=False, connect_timeout=40)
     before = signal.signal(signal.SIGUSR1, lambda *_: conn.exit())
     main = threading.main_thread().ident
@@ -168,7 +168,7 @@ def test_exit_by_a_signal_handler_while_connecting(sshd):
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_handler_that_sends_at_any_moment_of_sending():
+def test_signal_handler_may_send_at_any_point_of_sending():
     """Nothing waits for a lock that the interrupted sending has."""
     sender = "import os, time\nwhile True: time.sleep(0.0005); os.kill(os.getppid(), 10)"
     with remoto.Connection("localhost") as conn:
@@ -195,7 +195,7 @@ def test_a_handler_that_sends_at_any_moment_of_sending():
             signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_connection_costs_one_thread_and_three_descriptors():
+def test_connection_costs_one_thread_and_three_descriptors():
     def held():
         return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 

@@ -81,7 +81,7 @@ def test_many_connections_at_once_leak_nothing(sshd):
     assert nothing_more_than(before), (held(), before)
 
 
-def test_remote_python_ends_with_the_connection(sshd):
+def test_remote_python_exits_with_the_connection(sshd):
     with remoto.Connection("node0") as conn:
         python = conn.execute("import os; channel.send(os.getpid())").receive()
         check(conn, ["sleep", "0.5"], timeout=0.1)

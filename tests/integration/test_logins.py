@@ -49,7 +49,7 @@ def test_sixty_hosts_are_reached_though_sshd_has_penalties(strict):
         assert len(group.run("true").ok) == 60
 
 
-def test_a_wrong_key_is_offered_once(sshd, caplog, tmp_path):
+def test_wrong_key_is_offered_once(sshd, caplog, tmp_path):
     calls = tmp_path / "calls"
     wrapper = tmp_path / "ssh"
     wrapper.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {sshd.wrapper_folder}/ssh "$@"\n')
@@ -88,7 +88,7 @@ def home(tmp_path, monkeypatch):
         ("Include %d/x\n", True),
     ],
 )
-def test_ssh_is_asked_only_if_a_configuration_file_has_a_keyword_that_matters(home, config, asks, monkeypatch):
+def test_ssh_g_is_run_only_if_a_configuration_file_has_a_keyword_that_matters(home, config, asks, monkeypatch):
     (home / "config").write_text(config)
     (home / "more").mkdir()
     (home / "more" / "one").write_text("Host x\n  proxycommand nc %h %p\n")
@@ -104,7 +104,7 @@ def test_ssh_is_asked_only_if_a_configuration_file_has_a_keyword_that_matters(ho
     assert found.keepalive == 0 and bool(asked) == asks
 
 
-def test_the_first_jump_host_is_the_door(home):
+def test_logins_are_limited_for_the_first_jump_host(home):
     (home / "config").write_text("Host a*\n  ProxyJump first,second\nHost b*\n  ProxyCommand nc %h %p\n")
     config = str(home / "config")
     doors = {name: remoto.Connection(f"-F {config} {name}", eager=False).login_door() for name in ("a1", "b1", "c1")}

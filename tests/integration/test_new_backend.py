@@ -69,14 +69,14 @@ def run(tree, *argv):
 
 
 @pytest.mark.timeout(300)
-def test_the_contract(tree):
+def test_example_fulfils_the_contract_of_backends(tree):
     # those of functions and files pass as well, and take their time
     tests = "tests/integration/test_commands.py"
     said = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "lxc")
     assert int(re.search(r"(\d+) passed", said)[1]) > 30
 
 
-def test_a_container_that_is_not_there(tree):
+def test_example_reports_a_missing_container(tree):
     run(
         tree,
         "-c",
@@ -92,5 +92,5 @@ def test_a_container_that_is_not_there(tree):
 
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="no mypy")
 @pytest.mark.timeout(300)
-def test_its_types(tree):
+def test_types_of_the_example_are_correct(tree):
     run(tree, "-m", "mypy")

@@ -26,12 +26,12 @@ def hostname_of(host):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_connection_opened_in_a_multiprocessing_pool(method):
+def test_connection_may_be_opened_in_a_multiprocessing_pool(method):
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map_async(hostname_of, ["localhost"] * 4).get(50) == [["from a child"]] * 4
 
 
-def test_a_connection_opened_in_a_forked_child():
+def test_connection_may_be_opened_in_a_forked_child():
     program = (
         "import os, sys\n"
         "import remoto\n"
@@ -48,13 +48,13 @@ def test_a_connection_opened_in_a_forked_child():
     assert done.stdout == "7 ['still here']\n"
 
 
-def test_strings_for_the_shell_with_bytes_as_stdin_from_a_pool_of_threads():
+def test_threads_may_run_shell_strings_with_bytes_as_stdin():
     with remoto.Connection("localhost", logger=LOGGER, threads=0) as conn, ThreadPoolExecutor(8) as pool:
         results = pool.map(lambda number: check(conn, "cat; echo", shell=True, stdin=b"%d" % number), range(40))
         assert [result[0] for result in results] == [[str(number)] for number in range(40)]
 
 
-def test_the_keywords_of_run(caplog):
+def test_run_accepts_the_keywords_of_1_2(caplog):
     caplog.set_level(logging.DEBUG, logger="remoto-test")
     keywords = {"stop_on_error": True, "env": {"A": "one"}, "extend_env": {"B": "two"}, "shell": True, "cwd": "/"}
     command = "echo $A $B; pwd; exit 3"
@@ -73,7 +73,7 @@ def test_the_keywords_of_run(caplog):
     ]
 
 
-def test_execnets_rsync_on_the_gateway_of_a_connection(tmp_path):
+def test_execnet_rsync_works_on_the_gateway_of_a_connection(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "file").write_text("contents")
     with remoto.Connection("localhost", logger=LOGGER) as conn:
@@ -84,7 +84,7 @@ def test_execnets_rsync_on_the_gateway_of_a_connection(tmp_path):
     assert (tmp_path / "copy" / "file").read_text() == "contents"
 
 
-def test_a_function_of_execnet_by_execute():
+def test_execute_accepts_functions_for_execnet():
     with remoto.Connection("localhost", logger=LOGGER) as conn:
         channel = conn.execute("import os; channel.send(os.getpid())")
         assert channel is conn.channel
@@ -92,7 +92,7 @@ def test_a_function_of_execnet_by_execute():
 
 
 @pytest.mark.parametrize("system", ["legacy", "json"])
-def test_modules_as_programs_ship_them(system):
+def test_modules_of_programs_can_be_imported(system):
     """One that shadows print, and one whose functions use remoto themselves."""
     with remoto.Connection("localhost", logger=LOGGER, interpreter=sys.executable) as conn:
         conn.remote_import_system = system
@@ -102,7 +102,7 @@ def test_modules_as_programs_ship_them(system):
         assert module.user_by_remoto() == [getpass.getuser()]
 
 
-def test_an_unknown_backend_is_ssh():
+def test_unknown_backend_falls_back_to_ssh():
     with pytest.warns(UserWarning, match="baremetal"):
         backend = connection.get("baremetal")
     with backend("localhost", logger=LOGGER) as conn:

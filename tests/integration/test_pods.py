@@ -67,7 +67,7 @@ def pods(kube, docker_shell):
 
 
 @pytest.mark.parametrize("name", ["kubernetes", "openshift"])
-def test_a_pod(pods, name):
+def test_command_runs_in_a_pod(pods, name):
     backend = connection.get(name)
     with backend("elsewhere", namespace="shop", logger=LOGGER) as conn:
         assert check(conn, ["echo", "a b"]) == (["a b"], [], 0)
@@ -95,7 +95,7 @@ def test_a_pod(pods, name):
     ],
     ids=lambda value: None if isinstance(value, str) else "-".join(value.values()).replace("/", "_"),
 )
-def test_how_a_pod_fails(pods, keywords, kind, words):
+def test_failure_of_a_pod_has_its_kind(pods, keywords, kind, words):
     name = keywords["pod_name"]
     error = failure(connection.get("kubernetes")(**keywords, logger=LOGGER))
     assert words.lower() in error.stderr.lower()
@@ -111,7 +111,7 @@ def test_how_a_pod_fails(pods, keywords, kind, words):
     ],
     ids=["no-task", "no-task-at-exec", "no-namespace", "paused", "no-runtime"],
 )
-def test_failures_of_the_container_runtime(kube, state, kind):
+def test_failure_of_the_container_runtime_has_its_kind(kube, state, kind):
     kube.add("failing", {"main": []}, **state)
     error = failure(pod("failing"))
     assert error.kind == kind and "failing" in error.host
@@ -126,18 +126,18 @@ def test_failures_of_the_container_runtime(kube, state, kind):
         ("crashing", "container not found"),
     ],
 )
-def test_pod_that_does_not_run_is_stopped(kube_cluster, state, words):
+def test_pod_that_is_not_running_is_stopped(kube_cluster, state, words):
     name = getattr(kube_cluster, state)()
     error = failure(pod(name, **kube_cluster.keywords))
     assert error.kind == "stopped" and words in error.stderr and name in error.host
 
 
-def test_pod_of_the_cluster_that_does_not_exist(kube_cluster):
+def test_missing_pod_of_a_cluster_is_reported(kube_cluster):
     error = failure(pod("remoto-tests-no-such-pod", **kube_cluster.keywords))
     assert error.kind == "container"
 
 
-def test_pod_deleted_in_the_middle_of_a_command(kube_cluster, kube_shell):
+def test_pod_deleted_during_a_command_raises_connection_lost(kube_cluster, kube_shell):
     name = kube_cluster.run("shell")
     conn = pod(name, **kube_cluster.keywords)
     with pytest.raises(ConnectionLost) as caught:
@@ -146,7 +146,7 @@ def test_pod_deleted_in_the_middle_of_a_command(kube_cluster, kube_shell):
     conn.exit()
 
 
-def test_command_that_starts_after_the_answer(pods):
+def test_command_may_start_after_the_answer_of_the_server(pods):
     """A real cluster answers 101 before it starts the command."""
     with pod("slow") as conn:
         assert check(conn, ["cat"], stdin="a\nb\n") == (["a", "b"], [], 0)
@@ -159,7 +159,7 @@ def test_command_that_starts_after_the_answer(pods):
 # without credentials
 
 
-def test_kubectl_without_credentials_gets_nothing_of_stdin(pods):
+def test_kubectl_without_credentials_reads_none_of_stdin(pods):
     """It asks for a user's name and reads the answer from stdin."""
     begun = time.monotonic()
     error = failure(pod("slow", context="no-credentials"))
@@ -174,7 +174,7 @@ def test_kubectl_without_credentials_gets_nothing_of_stdin(pods):
 
 @pytest.mark.parametrize("system", ["json", "legacy"])
 @pytest.mark.parametrize("python", [None, "python3"])
-def test_functions_without_credentials(pods, system, python):
+def test_functions_without_credentials_raise_a_permission_error(pods, system, python):
     with pod("slow", context="no-credentials") as conn:
         conn.remote_import_system = system
         with pytest.raises(ConnectError) as caught:
@@ -213,7 +213,7 @@ def server(folder, *prefix):
 
 
 @pytest.mark.parametrize("function", [run, check])
-def test_server_that_dies_in_the_middle_of_a_command(kube, docker, tmp_path, function):
+def test_api_server_that_dies_during_a_command_raises_connection_lost(kube, docker, tmp_path, function):
     container = docker.run("shell")
     with server(tmp_path, "docker", "exec", "-i", container) as (process, conn):
         with pytest.raises(ConnectionLost) as caught:
@@ -225,7 +225,7 @@ def test_server_that_dies_in_the_middle_of_a_command(kube, docker, tmp_path, fun
     docker.remove(container)
 
 
-def test_server_that_dies_before_a_command_begins(kube, tmp_path):
+def test_api_server_that_dies_before_a_command_is_reported(kube, tmp_path):
     begun = tmp_path / "begun"
     script = 'echo > "$0"; exec sleep 300'
     with server(tmp_path, "sh", "-c", script, str(begun)) as (process, conn):
@@ -248,7 +248,7 @@ def test_server_that_dies_before_a_command_begins(kube, tmp_path):
 
 @pytest.mark.parametrize("kill", [False, True])
 @pytest.mark.parametrize("function", [run, check])
-def test_timeout_applies_to_a_server_that_freezes_in_the_middle_of_a_command(kube, docker, tmp_path, function, kill):
+def test_timeout_applies_to_an_api_server_that_freezes_during_a_command(kube, docker, tmp_path, function, kill):
     container = docker.run("shell")
     before = children()
     with server(tmp_path, "docker", "exec", "-i", container) as (process, conn):
@@ -268,7 +268,7 @@ def test_timeout_applies_to_a_server_that_freezes_in_the_middle_of_a_command(kub
     wait_until(lambda: children() <= before)
 
 
-def test_timeout_applies_to_a_frozen_server(kube, tmp_path):
+def test_timeout_applies_to_a_frozen_api_server(kube, tmp_path):
     with server(tmp_path) as (process, conn):
         process.send_signal(signal.SIGSTOP)
         assert check(conn, ["true"], timeout=1).returncode == -1
@@ -298,7 +298,7 @@ def test_tests_run_on_the_cluster_that_the_environment_names(kube, docker_shell,
     assert log.exists()
 
 
-def test_what_kubectl_says_of_a_choice_is_not_the_commands(pods, docker_shell, kube):
+def test_message_of_kubectl_about_the_chosen_container_is_not_in_stderr(pods, docker_shell, kube):
     kube.add("several", {"main": ["docker", "exec", "-i", docker_shell], "side": None})
     with pod("several") as conn:
         assert check(conn, ["echo", "x"]) == (["x"], [], 0)

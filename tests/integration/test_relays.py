@@ -73,7 +73,7 @@ def resident(pid):
 # everything works
 
 
-def test_two_relays_in_a_row(relay, tmp_path):
+def test_relay_may_be_reached_through_a_relay(relay, tmp_path):
     with through(relay, "node2", env={"PATH": os.environ["PATH"]}) as second, through(second, "node3") as conn:
         assert check(conn, ["sh", "-c", "echo a; echo b >&2; exit 3"]) == (["a"], ["b"], 3)
         assert conn.import_module(posixpath).join("a", "b") == "a/b"
@@ -90,7 +90,7 @@ def test_localhost_is_the_relay(relay):
             assert check(each, marked).stdout == check(relay, marked).stdout != [""]
 
 
-def test_paths_in_ssh_options_are_the_relays(relay, sshd, tmp_path):
+def test_paths_in_ssh_options_are_paths_on_the_relay(relay, sshd, tmp_path):
     """Its current directory is another than this program's, so that a relative path shows whose it is."""
     home = check(relay, ["pwd"]).stdout[0]
     name = f"remoto-test-{os.urandom(4).hex()}"
@@ -103,7 +103,7 @@ def test_paths_in_ssh_options_are_the_relays(relay, sshd, tmp_path):
 
 
 @pytest.mark.parametrize(("host", "interval"), [("node0", "20"), ("patient", None)])
-def test_keepalive_of_the_relays_ssh_gives_way_to_its_configuration(own_relay, host, interval):
+def test_ssh_configuration_of_the_relay_takes_precedence_over_keepalive(own_relay, host, interval):
     with through(own_relay, host):
         argv = ssh_of(own_relay)
     assert (f"ServerAliveInterval={interval}" in argv) == (interval is not None)
@@ -126,7 +126,7 @@ def test_stderr_of_the_relays_ssh_is_logged(own_relay, caplog):
         wait_until(lambda: ("relayed", logging.WARNING, "a word") in caplog.record_tuples)
 
 
-def test_a_container_on_the_remote_host(relay, docker, docker_python, tmp_path):
+def test_command_runs_in_a_container_of_a_relayed_host(relay, docker, docker_python, tmp_path):
     client = tmp_path / "docker"
     variables = " ".join(f"{name}={value}" for name, value in docker.environment.items())
     client.write_text(f'#!/bin/sh\nexec env {variables} docker "$@"\n')
@@ -150,7 +150,7 @@ def test_containers_are_found_on_a_relay(docker_python):
         assert group[docker_python].via is relay
 
 
-def test_sudo_on_the_remote_host(relay, users):
+def test_sudo_applies_to_a_relayed_host(relay, users):
     with through(relay, "unprivileged", sudo=True) as conn:
         assert check(conn, ["id", "-u"]).stdout == ["0"]
     with through(relay, "unprivileged", detect_sudo=True) as conn:
@@ -160,7 +160,7 @@ def test_sudo_on_the_remote_host(relay, users):
     assert error.value.kind == "sudo"
 
 
-def test_a_command_is_killed_at_its_timeout(relay):
+def test_command_is_killed_at_its_timeout(relay):
     with through(relay) as conn:
         mark = f"{VARIABLE}={os.urandom(6).hex()}"
         check(conn, ["sleep", "100"], extend_env=dict([mark.split("=")]), timeout=0.5, kill_on_timeout=True)
@@ -170,7 +170,7 @@ def test_a_command_is_killed_at_its_timeout(relay):
 # windows
 
 
-def test_a_host_that_does_not_read_stalls_only_itself(own_relay):
+def test_host_that_does_not_read_stalls_only_itself(own_relay):
     """Memory stays bounded on both sides, too."""
     with through(own_relay, "localhost") as stalled, through(own_relay, "localhost") as other:
         stopped, relay_pid = pid_of(stalled), pid_of(own_relay)
@@ -188,7 +188,7 @@ def test_a_host_that_does_not_read_stalls_only_itself(own_relay):
         assert sending().stdout == ["100000000"]
 
 
-def test_a_window_is_all_that_travels_to_a_host_that_does_not_read(own_relay):
+def test_host_that_does_not_read_gets_at_most_a_window(own_relay):
     with through(own_relay, "localhost") as conn:
         stopped = pid_of(conn)
         os.kill(stopped, signal.SIGSTOP)
@@ -207,7 +207,7 @@ def relayed_bytes(relay):
     return int(text.split()[1])
 
 
-def test_output_that_nobody_takes_stalls_only_its_host(own_relay):
+def test_output_that_is_not_read_stalls_only_its_host(own_relay):
     with through(own_relay, "localhost") as stalled, through(own_relay, "localhost") as other:
         reading, go_on = threading.Event(), threading.Event()
 
@@ -250,7 +250,7 @@ def test_stderr_that_is_logged_slowly_stalls_nothing_else(own_relay):
 @pytest.mark.parametrize(
     ("host", "kind"), [("refused", "refused"), ("unresolvable", "unresolvable"), ("wrongkey", "permission")]
 )
-def test_an_error_of_the_relays_ssh_is_recognised(relay, host, kind):
+def test_error_of_the_relays_ssh_is_recognised(relay, host, kind):
     with pytest.raises(HostError, match=f"^cannot connect to {host} via node1: ") as error:
         through(relay, host)
     assert (error.value.kind, error.value.host, error.value.via) == (kind, host, "node1")
@@ -258,7 +258,7 @@ def test_an_error_of_the_relays_ssh_is_recognised(relay, host, kind):
     assert f"tried: ssh -T {host}" in str(error.value)
 
 
-def test_a_host_that_does_not_answer_times_out_and_leaves_nothing(own_relay):
+def test_host_that_does_not_answer_times_out_and_leaves_nothing(own_relay):
     mark = os.urandom(6).hex()
     with remoto.Connection("localhost", env={VARIABLE: mark}, logger=QUIET) as relay:
         before = len(started_with(mark))
@@ -267,7 +267,7 @@ def test_a_host_that_does_not_answer_times_out_and_leaves_nothing(own_relay):
         wait_until(lambda: len(started_with(mark)) <= before)
 
 
-def test_a_relay_without_ssh():
+def test_relay_without_ssh_is_reported():
     with remoto.Connection("localhost", env={"PATH": "/nowhere"}, interpreter=sys.executable, logger=QUIET) as relay:
         check(relay, ["/bin/true"])
         relay.execute("import os; os.environ['PATH'] = '/nowhere'; channel.send(1)").receive(20)
@@ -276,7 +276,7 @@ def test_a_relay_without_ssh():
     assert (error.value.kind, error.value.via) == ("interpreter", "localhost")
 
 
-def test_a_relay_that_cannot_be_reached_is_named(sshd):
+def test_relay_that_cannot_be_reached_is_named(sshd):
     relay = remoto.Connection("refused", eager=False, logger=QUIET)
     with pytest.raises(HostError, match="node0 via refused: cannot connect to the relay: connection refused") as error:
         through(relay)
@@ -286,7 +286,7 @@ def test_a_relay_that_cannot_be_reached_is_named(sshd):
 # the end of a relay, and of its hosts
 
 
-def test_a_lost_relay_names_itself_and_ends_what_runs(sshd):
+def test_lost_relay_is_named_and_ends_running_commands(sshd):
     mark = os.urandom(6).hex()
     with remoto.Connection("localhost", logger=QUIET) as relay:
         conns = [through(relay) for _ in range(2)]
@@ -311,7 +311,7 @@ def test_a_lost_relay_names_itself_and_ends_what_runs(sshd):
             conn.exit()
 
 
-def test_the_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
+def test_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
     with remoto.Group(["node3", "node4", "node5"], via=["localhost", relay], logger=QUIET) as group:
         assert list(group.check(["true"]).ok) == ["node3", "node4", "node5"]
         lost = group["node3"].via
@@ -327,7 +327,7 @@ def test_the_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
         assert list(group.reconnect().ok) == ["node3", "node4", "node5"]
 
 
-def test_a_group_tries_a_relay_once_for_all_of_its_hosts(sshd, caplog):
+def test_group_connects_to_a_relay_once_for_all_its_hosts(sshd, caplog):
     with remoto.Group(["node3", "node4", "node5"], via={"unresolvable": ["node3", "node4"]}, logger=QUIET) as group:
         for _ in range(2):
             result = group.check(["true"])
@@ -366,14 +366,14 @@ def threads_of(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-def test_a_host_costs_no_process_and_no_descriptor_here(own_relay):
+def test_relayed_host_costs_no_local_process_and_no_descriptor(own_relay):
     before = children(), descriptors()
     with through(own_relay) as conn:
         check(conn, ["true"])
         assert (children(), descriptors()) == before
 
 
-def test_a_program_that_closes_nothing_leaves_nothing(sshd):
+def test_program_that_never_closes_leaves_no_process(sshd):
     mark = os.urandom(6).hex()
     script = """
 import logging, remoto
@@ -389,7 +389,7 @@ last = remoto.Connection("localhost", via=conns[0])
     wait_until(lambda: not started_with(mark))
 
 
-def test_the_processes_on_a_relay_end_with_its_python(sshd):
+def test_processes_on_a_relay_end_with_its_python(sshd):
     mark = os.urandom(6).hex()
     relay = remoto.Connection("localhost", env={VARIABLE: mark}, logger=QUIET)
     with relay, through(relay, "stall", eager=False) as stalled, through(relay):
@@ -401,7 +401,7 @@ def test_the_processes_on_a_relay_end_with_its_python(sshd):
         wait_until(lambda: not started_with(mark))
 
 
-def test_a_fork_leaves_relayed_connections_to_the_parent(own_relay):
+def test_fork_leaves_relayed_connections_to_the_parent(own_relay):
     with through(own_relay) as conn:
         reader, writer = os.pipe()
         child = os.fork()
@@ -427,7 +427,7 @@ def test_a_fork_leaves_relayed_connections_to_the_parent(own_relay):
         assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_an_interrupted_message_is_sent_whole(own_relay):
+def test_interrupted_message_is_sent_whole(own_relay):
     """In the middle of a message of which the window has no room for the rest."""
     with through(own_relay, "localhost") as conn:
         stopped = pid_of(conn)
@@ -448,7 +448,7 @@ def test_an_interrupted_message_is_sent_whole(own_relay):
             assert check(conn, ["echo", "x"]).stdout == ["x"]
 
 
-def test_a_timeout_applies_to_sending_through_a_relay(own_relay):
+def test_timeout_applies_to_sending_through_a_relay(own_relay):
     with through(own_relay, "localhost") as conn:
         stopped = pid_of(conn)
         os.kill(stopped, signal.SIGSTOP)

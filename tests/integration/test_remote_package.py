@@ -50,7 +50,7 @@ def test_gateways_of_one_interpreter_share_the_package():
         group.terminate(5)
 
 
-def test_error_of_the_remote_side_names_file_and_line(conn):
+def test_remote_traceback_names_file_and_line(conn):
     code = "from remoto_remote import call; call(channel, 'command', 'check', {'kill': True})"
     with pytest.raises(execnet.RemoteError) as caught:
         conn.gateway.remote_exec(code).receive(10)

@@ -45,7 +45,7 @@ def asked_for(traffic):
 
 @pytest.mark.parametrize("function", [check, run])
 @pytest.mark.parametrize("host", ["node0", "localhost"])
-def test_a_command_is_one_message_out(sshd, traffic, host, function):
+def test_command_is_sent_as_one_message(sshd, traffic, host, function):
     with remoto.Connection(host) as conn:
         for command in (["true"], ["echo", "some", "words"]):
             traffic.clear()
@@ -56,14 +56,14 @@ def test_a_command_is_one_message_out(sshd, traffic, host, function):
             assert all(item[1] != Message.CHANNEL_EXEC for item in traffic[answered:])
 
 
-def test_the_message_is_small(traffic):
+def test_message_of_a_command_is_small(traffic):
     with remoto.Connection("localhost") as conn:
         check(conn, ["true"])
         ((_, _, size),) = asked_for(traffic)
         assert size < 1000
 
 
-def test_the_answer_is_one_message(traffic):
+def test_result_of_check_is_one_message(traffic):
     with remoto.Connection("localhost") as conn:
         traffic.clear()
         check(conn, ["seq", "10000"])

@@ -57,7 +57,7 @@ def test_nothing_is_started_in_the_container_before_the_first_use(conn, docker, 
     assert docker.client("top", container).count("python") == 0
 
 
-def test_the_log_is_that_of_a_connection_without_a_session(container, caplog):
+def test_log_is_the_same_as_without_a_session(container, caplog):
     logs = []
     for persistent in (False, True):
         caplog.clear()
@@ -72,19 +72,19 @@ def test_the_log_is_that_of_a_connection_without_a_session(container, caplog):
     assert first == second and all(line in log for line in lines for log in logs)
 
 
-def test_the_connection_s_own_gateway_stays_on_the_engine_s_machine(conn, container):
+def test_gateway_of_the_connection_stays_on_the_host_of_the_engine(conn, container):
     check(conn, ["true"])
     name = conn.execute("import socket; channel.send(socket.gethostname())").receive()
     assert name == os.uname().nodename and check(conn, ["hostname"]).stdout == [container]
 
 
-def test_a_user_and_variables_apply(container):
+def test_user_and_variables_apply_in_a_session(container):
     keywords = {"persistent": "require", "user": "nobody", "env": {"A": "b c"}}
     with docker_connection(container, **keywords) as conn:
         assert check(conn, 'id -un; echo "$A"').stdout == ["nobody", "b c"]
 
 
-def test_a_container_without_python_is_served_by_the_client(docker_shell, caplog):
+def test_container_without_python_falls_back_to_the_client(docker_shell, caplog):
     caplog.set_level(logging.DEBUG)
     with docker_connection(docker_shell, persistent=True) as conn:
         assert check(conn, ["echo", "a"]).stdout == check(conn, ["echo", "a"]).stdout == ["a"]
@@ -95,7 +95,7 @@ def test_a_container_without_python_is_served_by_the_client(docker_shell, caplog
     assert [record.levelname for record in reasons if "each command calls docker" in record.getMessage()] == ["DEBUG"]
 
 
-def test_require_makes_a_container_without_python_an_error(docker_shell):
+def test_require_raises_an_error_for_a_container_without_python(docker_shell):
     lengths = []
     with docker_connection(docker_shell, persistent="require") as conn:
         for _ in range(3):
@@ -107,14 +107,14 @@ def test_require_makes_a_container_without_python_an_error(docker_shell):
 
 
 @pytest.mark.parametrize("persistent", [True, "require"])
-def test_a_missing_container_is_the_same_error_as_without_a_session(docker, persistent):
+def test_missing_container_raises_the_same_error_as_without_a_session(docker, persistent):
     with docker_connection("no-such-container", persistent=persistent) as conn:
         with pytest.raises(ContainerError, match="no such container") as raised:
             check(conn, ["true"])
         assert raised.value.kind == "container"
 
 
-def test_a_session_whose_python_is_killed_is_lost_and_opened_again_once(conn):
+def test_killed_session_is_lost_and_reopened_once(conn):
     first = python_of(conn)
     with pytest.raises(ConnectionLost):
         run(conn, ["sh", "-c", "kill -9 $PPID; sleep 60"])
@@ -124,7 +124,7 @@ def test_a_session_whose_python_is_killed_is_lost_and_opened_again_once(conn):
 
 
 @pytest.mark.parametrize("action", ["restart", "stop", "kill", "rm --force"])
-def test_a_container_that_ends_in_the_middle_of_a_command_is_a_lost_connection(conn, docker, container, action):
+def test_container_that_stops_during_a_command_raises_connection_lost(conn, docker, container, action):
     ready = threading.Event()
 
     def end(line):
@@ -141,7 +141,7 @@ def test_a_container_that_ends_in_the_middle_of_a_command_is_a_lost_connection(c
             check(conn, ["true"])
 
 
-def test_a_container_that_is_removed_in_the_middle_of_a_call_is_a_lost_connection(conn, docker, container):
+def test_container_removed_during_a_call_raises_connection_lost(conn, docker, container):
     conn.remote_import_system = "legacy"
     numbers = conn.import_module(functions).numbers(10**9)
     assert next(numbers) == 0
@@ -151,7 +151,7 @@ def test_a_container_that_is_removed_in_the_middle_of_a_call_is_a_lost_connectio
             pass
 
 
-def test_a_container_that_is_removed_in_the_middle_of_a_put_is_a_lost_connection(conn, docker, container):
+def test_container_removed_during_a_put_raises_connection_lost(conn, docker, container):
     check(conn, ["true"])
 
     def end(sent, total):
@@ -161,7 +161,7 @@ def test_a_container_that_is_removed_in_the_middle_of_a_put_is_a_lost_connection
         file_sync.put(conn, os.urandom(1024) * 200_000, "/tmp/large", progress=end)
 
 
-def test_a_timeout_applies_while_the_container_is_paused(conn, docker, container):
+def test_timeout_applies_while_the_container_is_paused(conn, docker, container):
     check(conn, ["true"])
     docker.client("pause", container)
     try:
@@ -209,7 +209,7 @@ def test_exit_ends_the_session_and_leaves_nothing(docker, container):
         check(conn, ["true"])
 
 
-def test_an_engine_behind_ssh_serves_sessions(docker, docker_python, sshd, tmp_path):
+def test_engine_behind_ssh_serves_sessions(docker, docker_python, sshd, tmp_path):
     client = tmp_path / "docker"
     client.write_text(f'#!/bin/sh\nDOCKER_HOST={docker.environment["DOCKER_HOST"]} exec docker "$@"\n')
     client.chmod(0o755)
@@ -218,7 +218,7 @@ def test_an_engine_behind_ssh_serves_sessions(docker, docker_python, sshd, tmp_p
 
 
 @pytest.mark.parametrize("persistent", ["yes", 2, None, ""])
-def test_another_value_is_refused(persistent):
+def test_other_values_of_persistent_are_refused(persistent):
     with pytest.raises(ValueError, match="persistent: expected True, False or 'require'"):
         docker_connection("web", persistent=persistent, eager=False)
 
@@ -236,7 +236,7 @@ def client(tmp_path):
     return write
 
 
-def test_an_old_python_serves_where_the_installed_execnet_starts_it(pythons, client, tmp_path, caplog):
+def test_old_python_serves_where_the_installed_execnet_starts_it(pythons, client, tmp_path, caplog):
     if (2, 7) not in pythons:
         pytest.skip("no Python 2.7 on this machine")
     caplog.set_level(logging.DEBUG)
@@ -252,7 +252,7 @@ def test_an_old_python_serves_where_the_installed_execnet_starts_it(pythons, cli
     assert len(reasons) == (0 if served else 1) and all("Python 2.7" in reason for reason in reasons)
 
 
-def test_a_client_that_is_not_installed_is_named(tmp_path):
+def test_client_that_is_not_installed_is_named(tmp_path):
     executable = str(tmp_path / "no-such-client")
     with docker_connection("web", persistent="require", executable=executable) as conn:
         with pytest.raises(ContainerError, match="no-such-client") as raised:
@@ -260,7 +260,7 @@ def test_a_client_that_is_not_installed_is_named(tmp_path):
         assert raised.value.kind == "client" and "Install" in str(raised.value)
 
 
-def test_sessions_that_are_lost_leave_nothing(client):
+def test_lost_sessions_leave_nothing(client):
     with docker_connection("here", persistent="require", executable=client('exec "$@"')) as conn:
         first = python_of(conn)
         before = descriptors(), len(children()), threading.active_count()
@@ -271,7 +271,7 @@ def test_sessions_that_are_lost_leave_nothing(client):
         wait_until(lambda: (descriptors(), len(children()), threading.active_count()) <= before)
 
 
-def test_ctrl_c_ends_the_wait_and_the_session_goes_on(client):
+def test_session_stays_usable_after_ctrl_c(client):
     with docker_connection("here", persistent="require", executable=client('exec "$@"')) as conn:
         first = python_of(conn)
         with pytest.raises(KeyboardInterrupt):
@@ -324,7 +324,7 @@ def test_exit_during_the_opening_ends_the_calls_of_all_threads(client, tmp_path)
     wait_until(lambda: children() <= before)
 
 
-def test_a_child_of_fork_leaves_the_session_to_its_parent(client):
+def test_child_of_fork_leaves_the_session_to_its_parent(client):
     with docker_connection("here", persistent="require", executable=client('exec "$@"')) as conn:
         first = python_of(conn)
         child = os.fork()
@@ -367,7 +367,7 @@ def inspected(container, logger):
         conn.exit()
 
 
-def test_an_old_program_reports_the_same_when_its_class_is_patched(docker_python, monkeypatch, caplog):
+def test_old_program_reports_the_same_when_its_class_is_patched(docker_python, monkeypatch, caplog):
     logger = logging.getLogger("remoto-test")
     caplog.set_level(logging.DEBUG, logger="remoto-test")
     report = inspected(docker_python, logger)

@@ -87,7 +87,7 @@ def test_kill_on_timeout_ends_a_command_that_runs_as_root(login):
     assert f"sleep {seconds}" not in subprocess.run(["ps", "axo", "args="], capture_output=True, text=True).stdout
 
 
-def test_an_interpreter_of_its_own(login):
+def test_missing_interpreter_with_sudo_is_reported(login):
     conn = login("unprivileged", sudo=True, interpreter="no-such-python", eager=False)
     with pytest.raises(OSError, match="no-such-python"):
         check(conn, ["true"])

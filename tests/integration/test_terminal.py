@@ -89,7 +89,7 @@ def terminal():
 
 @pytest.mark.parametrize("stop", ["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("hosts", [["localhost"], ["node0"], ["node0", "node1"]], ids=" ".join)
-def test_the_commands_end_with_the_program(terminal, tmp_path, hosts, stop):
+def test_commands_end_when_the_program_is_interrupted(terminal, tmp_path, hosts, stop):
     one = terminal(*REMOTO, *hosts, "--", "sh", "-c", f"echo $$ >> {tmp_path}/pids; echo begun; exec sleep 100")
     wait_until(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == len(hosts))
     one.wait_for(b"begun")
@@ -103,7 +103,7 @@ def test_the_commands_end_with_the_program(terminal, tmp_path, hosts, stop):
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
-def test_a_connection_that_is_being_opened(terminal):
+def test_ctrl_c_ends_an_opening_in_progress(terminal):
     one = terminal(*REMOTO, "stall", "node0", "--", "sh", "-c", "echo begun; exec sleep 100")
     one.wait_for(b"begun")
     one.interrupt()
@@ -128,7 +128,7 @@ print(check(conn, ["echo", "us" + "able"]).stdout, flush=True)
 
 @pytest.mark.parametrize("waiting", ["time.sleep(50)", 'check(conn, ["sleep", "50"], kill_on_timeout=True)'])
 @pytest.mark.parametrize("host", ["localhost", "node0"])
-def test_a_connection_outlives_ctrl_c(terminal, host, waiting):
+def test_connection_stays_usable_after_ctrl_c(terminal, host, waiting):
     one = terminal(sys.executable, "-c", SCRIPT.format(waiting=waiting), host)
     one.wait_for(b"ready" if "time" in waiting else b"Running command: sleep 50")
     one.interrupt_until(b"interrupted")
@@ -137,7 +137,7 @@ def test_a_connection_outlives_ctrl_c(terminal, host, waiting):
     assert one.status() == 0
 
 
-def test_what_stalls_is_ended_with_all_that_it_started(terminal):
+def test_process_that_stalls_is_killed_with_its_children(terminal):
     script = "import remoto; remoto.Connection('stall', connect_timeout=1)"
     one = terminal(sys.executable, "-c", script)
     assert one.status() == 1 and b"no answer within 1 seconds" in one.seen

@@ -19,7 +19,7 @@ SLOW = ["sh", "-c", "echo one; printf two; echo problem >&2; sleep 300"]
 
 
 @pytest.mark.parametrize("text", [True, False])
-def test_timeout_of_check_holds_while_a_slow_handler_gets_endless_output(conn, text, logged):
+def test_timeout_of_check_expires_during_endless_output_to_a_slow_handler(conn, text, logged):
     parts = []
 
     def slow(part):
@@ -36,7 +36,7 @@ def test_timeout_of_check_holds_while_a_slow_handler_gets_endless_output(conn, t
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
-def test_time_of_a_slow_handler_is_no_silence(conn):
+def test_time_in_a_slow_handler_does_not_count(conn):
     lines = []
 
     def slow(line):
@@ -47,7 +47,7 @@ def test_time_of_a_slow_handler_is_no_silence(conn):
     assert lines == ["one", "two", "three"]
 
 
-def test_check_tells_a_timeout_from_other_ends(conn):
+def test_timed_out_is_set_after_a_timeout_only(conn):
     result = check(conn, SLOW, timeout=0.5, kill_on_timeout=True)
     assert result == ([], [], -1) and result.timed_out
     assert pickle.loads(pickle.dumps(result)).timed_out
@@ -56,7 +56,7 @@ def test_check_tells_a_timeout_from_other_ends(conn):
 
 
 @pytest.mark.parametrize("function", [run, check])
-def test_raise_on_timeout_raises_what_came_before(conn, function, logged):
+def test_raise_on_timeout_raises_an_error_with_the_output_so_far(conn, function, logged):
     with pytest.raises(CommandTimeout) as caught:
         function(conn, SLOW, timeout=2, raise_on_timeout=True, kill_on_timeout=True)
     error = caught.value
@@ -71,7 +71,7 @@ def test_raise_on_timeout_raises_what_came_before(conn, function, logged):
 
 
 @pytest.mark.parametrize("function", [run, check])
-def test_raise_on_timeout_of_a_connection(connect, function):
+def test_raise_on_timeout_may_be_set_for_a_connection(connect, function):
     conn = connect(raise_on_timeout=True, kill_on_timeout=True)
     with pytest.raises(CommandTimeout) as caught:
         function(conn, SLOW, timeout=2, text=False)
@@ -80,13 +80,13 @@ def test_raise_on_timeout_of_a_connection(connect, function):
     assert check(conn, ["echo", "x"], timeout=30) == (["x"], [], 0)
 
 
-def test_timeout_of_check_counts_the_time_of_sending(conn):
+def test_timeout_of_check_includes_sending(conn):
     begun = time.monotonic()
     assert check(conn, ["sleep", "300"], stdin=b"x" * 5_000_000, timeout=1, kill_on_timeout=True).timed_out
     assert time.monotonic() - begun < 20
 
 
-def test_timeout_in_a_handler_is_not_the_outer_calls(connect):
+def test_timeout_of_a_call_in_a_handler_is_raised_unchanged(connect):
     conn, other = connect(), connect()
 
     def handler(line):
@@ -96,7 +96,7 @@ def test_timeout_in_a_handler_is_not_the_outer_calls(connect):
         run(conn, ["sh", "-c", "echo one; cat"], on_stdout=handler, timeout=60, stop_on_error=False)
 
 
-def test_failure_in_a_handler_is_not_the_outer_calls(connect):
+def test_failure_of_a_call_in_a_handler_is_raised_unchanged(connect):
     conn, other = connect(), connect()
     for function in (run, check):
         with pytest.raises(CommandError, match="exit 3"):

@@ -78,7 +78,7 @@ def conn():
 @pytest.mark.root
 @hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(tree=TREES)
-def test_any_tree(conn, tree):
+def test_any_tree_is_copied(conn, tree):
     with tempfile.TemporaryDirectory() as work:
         work = os.fsencode(work)
         source, copy, back = (os.path.join(work, name) for name in (b"source", b"copy", b"back"))
@@ -97,7 +97,7 @@ def test_any_tree(conn, tree):
 @pytest.mark.root
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(old=TREES, new=TREES)
-def test_any_tree_over_another(conn, old, new):
+def test_any_tree_replaces_another(conn, old, new):
     with tempfile.TemporaryDirectory() as work:
         work = os.fsencode(work)
         source, copy = os.path.join(work, b"source"), os.path.join(work, b"copy")
@@ -109,7 +109,7 @@ def test_any_tree_over_another(conn, old, new):
 
 @hypothesis.settings(max_examples=8, deadline=None, phases=[hypothesis.Phase.generate])
 @hypothesis.given(old=TREES, new=TREES)
-def test_any_tree_by_tar(docker_shell, old, new):
+def test_any_tree_is_copied_by_tar(docker_shell, old, new):
     """There, over what another has left, and back."""
     with tempfile.TemporaryDirectory() as work, remoto.connection.get("docker")(container_name=docker_shell) as conn:
         work = os.fsencode(work)

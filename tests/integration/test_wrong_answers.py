@@ -64,7 +64,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_wrong_answer_to_a_command_names_the_host_and_what_came(hostile, answer):
+def test_invalid_answer_to_a_command_raises_an_error_with_host_and_answer(hostile, answer):
     for function in (run, check):
         conn = hostile(answer)
         with pytest.raises(ConnectionLost, match="localhost, ls -a") as caught:
@@ -84,7 +84,7 @@ def test_wrong_answer_to_a_command_names_the_host_and_what_came(hostile, answer)
         "message(6, dumps_internal('x'))",
     ],
 )
-def test_wrong_environment_names_the_host(hostile, answer):
+def test_invalid_environment_raises_an_error_that_names_the_host(hostile, answer):
     with pytest.raises(ConnectionLost, match=r"localhost, asking for the environment"):
         extend_env(hostile(answer), {})
 
@@ -96,7 +96,7 @@ def test_wrong_environment_names_the_host(hostile, answer):
         *("send(('debug', 7))", "send(('return', 1, 2, 3))", "message(4, b'!')"),
     ],
 )
-def test_wrong_answer_to_a_function_names_the_host(hostile, answer):
+def test_invalid_answer_to_a_function_raises_an_error_that_names_the_host(hostile, answer):
     conn = hostile(answer)
     conn.remote_import_system = "legacy"
     with pytest.raises((FunctionError, ConnectionLost)) as caught:
@@ -105,14 +105,14 @@ def test_wrong_answer_to_a_function_names_the_host(hostile, answer):
 
 
 @pytest.mark.parametrize("ready", [b" \n", b" root\n", b" 1.5\n", b" " + b"9" * 5000 + b"\n", b" 0 0\n"], ids=repr)
-def test_wrong_ready_line_is_a_connect_error(tmp_path, ready):
+def test_invalid_ready_line_raises_connect_error(tmp_path, ready):
     begun = time.monotonic()
     with pytest.raises(ConnectError, match="localhost"):
         stand_in.connect(tmp_path, "", ready)
     assert time.monotonic() - begun < 20
 
 
-def test_output_right_behind_the_ready_line_ends_the_connection(tmp_path):
+def test_output_after_the_ready_line_ends_the_connection(tmp_path):
     conn = stand_in.connect(tmp_path, "pass", b" 0\nsome job is done\n")
     with pytest.raises(ConnectionLost) as caught:
         check(conn, ["ls"])
@@ -194,7 +194,7 @@ def test_more_records_than_the_window_end_the_connection(hostile, tmp_path, tran
         transfer(conn, here, there)
 
 
-def test_honest_output_keeps_to_the_window(hostile):
+def test_valid_output_stays_within_the_window(hostile):
     """Also that of a daemon which goes on writing when its command has ended, and of many small blocks."""
     import remoto
 
@@ -228,7 +228,7 @@ class EnoughError(Exception):
 # connecting
 
 
-def test_long_connect_timeout():
+def test_longest_connect_timeout_is_accepted():
     import remoto
 
     with remoto.Connection("localhost", connect_timeout=1e7) as conn:

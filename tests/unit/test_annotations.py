@@ -31,7 +31,7 @@ def names(annotation):
                 pass  # a word of a Literal
 
 
-def test_any_is_rare_in_annotations():
+def test_annotations_rarely_use_any():
     found = [
         path.relative_to(PACKAGE).as_posix()
         for path in sorted(PACKAGE.rglob("*.py"))

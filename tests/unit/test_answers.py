@@ -74,7 +74,7 @@ def nested(depth):
 @hypothesis.example([(3, 5)])
 @hypothesis.example([(True, b"x")])
 @fuzzed
-def test_any_answer_gives_a_result_or_names_the_host(function, answers):
+def test_any_answer_gives_a_result_or_an_error_that_names_the_host(function, answers):
     try:
         result = function(connection(*answers), ["ls"], stop_on_nonzero=False) if function is run else None
         result = check(connection(*answers), ["ls"]) if function is check else result
@@ -89,14 +89,14 @@ def test_any_answer_gives_a_result_or_names_the_host(function, answers):
 @pytest.mark.parametrize(
     "answer", [nested(100_000), (1, nested(100_000)), b"x" * 10_000_000, 10**6000], ids=["0", "1", "2", "3"]
 )
-def test_answer_of_any_depth_and_size_makes_a_short_error(function, answer):
+def test_invalid_answer_of_any_depth_and_size_gives_a_short_error(function, answer):
     with pytest.raises(ConnectionLost, match="not an answer") as caught:
         function(connection(answer), ["ls"])
     assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("answer", [(7, b"x"), "rubbish", None, (0, None), (1, 3), (2**40, b""), {1: 2}], ids=repr)
-def test_wrong_answer_is_shown(answer):
+def test_error_shows_the_invalid_answer(answer):
     for function in (run, check):
         with pytest.raises(ConnectionLost, match=r"not an answer: .*node1, ls") as caught:
             function(connection(answer), ["ls"])
@@ -108,7 +108,7 @@ def test_wrong_answer_is_shown(answer):
 @hypothesis.example({1: 2})
 @hypothesis.example("PATH")
 @fuzzed
-def test_any_environment_gives_one_or_names_the_host(answer):
+def test_any_environment_is_accepted_or_gives_an_error_that_names_the_host(answer):
     conn = mock.Mock(hostname="node1")
     conn.gateway = mock.Mock(spec=Gateway)
     conn.gateway.remote_exec.return_value.receive.return_value = answer
@@ -123,7 +123,7 @@ def test_any_environment_gives_one_or_names_the_host(answer):
 # errors
 
 
-def test_failed_command_has_the_last_lines_of_stderr():
+def test_error_of_a_failed_command_has_the_last_stderr_lines():
     lines = b"".join(b"line %d\n" % number for number in range(100)) + b"x" * 10_000 + b"\nlast \xff"
     with pytest.raises(CommandError) as caught:
         run(connection((2, lines), (0, 3)), ["ls", "-a"])
@@ -135,7 +135,7 @@ def test_failed_command_has_the_last_lines_of_stderr():
     assert pickle.loads(pickle.dumps(error)).stderr == error.stderr
 
 
-def test_failed_command_has_the_last_lines_of_stderr_in_blocks():
+def test_error_of_a_failed_command_has_the_last_stderr_lines_of_blocks():
     with pytest.raises(CommandError) as caught:
         run(connection((2, b"one\ntw"), (2, b"o\xff"), (0, 3)), ["ls"], text=False)
     assert caught.value.stderr == "one\ntwo\\xff"
@@ -167,7 +167,7 @@ def shown(error):
     return "\n".join(getattr(error, "__notes__", None) or [str(error.__cause__)])
 
 
-def test_command_that_could_not_be_started_says_why(caplog):
+def test_error_of_a_command_that_cannot_be_started_has_the_reason(caplog):
     error = not_started(["foo", "-a"])
     assert str(error) == "Failed to execute command: foo -a"
     assert (error.host, error.exit_code, error.reason) == ("node1", None, "No such file or directory: 'foo'")
@@ -177,7 +177,7 @@ def test_command_that_could_not_be_started_says_why(caplog):
     assert logged == [lines[0], *lines[6:]]
 
 
-def test_failed_command_is_shown_with_its_status_and_stderr():
+def test_traceback_of_a_failed_command_shows_exit_status_and_stderr():
     with pytest.raises(CommandError) as caught:
         run(connection((2, b"no such thing\n"), (0, 3)), ["ls"])
     assert shown(caught.value) == "node1: exit status 3\n    no such thing"
@@ -193,16 +193,16 @@ def test_failed_command_is_shown_with_its_status_and_stderr():
         (["ls -a"], "'ls -a'", {}, False),
     ],
 )
-def test_missing_shell_is_named(command, named, popen, expected):
+def test_shell_advice_is_given_for_a_string(command, named, popen, expected):
     error = not_started(command, f"OSError: [Errno 2] No such file or directory: {named}", **popen)
     assert ("shell=True" in shown(error)) is expected and bool(error.advice) is expected
 
 
-def test_missing_shell_is_named_for_a_python_2_which_names_no_path():
+def test_shell_advice_is_given_for_python_2_whose_error_names_no_path():
     assert "shell=True" in shown(not_started("ls -a", "OSError: [Errno 2] No such file or directory"))
 
 
-def test_missing_shell_is_named_where_sudo_runs_the_command():
+def test_shell_advice_is_given_if_sudo_runs_the_command():
     conn = connection((2, b"sudo: ls -a: command not found\n"), (0, 1))
     conn.sudo = True
     with pytest.raises(CommandError) as caught:

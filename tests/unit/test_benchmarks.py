@@ -36,7 +36,7 @@ def test_each_contestant_has_its_ratio():
     assert "ahead" not in line and "MISSED" not in line
 
 
-def test_peer_that_is_faster_is_marked():
+def test_faster_peer_is_marked():
     text = table(VERSIONS, [figure(2, 1, 1.5)])
     assert "1.5 s (0.75x, ahead)" in text
     assert "1 s (0.5x)" in text, "the limit is always ahead"
@@ -116,7 +116,7 @@ TRIPS = Figure("round trips", "trips")
 SLOW_WORK = Work("command", ("connection", "slow"), [TRIPS])
 
 
-def test_round_trips_are_what_the_delay_adds(raced):
+def test_round_trips_are_computed_from_the_time_that_the_delay_adds(raced):
     def answer(request):
         # its own work takes as long as three round trips would
         return {"seconds": 0.33 + 0.205 * (request["on"][1] == "slow")}
@@ -125,13 +125,13 @@ def test_round_trips_are_what_the_delay_adds(raced):
     assert ran.values("trips") == {REMOTO: [2]}
 
 
-def test_the_order_is_another_one_in_each_round(raced):
+def test_order_changes_in_each_round(raced):
     work = Work("command", ("connection", "node0"), [Figure("a command")])
     _, asked = raced(work, dict.fromkeys("abc", lambda request: {"seconds": 1}), 3)
     assert "".join(name for name, _ in asked) == "abc" + "abc" + "bca" + "cab"
 
 
-def test_a_result_has_its_rounds_and_their_ends(raced):
+def test_result_has_the_median_lowest_and_highest_of_its_rounds(raced):
     seconds = iter([9, 3, 1, 2])
     work = Work("command", ("connection", "node0"), [Figure("a command")])
     ran, _ = raced(work, {REMOTO: lambda request: {"seconds": next(seconds)}}, 3)
@@ -139,7 +139,7 @@ def test_a_result_has_its_rounds_and_their_ends(raced):
     assert [found[key] for key in ("rounds", "values", "least", "most")] == [3, {REMOTO: 2}, {REMOTO: 1}, {REMOTO: 3}]
 
 
-def test_failed_contestant_is_not_asked_again(raced):
+def test_failed_contestant_is_not_measured_again(raced):
     work = Work("command", ("connection", "node0"), [Figure("a command", at_most=lambda of: of[LIMIT])])
     answers = {REMOTO: lambda request: {"seconds": 1}, LIMIT: lambda request: {"failed": "OSError: no"}}
     ran, asked = raced(work, answers, 2)
@@ -174,11 +174,11 @@ def test_worker_killed_by_its_alarm_is_reported(tmp_path, monkeypatch, contestan
         (Figure("  round trips", "trips"), "a function: round trips"),
     ],
 )
-def test_a_figure_has_a_name_of_its_own(figure, name):
+def test_figures_have_unique_names(figure, name):
     assert full_name(figure, "a function") == name
 
 
-def test_the_memory_of_a_child_counts():
+def test_memory_includes_the_largest_child():
     hold = "import sys; held = b'x' * 50_000_000; print(flush=True); sys.stdin.read()"
     child = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with child, LargestChild() as largest:
@@ -209,17 +209,17 @@ def row(way, hosts, **changed):
         ({"threads": 2.0, "descriptors": 5.0, "left": 1}, {"threads", "descriptors", "left"}),
     ],
 )
-def test_what_a_host_that_is_held_open_costs_has_bounds(changed, missed):
+def test_cost_of_a_host_held_open_has_limits(changed, missed):
     rows = [row("ssh", 20), row("ssh", 200, **changed)]
     assert held.missed(rows[1], rows) == missed
 
 
-def test_a_thousand_hosts_are_compared_with_a_hundred():
+def test_thousand_hosts_are_compared_with_hundred():
     rows = [row("stand-in", 10, memory=5e4), row("stand-in", 100), row("stand-in", 1000, connect=0.13)]
     assert [held.missed(each, rows) for each in rows] == [set(), set(), {"connect"}]
 
 
-def test_hosts_held_open_are_shown_with_what_missed_its_bound_or_failed():
+def test_hosts_held_open_are_shown_with_missed_limits_and_failures():
     rows = [row("ssh", 20), row("ssh", 200, memory=3e5), {"way": "stand-in", "hosts": 1000, "failed": "OSError: no"}]
     lines = list(held.text(rows))
     assert "0.3 MB MISSED" in lines[3] and "MISSED" not in lines[2]
@@ -227,14 +227,14 @@ def test_hosts_held_open_are_shown_with_what_missed_its_bound_or_failed():
     assert '   "ssh", "200", "100 ms", "2 ms", "1 ms", "10 ms", "0.3 MB MISSED", "1.00", "3.00", "0"' in held.rst(rows)
 
 
-def test_a_contestant_may_measure_by_itself():
+def test_contestant_may_measure_itself():
     module = types.SimpleNamespace(held=lambda count: {"threads": count}, MISSING={})
     answer = Contestant(module).measure("held", ("name", 3), 1)
     assert answer["threads"] == 3 and answer["seconds"] > 0
     assert Contestant(module).measure("fleet", ("name", "node"), 1) == {"missing": "not measured"}
 
 
-def test_a_work_may_be_for_some_contestants_only(raced):
+def test_work_may_be_limited_to_some_contestants(raced):
     work = Work("relayed", ("name", "node"), [Figure("through a relay")], by=(REMOTO,))
     ran, asked = raced(work, dict.fromkeys([REMOTO, LIMIT], lambda request: {"seconds": 1}), 1)
     assert ran.values("seconds") == {REMOTO: [1]} and {name for name, _ in asked} == {REMOTO}

@@ -108,5 +108,5 @@ KUBELET = (
         ("other", "something that nobody has seen yet: no such file or directory"),
     ],
 )
-def test_kinds(kind, words):
+def test_stderr_decides_the_kind(kind, words):
     assert diagnosed(words)[0] == kind

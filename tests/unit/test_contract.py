@@ -78,11 +78,11 @@ def test_import_remoto_has_the_public_names():
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_the_names_that_programs_import(module, names):
+def test_names_that_programs_import(module, names):
     assert [name for name in names.split() if not hasattr(module, name)] == []
 
 
-def test_import_remoto_alone_gives_the_modules_that_programs_use():
+def test_import_remoto_loads_the_modules_that_programs_use():
     program = (
         "import remoto\n"
         "for module in (remoto.backends, remoto.connection):\n"
@@ -92,18 +92,18 @@ def test_import_remoto_alone_gives_the_modules_that_programs_use():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_the_installed_distribution_has_the_version_that_programs_ask_for():
+def test_installed_distribution_has_the_required_version():
     from importlib import metadata
 
     version = metadata.version("remoto")
     assert version == remoto.__version__ and re.fullmatch(r"\d+\.\d+\.\d+", version)
 
 
-def test_the_logger_of_the_connection_module():
+def test_connection_module_logs_to_remoto():
     assert connection.logger is logging.getLogger("remoto")
 
 
-def test_execnets_own_errors():
+def test_exc_has_the_errors_of_execnet():
     for name in ("HostNotFound", "RemoteError", "TimeoutError", "DataFormatError"):
         assert getattr(exc, name) is getattr(execnet, name)
 
@@ -136,7 +136,7 @@ def test_execnets_own_errors():
         (file_sync.rsync_conn, "conn source destination logger"),
     ],
 )
-def test_positional_parameters(function, parameters):
+def test_positional_parameters_are_those_of_1_2(function, parameters):
     found = [
         parameter.name
         for parameter in inspect.signature(function).parameters.values()
@@ -158,11 +158,11 @@ def test_positional_parameters(function, parameters):
         *[(name, openshift.OpenshiftConnection) for name in ("openshift", "oc", "OpenShift\n")],
     ],
 )
-def test_get(name, backend):
+def test_get_returns_the_class_of_a_backend(name, backend):
     assert connection.get(name) is backend
 
 
-def test_get_of_an_unknown_name(caplog):
+def test_get_of_an_unknown_name_warns_and_falls_back(caplog):
     caplog.set_level(logging.INFO)
     with pytest.warns(
         UserWarning, match="^no connection backend found for: \"baremetal\"; falling back to 'ssh'$"
@@ -179,7 +179,7 @@ def test_get_of_an_unknown_name(caplog):
         assert connection.get("baremetal", fallback="local") is local.LocalConnection
 
 
-def test_get_refuses_a_name_that_is_no_string():
+def test_get_refuses_a_name_that_is_not_a_string():
     with pytest.raises(TypeError, match=r"^name: expected a backend's name, not list: \['ssh'\]$"):
         connection.get(["ssh"])
 
@@ -215,7 +215,7 @@ def test_rsync_looks_its_connection_up_in_its_module(monkeypatch):
     assert opened == [(("node1", "a logger", True), {})]
 
 
-def test_rsyncs_own_class_has_its_logger():
+def test_rsync_class_logs_to_its_logger():
     assert file_sync._RSync("/source", logger="a logger").logger == "a logger"
 
 
@@ -240,7 +240,7 @@ def conn(*args, **kw):
     return remoto.Connection(*args, eager=False, **kw)
 
 
-def test_attributes():
+def test_connection_has_the_attributes_of_1_2():
     one = conn("node1")
     assert one.interpreter == "python3" and one.hostname == "node1" and one.sudo is False
     for name in ("global_timeout", "remote_module", "channel", "gateway", "ssh_options"):
@@ -251,28 +251,28 @@ def test_attributes():
     one.exit()
 
 
-def test_the_default_interpreter_has_the_major_version_of_this_program(monkeypatch):
+def test_default_interpreter_has_the_major_version_of_this_program(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (4, 0))
     assert conn("node1").interpreter == "python4"
     assert conn("node1", interpreter="python2").interpreter == "python2"
 
 
 @pytest.mark.parametrize("threads", [0, 1, 8])
-def test_any_number_of_threads(threads):
+def test_threads_accepts_any_number(threads):
     conn("node1", None, False, threads).exit()
 
 
-def test_the_remote_import_system():
+def test_remote_import_system():
     assert conn("node1").remote_import_system == "legacy"
     assert docker.DockerConnection(container_name="b", eager=False).remote_import_system == "json"
 
 
-def test_a_command_of_a_host_stays_as_it_is():
+def test_cmd_returns_the_command_unchanged_on_a_host():
     command = ["ls", "a b"]
     assert conn("node1").cmd(command) is command
 
 
-def test_a_connection_is_a_context_manager():
+def test_connection_is_a_context_manager():
     with conn("node1") as one:
         assert one.hostname == "node1"
     with pytest.raises(exc.ConnectionLost):
@@ -280,7 +280,7 @@ def test_a_connection_is_a_context_manager():
 
 
 @pytest.mark.parametrize("hostname", [(), ("node1",)])
-def test_a_local_connection_is_to_localhost(hostname):
+def test_local_connection_ignores_its_hostname(hostname):
     one = local.LocalConnection(*hostname, eager=False, detect_sudo=True, use_ssh=True, interpreter="/opt/py")
     assert (one.hostname, one.detect_sudo) == ("localhost", False)
     for needs_ssh in (None, lambda hostname: True):
@@ -306,7 +306,7 @@ def test_a_local_connection_is_to_localhost(hostname):
         ({"env": {"A=B": "1"}}, ValueError, "env: not a variable that can be set: 'A=B'"),
     ],
 )
-def test_a_wrong_value_is_refused_before_anything_starts(arguments, error, text):
+def test_invalid_value_is_refused_before_anything_starts(arguments, error, text):
     with pytest.raises(error, match=f"^{re.escape(text)}$"):
         conn("node1", **arguments)
 
@@ -316,17 +316,17 @@ def test_object_with_the_methods_of_a_logger_is_accepted():
         assert conn("node1", logger=logger).logger is logger
 
 
-def test_a_timeout_longer_than_the_system_can_wait_is_no_limit():
+def test_timeout_longer_than_the_system_can_wait_means_no_limit():
     assert conn("node1", connect_timeout=1e7).connect_timeout is None
 
 
-def test_use_ssh_takes_precedence():
+def test_use_ssh_takes_precedence_over_needs_ssh():
     string = conn("localhost", use_ssh=True)._make_connection_string
     for needs_ssh in (None, lambda hostname: False):
         assert string("localhost", _needs_ssh=needs_ssh) == "ssh=localhost//python=python3"
 
 
-def test_the_connection_string():
+def test_connection_string():
     needs, needs_not = (lambda hostname: True), (lambda hostname: False)
     string = conn("node1")._make_connection_string
     assert string("node1", _needs_ssh=needs) == "ssh=node1//python=python3"
@@ -339,7 +339,7 @@ def test_the_connection_string():
 
 
 @pytest.mark.parametrize(("user", "needed"), [("alfredo", True), ("root", False)])
-def test_detect_sudo_by_a_fake_execnet(user, needed):
+def test_detect_sudo_uses_the_given_execnet(user, needed):
     fake = mock.Mock()
     fake.makegateway.return_value.remote_exec.return_value.receive.return_value = user
     assert conn("node1")._detect_sudo(_execnet=fake) is needed
@@ -360,7 +360,7 @@ def test_detect_sudo_may_be_overridden(needed, caplog):
     assert ("connection detected need for sudo" in caplog.messages) is needed
 
 
-def test_an_overridden_gateway():
+def test_subclass_may_override_make_gateway():
     class Mine(remoto.Connection):
         def _make_gateway(self, hostname):
             return mock.Mock(hostname=hostname)
@@ -368,7 +368,7 @@ def test_an_overridden_gateway():
     assert Mine("node1").gateway.hostname == "node1"
 
 
-def test_a_gateway_may_be_replaced():
+def test_gateway_may_be_replaced():
     one = conn("node1")
     one.gateway = mock.Mock()
     one.gateway.hasreceiver.return_value = True
@@ -392,13 +392,13 @@ def test_a_gateway_may_be_replaced():
         ("user@localhost", "alpha", "alpha.local", True),
     ],
 )
-def test_needs_ssh(hostname, gethostname, fqdn, needed):
+def test_needs_ssh_is_false_for_names_of_this_machine(hostname, gethostname, fqdn, needed):
     fake = mock.Mock()
     fake.gethostname.return_value, fake.getfqdn.return_value = gethostname, fqdn
     assert backends.needs_ssh(hostname, fake) is needed
 
 
-def test_dns_is_not_asked_where_the_plain_names_match():
+def test_dns_is_not_queried_if_the_short_names_match():
     fake = mock.Mock()
     fake.gethostname.return_value = "alpha"
     backends.needs_ssh("alpha", fake)
@@ -408,7 +408,7 @@ def test_dns_is_not_asked_where_the_plain_names_match():
 # containers
 
 
-def test_the_argv_of_containers():
+def test_cmd_of_containers_runs_the_client():
     one = docker.DockerConnection(container_id="asdf-lkjh", eager=False)
     assert one.command_template() == ["docker", "exec", "-i", "asdf-lkjh", "/bin/sh", "-c"]
     assert one.cmd(["ls", "-a"])[-1] == "ls -a"
@@ -427,7 +427,7 @@ def test_the_argv_of_containers():
     ]
 
 
-def test_the_defaults_of_containers():
+def test_containers_have_their_defaults():
     for backend in (docker.DockerConnection, podman.PodmanConnection):
         one = backend(container_name="b", eager=False)
         assert (one.hostname, one.user) == ("localhost", None)
@@ -437,7 +437,7 @@ def test_the_defaults_of_containers():
 
 
 @pytest.mark.parametrize("backend", [docker.DockerConnection, podman.PodmanConnection])
-def test_the_engine_of_a_container_may_be_named_with_a_file_for_ssh(backend):
+def test_hostname_of_an_engine_may_have_a_configuration_file(backend):
     one = backend("-F /path/to/ssh_config user@node1", container_name="b", eager=False)
     string = one._make_connection_string(one.hostname)
     assert string == "ssh=-F /path/to/ssh_config user@node1//python=python3"
@@ -459,13 +459,13 @@ def test_container_or_pod_name_that_is_an_option_is_refused(name):
 # commands through a mock
 
 
-def test_check_with_lists_of_text():
+def test_check_accepts_lists_of_text_from_a_mock():
     one = connected(Answer((["out"], ["err"], 3)))
     assert process.check(one, ["ls"]) == (["out"], ["err"], 3)
     assert one.execute.call_count == 1
 
 
-def test_the_keywords_of_check():
+def test_check_passes_its_keywords():
     one = connected(Answer((["out"], [], 0)))
     keywords = {"stop_on_error": True, "env": {"A": "1"}, "extend_env": {"B": "2"}, "stdin": b"x", "cwd": "/"}
     assert process.check(one, "ls | wc", False, 7, shell=True, **keywords) == (["out"], [], 0)
@@ -489,14 +489,14 @@ def test_extend_env_accepts_a_mock():
 
 
 @pytest.mark.parametrize("answer", [{"PATH": "/opt/bin:", "B": "2"}, [[b"PATH", b"/opt/bin:"], [b"B", b"2"]]])
-def test_extend_env_uses_the_environment_of_the_remote_side(answer):
+def test_extend_env_uses_the_remote_environment(answer):
     one = mock.Mock()
     one.gateway.remote_exec.return_value.receive.return_value = answer
     env = process.extend_env(one, {})["env"]
     assert env == {"PATH": "/opt/bin:/usr/local/bin:/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin", "B": "2"}
 
 
-def test_check_times_out_with_a_mock(caplog):
+def test_check_with_a_mock_times_out(caplog):
     one = connected(Answer(execnet.TimeoutError()))
     assert process.check(one, ["ls"], timeout=7) == ([], [], -1)
     assert "No data was received after 7 seconds, disconnecting..." in caplog.text
@@ -526,13 +526,13 @@ def test_missing_exit_status_raises_connection_lost(ending):
         (["ls", b"\xc3\xa4\xff"], False, "ls ä\\xff"),
     ],
 )
-def test_command_is_logged_as_it_runs(caplog, command, sudo, logged):
+def test_logged_command_has_sudo_and_the_client(caplog, command, sudo, logged):
     caplog.set_level(logging.INFO)
     process.check(connected(Answer(([], [], 0)), sudo=sudo), command)
     assert caplog.messages == [f"Running command: {logged}"]
 
 
-def test_exit_true_closes_on_every_path():
+def test_exit_true_closes_the_connection_even_after_an_error():
     one = connected(Answer(([], [], 0)))
     process.check(one, ["ls"], exit=True)
     assert one.exit.called
@@ -545,7 +545,7 @@ def test_exit_true_closes_on_every_path():
 # log, util
 
 
-def test_reporting(caplog):
+def test_reporting_logs_messages_until_eof(caplog):
     caplog.set_level(logging.DEBUG)
     one = connected(None)
     answer = Answer({"debug": "one\r\n"}, {"warning": b"t\xffwo\n"}, {"error": "three"})
@@ -560,13 +560,13 @@ def test_reporting(caplog):
         log.reporting(one, Answer(KeyError()))
 
 
-def test_admin_command():
+def test_admin_command_adds_sudo():
     assert util.admin_command(True, ["ls"]) == ["sudo", "ls"]
     assert util.admin_command(True, "ls") == ["sudo", "ls"]
     assert util.admin_command(False, ["ls"]) == ["ls"]
 
 
-def test_the_text_of_a_remote_error():
+def test_remote_error_parses_the_last_line():
     error = util.RemoteError("Traceback:\n  File x\nValueError: a: b\n\n")
     assert (error.exception_name, error.exception_line) == ("ValueError", "ValueError: a: b")
     assert util.RemoteError("").exception_line == ""
@@ -586,7 +586,7 @@ def legacy(answer):
     return one
 
 
-def test_a_call_is_text_on_a_replaced_channel(caplog):
+def test_replaced_channel_receives_calls_as_text(caplog):
     caplog.set_level(logging.DEBUG)
     answer = Answer("result")
     assert legacy(answer).function("argument") == "result"
@@ -598,14 +598,14 @@ def test_a_call_is_text_on_a_replaced_channel(caplog):
     assert answer.sent == ["function(1, ('a,',), key=None)"]
 
 
-def test_a_failed_call_on_a_replaced_channel():
+def test_failed_call_on_a_replaced_channel_raises_function_error():
     answer = Answer(execnet.RemoteError("Traceback (most recent call last)\nIOError: no such file"))
     with pytest.raises(RuntimeError, match="^IOError: no such file$"):
         legacy(answer).function()
 
 
 @pytest.mark.parametrize("ending", [EOFError(), OSError("closed")])
-def test_replaced_channel_that_ends_raises_connection_lost(ending):
+def test_replaced_channel_that_is_closed_raises_connection_lost(ending):
     with pytest.raises(exc.ConnectionLost, match=r"function\(\)"):
         legacy(Answer(ending)).function()
 
@@ -625,7 +625,7 @@ def test_replaced_channel_may_be_falsy():
 @pytest.mark.parametrize(
     ("args", "text"), [(("foo", "bar", 1), "'foo', 'bar', 1"), (([1],), "[1]"), ((None, b"x"), "None, b'x'"), ((), "")]
 )
-def test_convert_args(args, text):
+def test_convert_args_returns_the_source_of_arguments(args, text):
     assert legacy(None)._convert_args(args) == text
 
 
@@ -639,7 +639,7 @@ def test_missing_function_raises_attribute_error():
 
 
 @pytest.mark.parametrize("executor", [backends.LegacyModuleExecute, backends.JsonModuleExecute])
-def test_object_that_is_no_module_is_refused(executor):
+def test_object_that_is_not_a_module_is_refused(executor):
     conn = mock.Mock(spec=Gateway) if executor is backends.LegacyModuleExecute else mock.Mock()
     with pytest.raises(TypeError, match="^expected a module, not str: 'facts'$"):
         executor(conn, "facts")
@@ -653,7 +653,7 @@ def json_executor(monkeypatch, result):
     return backends.JsonModuleExecute(conn, posixpath, python_executable="python3")
 
 
-def test_the_python_of_json_calls_may_be_set_later(monkeypatch):
+def test_python_executable_may_be_set_later(monkeypatch):
     executor = json_executor(monkeypatch, ([], [], 0))
     assert executor.python_executable == "python3"
     commands = []
@@ -663,7 +663,7 @@ def test_the_python_of_json_calls_may_be_set_later(monkeypatch):
     assert commands[0][0] == "/opt/py"
 
 
-def test_remote_python_without_an_answer_returns_none_or_raises(monkeypatch, caplog):
+def test_json_call_without_an_answer_returns_none_or_raises(monkeypatch, caplog):
     assert json_executor(monkeypatch, ([], [], 0)).join("a") is None
     with pytest.raises(Exception, match="Unexpected remote exception"):
         json_executor(monkeypatch, ([], ["Segmentation fault"], 139)).join("a")
@@ -677,7 +677,7 @@ def test_remote_python_without_an_answer_returns_none_or_raises(monkeypatch, cap
         *('{"raise": {"name": "E", "message": 5, "traceback": "", "missing": false}}', "[" * 100_000, "\udcff", "\0"),
     ],
 )
-def test_a_wrong_answer_to_a_json_call_is_an_error_that_names_the_host(monkeypatch, answer):
+def test_invalid_answer_to_a_json_call_raises_an_error_that_names_the_host(monkeypatch, answer):
     monkeypatch.setattr("os.urandom", lambda number: b"\0" * number)
     executor = json_executor(monkeypatch, ([f"remoto-answer-{'00' * 8} {answer}"], [], 0))
     with pytest.raises(exc.FunctionError, match=r"join\(\) on node1 was answered by something that is not an answer"):
@@ -690,19 +690,19 @@ def searched(monkeypatch, result, **attributes):
     return mock.Mock(connect_error=exc.StartError, hostname="node1", logger=logging.getLogger("contract"), **attributes)
 
 
-def test_interpreter_is_the_first_one_found(monkeypatch, caplog):
+def test_search_returns_the_first_python_found(monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     assert backends.get_python_executable(searched(monkeypatch, (["/usr/bin/python"], [], 0))) == "/usr/bin/python"
     assert caplog.messages == ["trying to determine remote python executable with python3"]
 
 
 @pytest.mark.parametrize("result", [([], [], 1), ([], [], 0), ([""], [], 0), (["/usr/bin/python3"], [], 1)])
-def test_interpreter_is_that_of_the_connection_if_none_is_found(monkeypatch, result):
+def test_search_without_a_result_returns_the_interpreter_of_the_connection(monkeypatch, result):
     one = searched(monkeypatch, result, interpreter="/opt/py/bin/python3")
     assert backends.get_python_executable(one) == "/opt/py/bin/python3"
 
 
-def test_a_search_for_an_interpreter_that_answers_a_nul_is_an_error_that_names_the_host(monkeypatch):
+def test_nul_in_the_path_of_the_interpreter_is_an_error_that_names_the_host(monkeypatch):
     one = searched(monkeypatch, (["/usr/bin\0/python3"], [], 0))
     with pytest.raises(exc.StartError, match=r"node1: the search for a Python was answered by .* '/usr/bin\\x00"):
         backends.get_python_executable(one)
@@ -711,7 +711,7 @@ def test_a_search_for_an_interpreter_that_answers_a_nul_is_an_error_that_names_t
 @pytest.mark.parametrize(
     ("value", "error"), [("a\0b", ValueError), (" ", ValueError), (5, TypeError), (b"python3", TypeError)]
 )
-def test_a_wrong_python_executable_is_refused_before_anything_starts(monkeypatch, value, error):
+def test_invalid_python_executable_is_refused_before_anything_starts(monkeypatch, value, error):
     import posixpath
 
     def started(*args, **kw):
@@ -735,7 +735,7 @@ def test_a_wrong_python_executable_is_refused_before_anything_starts(monkeypatch
                 one.inside(value)
 
 
-def test_python_is_found_for_a_stub_that_has_a_logger_and_an_interpreter(monkeypatch):
+def test_python_is_found_for_a_stub_with_a_logger_and_an_interpreter(monkeypatch):
     class Stub:
         logger = logging.getLogger("contract")
         interpreter = "python3"

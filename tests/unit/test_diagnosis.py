@@ -43,7 +43,7 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
         (0, "", "other"),
     ],
 )
-def test_kinds(status, words, kind):
+def test_stderr_decides_the_kind(status, words, kind):
     error = diagnosis(ARGV, "node1", "python3", NotOpened(status, words))
     assert error.kind == kind and error.host == "node1" and error.exit_status == status
     assert isinstance(error, HostError if is_ssh_failure(status) else StartError)
@@ -72,22 +72,22 @@ def is_ssh_failure(status):
         (0, "", "ssh ended before Python started"),
     ],
 )
-def test_the_reason_is_in_the_words_that_people_search_for(status, words, reason):
+def test_reason_uses_the_words_of_ssh(status, words, reason):
     assert diagnosis(ARGV, "node1", "python3", NotOpened(status, words)).reason == reason
 
 
-def test_the_status_of_ssh_from_another_program_is_no_failure_of_ssh():
+def test_status_255_of_another_program_is_not_an_ssh_failure():
     error = diagnosis(["sh", "-c", "exit 255"], "localhost", "sh -c 'exit 255'", NotOpened(255))
     assert isinstance(error, StartError) and error.reason == "sh ended before Python started"
 
 
-def test_a_timeout():
+def test_expired_timeout_is_a_host_error():
     error = diagnosis(ARGV, "node1", "python3", NotOpened(None, waited=3))
     assert error.kind == "timeout" and "within 3 seconds" in str(error) and error.exit_status is None
     assert isinstance(error, HostError)
 
 
-def test_the_version_found_and_the_one_needed():
+def test_error_names_the_version_found_and_the_version_required():
     error = diagnosis(ARGV, "node1", "python2", NotOpened(1, "remoto: Python 2.7.18 cannot run execnet 2.1.1: x"))
     assert "2.7.18" in error.reason and ">=" in error.reason
 
@@ -101,19 +101,19 @@ def test_the_version_found_and_the_one_needed():
         (["python9"], "interpreter"),
     ],
 )
-def test_a_program_that_is_not_here(argv, kind):
+def test_missing_program_on_this_machine_is_named(argv, kind):
     error = not_started(argv, "node1", "python9", FileNotFoundError(2, "No such file or directory"))
     assert error.kind == kind and "No such file or directory" in str(error)
     assert isinstance(error, StartError)
 
 
-def test_a_program_that_there_is_no_room_for():
+def test_program_without_free_descriptors_is_reported():
     error = not_started(["python9"], "node1", "python9", OSError(24, "Too many open files"))
     assert error.kind == "other" and "Too many open files" in str(error) and "interpreter=" not in str(error)
     assert isinstance(error, StartError)
 
 
-def test_a_thread_that_cannot_be_started():
+def test_thread_that_cannot_be_started():
     error = not_started(ARGV, "node1", "python3", OSError(errno.EAGAIN, "can't start new thread"))
     assert isinstance(error, StartError) and error.kind == "other"
     assert error.reason == "cannot run ssh on this machine: can't start new thread"

@@ -25,11 +25,11 @@ def test_characters_that_reorder_or_separate_lines_are_escaped():
 
 
 @pytest.mark.parametrize("text", ["", "a\tb", "ä€😀", "👩\u200d👩", "می\u200cخواهم", "\xa0\xad", "שלום\u200f", "\\x1b"])
-def test_text_is_kept(text):
+def test_printable_text_is_unchanged(text):
     assert escape_controls(text) == text
 
 
-def test_surrogates_become_what_can_be_written():
+def test_surrogates_are_escaped():
     assert escape_controls("\udcff\udc80\ud800\udfff") == "\\xff\\x80\\ud800\\udfff"
 
 
@@ -50,7 +50,7 @@ def test_formatter_escapes_message_and_name_and_keeps_its_format(written):
     assert stream.getvalue() == f"\x1b[1mno\\x1bde1\x1b[0m {ESCAPED} and a\nb\tc\n"
 
 
-def test_formatter_escapes_tracebacks_and_stacks_on_the_terminal_alone(written):
+def test_formatter_escapes_tracebacks_and_stacks_and_leaves_the_record_unchanged(written):
     logger, stream = written
     records = []
     logger.handlers[0].addFilter(lambda record: records.append(record) or True)
@@ -70,7 +70,7 @@ def test_formatter_escapes_tracebacks_and_stacks_on_the_terminal_alone(written):
     assert HOSTILE in logging.Formatter().format(record)
 
 
-def test_formatter_takes_a_message_that_is_no_text(written):
+def test_formatter_accepts_a_message_that_is_not_a_string(written):
     logger, stream = written
     logger.info(ValueError("\x1b"))
     logger.info("%(a)s", {"a": "\x1b"})

@@ -5,7 +5,7 @@ import threading
 from remoto.gateways.interrupts import Event
 
 
-def test_event_is_set_at_once_while_a_thread_waits_for_it():
+def test_set_event_is_seen_while_a_thread_waits():
     for _ in range(200):
         event, waiting = Event(), threading.Event()
 
@@ -21,7 +21,7 @@ def test_event_is_set_at_once_while_a_thread_waits_for_it():
         thread.join()
 
 
-def test_event_is_not_set_at_first_and_wait_has_a_limit():
+def test_new_event_is_not_set_and_wait_times_out():
     event = Event()
     assert not event.is_set() and not event.wait(0.01)
     event.set()

@@ -68,7 +68,7 @@ def test_connect_error_without_a_command_shows_the_reason():
     assert "(ended by remoto)" in str(exc.ConnectError("why", host="h", command=["ssh"]))
 
 
-def test_a_lost_connection_names_host_and_command():
+def test_lost_connection_names_host_and_command():
     error = exc.ConnectionLost("node1", "ls -a", "it ended", "one\ntwo\n")
     assert str(error) == "it ended: node1, ls -a (one; two)"
     assert (error.host, error.command) == ("node1", "ls -a") and isinstance(error, RuntimeError)

@@ -68,18 +68,18 @@ def test_each_name_exists(owner, name):
 
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
-def test_each_attribute_is_set(name):
+def test_execnet_sets_each_listed_attribute(name):
     sources = [inspect.getsource(module) for module in (gateway_base, gateway, execnet.multi)]
     assert any(re.search(rf"\b\w+\.{name}\b.* = ", source) for source in sources)
 
 
-def test_the_remote_side_uses_the_names_that_are_listed():
+def test_remote_side_uses_only_the_listed_names():
     boot = (PACKAGE / "remote/boot.py").read_text("utf-8")
     assert set(re.findall(r'\b(?:execnet|main)\["(\w+)"\]', boot)) == set(execnet_internals.REMOTE_NAMES)
     assert all(hasattr(gateway_base, name) for name in execnet_internals.REMOTE_NAMES)
 
 
-def test_no_other_module_uses_one():
+def test_no_other_module_uses_an_undocumented_name():
     imported = re.compile(r"^\s*(?:from execnet\.|from execnet import .*\bgateway|import execnet\.)", re.MULTILINE)
     used = re.compile(r"\bgateway_base\.(?!py)|\bgateways?\._(?:io|send|group|channelfactory)\b|\b_remoteerrors\b")
     for path in sorted(PACKAGE.rglob("*.py")):

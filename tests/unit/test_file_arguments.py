@@ -80,7 +80,7 @@ def test_put_of_text_hints_that_contents_are_bytes(conn, text, tmp_path, monkeyp
     assert caught.value.errno and len(str(caught.value)) < 20_000
 
 
-def test_a_missing_source_is_reported_before_anything_starts(conn, tmp_path):
+def test_missing_source_is_reported_before_anything_starts(conn, tmp_path):
     for transfer in (put, rsync_conn):
         with pytest.raises(FileTransferError, match="missing: No such file or directory$"):
             transfer(conn, tmp_path / "missing", "/tmp/x")
@@ -103,6 +103,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("call", "error", "words"), WRONG.values(), ids=WRONG)
-def test_wrong_values_are_refused_with_what_was_expected(conn, call, error, words):
+def test_invalid_values_are_refused_with_the_expected_type(conn, call, error, words):
     with pytest.raises(error, match=words):
         call(conn)

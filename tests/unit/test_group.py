@@ -75,7 +75,7 @@ def test_results_are_in_the_order_of_the_group():
     assert list(fleet("a", "b").map(work)) == ["a", "b"]
 
 
-def test_an_unreachable_host_is_reported_again_without_another_try():
+def test_unreachable_host_is_reported_again_without_a_retry():
     group = fleet("down1")
     first, again = (group.map(str)["down1"] for _ in range(2))
     assert first is again
@@ -83,7 +83,7 @@ def test_an_unreachable_host_is_reported_again_without_another_try():
     assert group.map(str)["down1"] is not first
 
 
-def test_as_completed_yields_each_host_as_it_comes():
+def test_as_completed_yields_each_host_as_soon_as_it_is_done():
     done = {name: threading.Event() for name in "ab"}
 
     def work(conn):
@@ -97,7 +97,7 @@ def test_as_completed_yields_each_host_as_it_comes():
     assert list(results) == [("a", "a")]
 
 
-def test_leaving_as_completed_early_starts_no_further_host_and_closes_those_in_work():
+def test_leaving_as_completed_early_starts_no_further_host_and_closes_running_ones():
     started = []
 
     def work(conn):
@@ -113,7 +113,7 @@ def test_leaving_as_completed_early_starts_no_further_host_and_closes_those_in_w
     assert not group["c"].closing.is_set()
 
 
-def test_a_batch_begins_after_the_one_before_has_ended():
+def test_batch_begins_after_the_one_before_has_ended():
     running, most = set(), []
 
     def work(conn):
@@ -143,14 +143,14 @@ def test_batches_have_the_given_sizes(batch, expected):
 
 
 @pytest.mark.parametrize("batch", [0, -1, [], "x", "0%", "101%", [1, "5"], 1.5, True, [None]])
-def test_a_batch_of_nonsense_is_refused_before_anything_starts(batch):
+def test_invalid_batches_are_refused_before_anything_starts(batch):
     started = []
     with pytest.raises((TypeError, ValueError), match="batch"):
         fleet("a").map(started.append, batch=batch)
     assert not started
 
 
-def test_stop_after_may_leave_unreachable_hosts_out_of_account():
+def test_stop_after_may_ignore_unreachable_hosts():
     group = fleet("down1", "down2", "a", "b", parallel=1)
     assert list(group.map(str, stop_after=1).not_started) == ["down2", "a", "b"]
     group.reconnect()
@@ -163,7 +163,7 @@ def test_progress_is_called_with_hosts():
     assert calls == [(1, 2, "a"), (2, 2, "b")]
 
 
-def test_an_error_of_progress_ends_the_work_and_is_raised():
+def test_error_of_progress_ends_the_work_and_is_raised():
     def work(conn):
         if conn.hostname == "b":
             assert conn.closing.wait(10)
@@ -189,7 +189,7 @@ def test_only_and_without_share_connections():
         group.without("a", "b", "c")
 
 
-def test_a_program_s_own_connection_is_neither_closed_nor_opened_again():
+def test_connection_of_the_program_is_neither_closed_nor_reopened():
     conn = Fleet("a")
     with remoto.Group([conn]) as group:
         assert group.map(lambda conn: conn).ok == {"a": conn}
@@ -199,7 +199,7 @@ def test_a_program_s_own_connection_is_neither_closed_nor_opened_again():
     assert isinstance(group.map(str).unreachable["a"], exc.ConnectionLost)
 
 
-def test_a_group_that_was_closed_connects_again_on_use():
+def test_group_that_was_closed_connects_again_on_use():
     with fleet("a") as group:
         first = group.map(lambda conn: conn)["a"]
     assert group.map(lambda conn: conn)["a"] is not None
@@ -231,12 +231,12 @@ def test_bad_keywords_are_refused_by_the_constructor(keywords):
         remoto.Group(["a"], **keywords)
 
 
-def test_one_connection_in_place_of_hosts_is_refused():
+def test_single_connection_instead_of_hosts_is_refused():
     with pytest.raises(TypeError, match="in a list"):
         remoto.Group(Fleet("a"))
 
 
-def test_a_host_that_is_named_twice_is_worked_on_once_with_a_warning():
+def test_host_named_twice_is_used_once_with_a_warning():
     with pytest.warns(UserWarning, match="named more than once: a"):
         group = fleet("a", "b", "a")
     assert list(group) == ["a", "b"]
@@ -249,13 +249,13 @@ def test_hosts_may_have_keywords_of_their_own():
     assert pairs["b"].interpreter == "python3"
 
 
-def test_the_name_becomes_the_container_s_or_the_pod_s():
+def test_name_of_a_host_is_passed_as_container_or_pod_name():
     docker = remoto.Group(["web"], backend="docker")
     assert docker["web"].identifier == "web" and docker["web"].hostname == "localhost"
     assert remoto.Group(["web-0"], backend="kubernetes", namespace="shop")["web-0"].pod_name == "web-0"
 
 
-def test_a_string_is_one_host():
+def test_string_is_one_host():
     assert list(remoto.Group("node1")) == ["node1"]
 
 
@@ -272,7 +272,7 @@ def test_equal_values_and_errors_are_gathered():
     assert [hosts for _, hosts in result.gather()] == [["d", "e", "f"], ["b", "c"], ["a"]]
 
 
-def test_the_error_of_a_group_tells_which_hosts_and_why():
+def test_group_error_names_hosts_and_reasons():
     outcomes = {
         "a": Outcome("ok", 0),
         "node7": Outcome("unreachable", exc.HostError("connection refused", host="node7", stderr="ssh: ...")),
@@ -289,12 +289,12 @@ def test_the_error_of_a_group_tells_which_hosts_and_why():
     assert raised.value.result is result
 
 
-def test_a_result_without_errors_raises_none_and_returns_itself():
+def test_raise_for_errors_returns_a_result_without_errors():
     result = GroupResult(["a"], {"a": Outcome("ok", 0)})
     assert result.raise_for_errors() is result
 
 
-def test_the_text_of_a_result_folds_equal_output():
+def test_text_of_a_result_folds_equal_output():
     outcome = Outcome("ok", CheckResult((["Linux"], [], 0)))
     text = str(GroupResult(["a", "b"], {"a": outcome, "b": outcome}))
     assert text.splitlines() == ["a,b (2 hosts): ok", "    Linux"]
@@ -332,14 +332,14 @@ def test_too_few_descriptors_are_reported_before_anything_starts(monkeypatch):
     assert not any(group[name].has_connection() for name in group)
 
 
-def test_work_that_ends_its_thread_is_a_failure():
+def test_host_whose_work_ends_its_thread_has_failed():
     def work(conn):
         raise SystemExit(3)
 
     assert isinstance(fleet("a").map(work).failed["a"], SystemExit)
 
 
-def test_the_connections_of_a_part_are_closed_by_the_whole_group_only():
+def test_connections_of_a_smaller_group_are_closed_by_the_whole_group_only():
     group = fleet("a", "b")
     with group.only("a") as part:
         part.map(str)
@@ -356,7 +356,7 @@ def test_patterns_choose_a_part():
     assert [pairs[name].interpreter for name in pairs] == ["x", "x"]
 
 
-def test_reconnect_reports_whom_it_reached():
+def test_reconnect_reports_the_hosts_it_reached():
     result = fleet("a", "down1").reconnect()
     assert (list(result.ok), list(result.unreachable)) == (["a"], ["down1"])
 
@@ -391,7 +391,7 @@ def interrupt():
     threads[0].join()
 
 
-def test_a_host_that_goes_on_after_ctrl_c_has_failed(interrupt):
+def test_host_that_keeps_running_after_ctrl_c_has_failed(interrupt):
     late = Late()
     interrupt(late.started)
     began = time.monotonic()
@@ -405,7 +405,7 @@ def test_a_host_that_goes_on_after_ctrl_c_has_failed(interrupt):
     assert duration < 15
 
 
-def test_a_second_ctrl_c_ends_the_wait_and_has_the_result(interrupt):
+def test_second_ctrl_c_ends_the_wait_and_has_the_result(interrupt):
     late = Late()
     group = fleet("a", parallel=1)
     interrupt(late.started, group["a"].closing)
@@ -415,7 +415,7 @@ def test_a_second_ctrl_c_ends_the_wait_and_has_the_result(interrupt):
     assert list(raised.value.result.failed) == ["a"]
 
 
-def test_a_second_ctrl_c_while_connections_close_has_the_result(interrupt):
+def test_second_ctrl_c_while_connections_close_has_the_result(interrupt):
     late, closing_again, may_close = Late(), threading.Event(), threading.Event()
 
     class Silent(Fleet):
@@ -435,7 +435,7 @@ def test_a_second_ctrl_c_while_connections_close_has_the_result(interrupt):
     assert list(raised.value.result.failed) == ["a"]
 
 
-def test_a_connection_that_is_made_anew_while_it_is_abandoned_is_not_opened():
+def test_connection_created_while_the_round_is_abandoned_is_not_opened():
     made, making, abandoned = [], threading.Event(), threading.Event()
 
     class Renewed(Fleet):
@@ -460,7 +460,7 @@ def test_a_connection_that_is_made_anew_while_it_is_abandoned_is_not_opened():
     assert len(made) == 3 and not made[2].has_connection()
 
 
-def test_ctrl_c_while_results_come_has_the_result_so_far(interrupt):
+def test_ctrl_c_while_iterating_has_the_result_so_far(interrupt):
     late = Late()
     first = threading.Event()
 
@@ -498,7 +498,7 @@ def test_nothing_is_run_on_a_host_that_connects_while_the_others_are_abandoned(i
     assert not ran and list(raised.value.result.not_started) == ["a", "b"]
 
 
-def test_threads_end_with_a_verb():
+def test_threads_end_when_a_call_returns():
     before = set(threading.enumerate())
     seen = fleet(*"abcdef").map(lambda conn: threading.current_thread())
     started = set(seen.values()) - before
@@ -529,7 +529,7 @@ def because(error, cause):
         (ValueError("x"), "failed"),
     ],
 )
-def test_the_error_of_a_function_of_a_connection_says_how_it_ended(error, kind):
+def test_error_raised_by_work_decides_the_outcome(error, kind):
     def work(conn):
         raise error
 
@@ -537,7 +537,7 @@ def test_the_error_of_a_function_of_a_connection_says_how_it_ended(error, kind):
     assert getattr(result, kind) == {"a": error}
 
 
-def test_a_container_that_is_missing_is_unreachable_and_one_without_python_can_still_run_commands():
+def test_missing_container_is_unreachable_and_container_without_python_runs_commands():
     class Container(Fleet):
         def import_module(self, *args, **keywords):
             raise exc.ContainerError("no Python", host=self.hostname, kind="interpreter", action="run functions on")
@@ -547,7 +547,7 @@ def test_a_container_that_is_missing_is_unreachable_and_one_without_python_can_s
     assert group.map(str).ok
 
 
-def test_a_generator_s_value_is_the_list():
+def test_value_of_a_generator_is_a_list():
     assert fleet("a").map(lambda conn: (number for number in range(3)))["a"] == [0, 1, 2]
 
 
@@ -577,13 +577,13 @@ def test_arguments_that_each_host_would_refuse_are_refused_before_anything_start
     assert not group["a"].has_connection()
 
 
-def test_the_copies_of_two_hosts_with_the_same_file_name_are_refused(tmp_path):
+def test_copies_of_two_hosts_with_the_same_file_name_are_refused(tmp_path):
     group = fleet("a/b", "a_b", "c")
     with pytest.raises(ValueError, match="the same name: a_b"):
         group.get("/etc/hosts", tmp_path)
 
 
-def test_a_group_may_be_used_in_a_child_of_fork():
+def test_group_may_be_used_in_a_child_of_fork():
     """Also if a thread of the parent connects just then, and takes the only turn to log in."""
     parent = os.getpid()
     connecting, done = threading.Event(), threading.Event()
@@ -631,7 +631,7 @@ def test_equal_values_of_other_types_are_different_outcomes():
     assert [hosts for _, hosts in result.gather()] == [["c", "d"], ["a"], ["b"]]
 
 
-def test_the_error_of_a_group_can_be_pickled():
+def test_error_of_a_group_can_be_pickled():
     result = GroupResult(["a", "b"], {"a": Outcome("failed", exc.ConnectionLost("a", "ls", "x"))})
     with pytest.raises(exc.GroupError) as raised:
         result.raise_for_errors()

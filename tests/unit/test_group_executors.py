@@ -47,14 +47,14 @@ def pool():
         yield executor
 
 
-def test_each_host_has_its_outcome_in_the_group_s_order(pool):
+def test_outcomes_are_in_the_order_of_the_group(pool):
     result = fleet(pool, "a", "b", "down1", "c").map(fail_on_b)
     assert list(result) == ["a", "b", "down1", "c"]
     assert (list(result.ok), list(result.failed), list(result.unreachable)) == (["a", "c"], ["b"], ["down1"])
     assert isinstance(result["down1"], exc.HostError)
 
 
-def test_results_come_by_shares_and_progress_is_called_here(pool):
+def test_results_arrive_by_worker_and_progress_is_called_locally(pool):
     calls = []
     results = fleet(pool, "a", "b", "c").map(
         host_of, as_completed=True, progress=lambda *numbers: calls.append(numbers)
@@ -68,7 +68,7 @@ def test_batches_and_stop_after_apply(pool):
     assert list(result.not_started) == ["c", "d"]
 
 
-def test_functions_travel_by_the_name_of_their_module(pool):
+def test_functions_are_sent_by_the_name_of_their_module(pool):
     assert fleet(pool, "a").import_module(posixpath).join("x").failed  # Fleet has no remote side
     module = type(posixpath)("made_here")
     module.answer = len
@@ -76,7 +76,7 @@ def test_functions_travel_by_the_name_of_their_module(pool):
         fleet(pool, "a").import_module(module).answer("x")
 
 
-def test_what_cannot_be_pickled_is_refused_before_anything_starts(pool):
+def test_unpicklable_work_is_refused_before_anything_starts(pool):
     for group, work in [(fleet(pool, "a"), lambda conn: 1), (fleet(pool, "a", logger=_Logger()), host_of)]:
         with pytest.raises(TypeError, match="can't be pickled"):
             group.map(work)
@@ -118,7 +118,7 @@ class Broken(ThreadPoolExecutor):
     died = False
 
 
-def test_the_hosts_of_a_worker_that_dies_have_failed_and_the_others_finish():
+def test_hosts_of_a_worker_that_dies_have_failed_and_the_others_finish():
     with Broken(2) as executor:
         result = fleet(executor, "a", "b", "c", "d").map(host_of)
     assert list(result.failed) == ["a", "c"] and list(result.ok) == ["b", "d"]
@@ -165,7 +165,7 @@ class OnlyFirst(Never):
         return future
 
 
-def test_shares_that_have_not_begun_are_left_out_when_too_many_hosts_have_failed():
+def test_waiting_shares_are_cancelled_when_too_many_hosts_have_failed():
     result = fleet(OnlyFirst(), "b", "a").map(fail_on_b, stop_after=1)
     assert list(result.failed) == ["b"] and list(result.not_started) == ["a"]
 
@@ -184,7 +184,7 @@ def test_logins_and_parallel_are_divided_among_the_shares(pool):
     assert len({share.number for share in shares}) == 4
 
 
-def test_an_executor_that_has_ended_leaves_the_others_not_started(pool):
+def test_executor_that_was_shut_down_leaves_the_other_hosts_not_started(pool):
     group = fleet(pool, "a", "b")
     result = group.map(host_of, batch=1, progress=lambda *numbers: pool.shutdown())
     assert list(result.ok) == ["a"] and list(result.not_started) == ["b"]

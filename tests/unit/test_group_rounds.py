@@ -71,7 +71,7 @@ def test_each_host_is_in_one_part_and_is_served_once(kinds, parallel, options):
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(KINDS, min_size=1, max_size=8), st.integers(1, 4), st.integers(0, 8))
-def test_results_that_come_are_those_of_the_hosts_that_were_served(kinds, parallel, taken):
+def test_completed_results_are_those_of_the_hosts_served(kinds, parallel, taken):
     hosts = [f"{kind}{number}" for number, kind in enumerate(kinds)]
     work = Counting()
     results = fleet(*hosts, parallel=parallel).map(work, as_completed=True)
@@ -86,7 +86,7 @@ def test_results_that_come_are_those_of_the_hosts_that_were_served(kinds, parall
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 2), max_size=12))
-def test_the_groups_of_hosts_with_the_same_outcome_make_up_all_hosts(values):
+def test_groups_of_hosts_with_the_same_outcome_make_up_all_hosts(values):
     hosts = [f"h{number}" for number in range(len(values))]
     result = (
         fleet(*hosts, parallel=2).map(lambda conn: values[int(conn.hostname[1:])]) if hosts else GroupResult([], {})

@@ -19,7 +19,7 @@ class Channel:
 
 
 @pytest.mark.timeout(20)
-def test_a_module_whose_loading_is_broken_off_fails_its_later_calls(monkeypatch):
+def test_module_whose_loading_was_interrupted_fails_later_calls(monkeypatch):
     def capture():
         raise OSError("no stdout")
 

@@ -27,30 +27,30 @@ pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
         (["user@node1", "-F /etc/ssh.conf node1"], ["user@node1", "-F /etc/ssh.conf node1"]),
     ],
 )
-def test_patterns_are_expanded_and_names_are_left_alone(given, expected):
+def test_patterns_are_expanded_and_names_are_unchanged(given, expected):
     assert expand(given) == expected
 
 
-def test_excluded_hosts_are_left_out():
+def test_excluded_hosts_are_removed():
     assert expand("node[1-4]", exclude=["node[2-3]", "node9"]) == ["node1", "node4"]
 
 
-def test_a_file_names_hosts_with_comments_and_blank_lines(tmp_path):
+def test_file_names_hosts_with_comments_and_blank_lines(tmp_path):
     (tmp_path / "hosts").write_text("# all\nnode[1-2]\n\n  web   # the front end\nfe80::1\n")
     assert expand(f"@{tmp_path}/hosts") == ["node1", "node2", "web", "fe80::1"]
 
 
-def test_a_dash_reads_names_from_stdin(monkeypatch):
+def test_dash_reads_names_from_stdin(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("a\nb[1-2]\n"))
     assert expand(["x", "-"]) == ["x", "a", "b1", "b2"]
 
 
-def test_a_missing_file_is_reported():
+def test_missing_file_is_reported():
     with pytest.raises(FileNotFoundError):
         expand("@/nonexistent/hosts")
 
 
-def test_a_group_is_looked_up_only_if_asked_for(monkeypatch, tmp_path):
+def test_group_is_looked_up_only_if_asked_for(monkeypatch, tmp_path):
     (tmp_path / "groups.conf").write_text("[Main]\ndefault: lab\n[lab]\nmap: echo node[1-2]\n")
     monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
     with pytest.raises(FileNotFoundError):
@@ -62,7 +62,7 @@ def test_a_group_is_looked_up_only_if_asked_for(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["node[1-200000]", "a[1-1000]b[1-1000]", "x[1-60000],y[1-60000]"])
-def test_too_large_a_pattern_is_refused_before_it_is_expanded(pattern, monkeypatch):
+def test_too_large_pattern_is_refused_before_it_is_expanded(pattern, monkeypatch):
     def expanded():
         raise AssertionError("the pattern was given to ClusterShell")
 
@@ -75,12 +75,12 @@ def test_too_large_a_pattern_is_refused_before_it_is_expanded(pattern, monkeypat
     "pattern",
     ["node[1-", "node[x-y]", "node1]", "node[]", "node[-1-3000000]", "node[1 - 3]", "node[1-3_000_000]", "node[5-1]"],
 )
-def test_an_invalid_pattern_is_a_value_error_that_names_it(pattern):
+def test_invalid_pattern_is_a_value_error_that_names_it(pattern):
     with pytest.raises(ValueError, match="^node"):
         expand(pattern)
 
 
-def test_without_clustershell_patterns_say_what_to_install_and_names_work(monkeypatch):
+def test_without_clustershell_patterns_raise_an_error_with_advice_and_names_work(monkeypatch):
     monkeypatch.setitem(sys.modules, "ClusterShell", None)
     monkeypatch.setitem(sys.modules, "ClusterShell.NodeSet", None)
     with pytest.raises(ValueError, match=r"pip install 'remoto\[fleet\]'"):

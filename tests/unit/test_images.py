@@ -29,7 +29,7 @@ def test_image_is_built_once(cache, monkeypatch):
     assert tars(cache) == [f"small-{images.EDITION}.tar"]
 
 
-def test_nothing_is_kept_of_a_build_that_fails(cache, monkeypatch):
+def test_failed_build_leaves_nothing(cache, monkeypatch):
     def build(root):
         (root / "half").write_text("contents")
         raise OSError("no network")
@@ -40,7 +40,7 @@ def test_nothing_is_kept_of_a_build_that_fails(cache, monkeypatch):
     assert tars(cache) == [] and not images.is_built("small")
 
 
-def test_what_a_killed_build_left_is_removed_by_the_next(cache, monkeypatch):
+def test_next_build_removes_the_rest_of_a_killed_one(cache, monkeypatch):
     (cache / "unfinished-abc" / "root").mkdir(parents=True)
     monkeypatch.setitem(images.BUILDERS, "small", lambda root: None)
     images.tarball("small")

@@ -30,7 +30,7 @@ def test_lone_crs_end_lines_in_blocks_of_any_size(size, data):
     assert lines.end() == []
 
 
-def test_the_default_logger_is_at_debug_unless_its_level_was_set():
+def test_default_logger_is_at_debug_unless_its_level_was_set():
     import logging
 
     assert logging.getLogger().handlers  # pytest's
@@ -56,7 +56,7 @@ basic_remote_logger("node1").debug("three")
 """
 
 
-def test_the_default_logger_of_a_program_that_sets_up_logging_late():
+def test_default_logger_stops_writing_to_stderr_once_logging_is_configured():
     import subprocess
     import sys
 

@@ -54,7 +54,7 @@ def logins(clock):
     return Logins(8, 2, clock=clock, pause=clock.pause)
 
 
-def test_a_timeout_is_tried_again_with_growing_pauses_and_reported_once(logins, clock):
+def test_timeout_is_retried_with_growing_pauses_and_reported_once(logins, clock):
     host = Host(forever="timeout")
     with pytest.raises(HostError):
         logins.connect(host)
@@ -66,7 +66,7 @@ def test_a_timeout_is_tried_again_with_growing_pauses_and_reported_once(logins, 
 @pytest.mark.parametrize(
     "kind", ["permission", "hostkey", "refused", "unresolvable", "unreachable", "hostname", "other"]
 )
-def test_what_does_not_pass_is_tried_once(logins, kind):
+def test_permanent_errors_are_not_retried(logins, kind):
     host = Host(kind)
     with pytest.raises(HostError):
         logins.connect(host)
@@ -79,14 +79,14 @@ def test_connections_closed_by_sshd_do_not_count_as_retries(logins):
     assert host.tries == 11 and not host.reported
 
 
-def test_connections_closed_by_sshd_are_tried_again_for_connect_timeout_at_most(logins, clock):
+def test_connections_closed_by_sshd_are_retried_within_connect_timeout(logins, clock):
     host = Host(forever="closed")
     with pytest.raises(HostError):
         logins.connect(host)
     assert clock.now == pytest.approx(60) and host.reported == ["closed"]
 
 
-def test_the_wait_for_a_turn_is_no_part_of_connect_timeout(logins, clock, monkeypatch):
+def test_wait_for_a_login_does_not_count_for_connect_timeout(logins, clock, monkeypatch):
     host = Host(*["closed"] * 3)
     enter = Door.enter
 
@@ -99,7 +99,7 @@ def test_the_wait_for_a_turn_is_no_part_of_connect_timeout(logins, clock, monkey
     assert host.tries == 4 and clock.now > 200
 
 
-def test_a_closed_connection_is_not_tried_again(logins):
+def test_closed_connection_is_not_retried(logins):
     host = Host("timeout")
     host.report_failure = None
     logins._pause = lambda conn, seconds: setattr(conn, "is_closed", True)
@@ -108,17 +108,17 @@ def test_a_closed_connection_is_not_tried_again(logins):
     assert host.tries == 1
 
 
-def test_a_host_without_ssh_passes_no_door(logins):
+def test_host_without_ssh_has_no_limit_of_logins(logins):
     host = Host(door=None)
     logins.connect(host)
     assert host.tries == 1
 
 
-def test_each_jump_host_is_a_door_of_its_own(logins):
+def test_each_jump_host_has_its_own_limit_of_logins(logins):
     assert logins.door("bastion") is logins.door("bastion") is not logins.door("")
 
 
-def test_refused_logins_halve_the_door_once_for_those_in_flight_and_it_opens_slowly():
+def test_refused_logins_halve_the_limit_once_and_it_grows_slowly():
     door = Door(8)
     numbers = [door.enter(lambda: False) for _ in range(8)]
     for number in numbers:
@@ -132,7 +132,7 @@ def test_refused_logins_halve_the_door_once_for_those_in_flight_and_it_opens_slo
     assert door.allowed == 8
 
 
-def test_a_door_is_never_closed_entirely():
+def test_limit_of_logins_never_falls_below_one():
     door = Door(2)
     for _ in range(5):
         door.leave(door.enter(lambda: False), "closed")
@@ -159,7 +159,7 @@ def test_no_more_than_the_limit_log_in_at_the_same_time():
     assert len(most) == 20 and max(most) <= 3
 
 
-def test_a_wait_for_a_turn_ends_when_it_is_given_up():
+def test_cancelled_wait_for_a_login_ends():
     door = Door(1)
     door.enter(lambda: False)
     door.enter(lambda: True)

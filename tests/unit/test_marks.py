@@ -23,7 +23,7 @@ def outcome(marks, client_status, script_sent):
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 11, 1000])
-def test_the_commands_own_part_in_blocks_of_any_size(marks, size):
+def test_output_of_the_command_is_separated_in_blocks_of_any_size(marks, size):
     stream = b"the client's\n" + START + b"remoto-0124 own\nno newline" + WORD + b" ended 3\nlate\n"
     for name in (STDOUT, STDERR):
         own = b"".join(marks.feed(name, stream[place : place + size]) for place in range(0, len(stream), size))
@@ -46,19 +46,19 @@ def test_stream_without_its_beginning_gives_no_exit_status(marks, cut, whole):
     assert not marks.is_complete() and outcome(marks, 0, True)[:3] == ["client", 0, True]
 
 
-def test_a_script_that_has_not_arrived_has_not_begun(marks):
+def test_command_has_not_begun_before_its_script_arrived(marks):
     marks.feed(STDOUT, START)
     assert outcome(marks, 137, False)[2] is False
     assert outcome(marks, 98, True)[2] is False
 
 
-def test_a_client_that_started_nothing(marks):
+def test_client_that_started_nothing_is_reported(marks):
     assert marks.feed(STDERR, b"Error: no such container\n") == b""
     assert marks.rest() == []
     assert outcome(marks, 125, False) == ["client", 125, False, b"Error: no such container\n", "running", b""]
 
 
-def test_a_client_that_ended_in_the_middle(marks):
+def test_client_that_exits_early_gives_no_exit_status(marks):
     marks.feed(STDOUT, START)
     assert marks.feed(STDOUT, b"some" + WORD[:4]) == b"some"
     assert marks.rest() == [(STDOUT, WORD[:4])]
@@ -67,7 +67,7 @@ def test_a_client_that_ended_in_the_middle(marks):
     assert (client, status, started) == ("client", 137, True) and words.endswith(b"x\nthe end\n") and len(words) < 5000
 
 
-def test_what_looks_like_a_mark_is_output(marks):
+def test_output_that_looks_like_a_mark_is_kept(marks):
     marks.feed(STDOUT, START)
     lines = [b" 12 sh -c " + WORD + b" program\n", WORD + b"\n", WORD + b" ended\n", b"\xff" + START]
     assert b"".join(marks.feed(STDOUT, line) for line in lines) + marks.held[STDOUT] == b"".join(lines)
@@ -83,7 +83,7 @@ def test_what_looks_like_a_mark_is_output(marks):
         (b" failed cwd ENOTDIR\n", "Not a directory: '/x'"),
     ],
 )
-def test_a_command_that_can_not_be_started(marks, mark, error):
+def test_command_that_cannot_be_started_is_reported(marks, mark, error):
     marks.feed(STDERR, START + WORD + mark + WORD + b" ended 127\n")
     with pytest.raises(OSError, match=error):
         outcome(marks, 0, True)

@@ -104,7 +104,7 @@ def test_unsafe_names_are_refused(directory, name, kind):
 @pytest.mark.parametrize(
     "target", [b"/etc/passwd", b"../outside", b"..", b"a/../../outside", b"./../outside", b"", b"a\0b", b"/"]
 )
-def test_links_that_point_out_are_left_out(directory, target):
+def test_links_that_point_outside_are_skipped(directory, target):
     """They are left out, and told of; the rest is received."""
     file = entry(0, FILE, b"file", size=4)
     receiver = receive(directory, ROOT, entry(0, LINK, b"link", target), file, *contents(2, b"data"))
@@ -116,25 +116,25 @@ def test_links_that_point_out_are_left_out(directory, target):
     assert not os.path.lexists(directory / "here/link") and (directory / "here/file").read_bytes() == b"data"
 
 
-def test_links_that_stay_inside_are_made(directory):
+def test_links_that_point_inside_are_created(directory):
     inner = entry(0, DIRECTORY, b"inner")
     receive(directory, ROOT, inner, entry(1, LINK, b"up", b"../file"), entry(0, LINK, b"down", b"inner/x"))
     assert os.readlink(directory / "here/inner/up") == "../file"
     assert os.readlink(directory / "here/down") == "inner/x"
 
 
-def test_a_file_below_a_sent_link_is_refused(directory):
+def test_file_below_a_sent_link_is_refused(directory):
     link = entry(0, LINK, b"link", b"inner")
     with pytest.raises(Failure, match="refused"):
         receive(directory, ROOT, link, entry(1, FILE, b"x", size=3), *contents(2, b"bad"))
 
 
-def test_a_name_sent_twice_is_refused(directory):
+def test_name_sent_twice_is_refused(directory):
     with pytest.raises(Failure, match="refused"):
         receive(directory, ROOT, entry(0, DIRECTORY, b"a"), entry(0, LINK, b"a", b"x"))
 
 
-def test_an_existing_link_is_not_followed(directory):
+def test_existing_link_is_not_followed(directory):
     (directory / "here").mkdir()
     (directory / "here/inner").symlink_to(directory / "outside")
     file = entry(1, FILE, b"x", size=4)
@@ -143,7 +143,7 @@ def test_an_existing_link_is_not_followed(directory):
 
 
 @pytest.mark.root
-def test_the_owner_of_what_a_link_stands_for_is_not_taken_over(directory):
+def test_owner_of_the_target_of_a_link_is_not_copied(directory):
     (directory / "here").mkdir()
     (directory / "here/other").touch()
     (directory / "here/x").symlink_to("other")
@@ -152,12 +152,12 @@ def test_the_owner_of_what_a_link_stands_for_is_not_taken_over(directory):
     assert (directory / "here/x").lstat().st_uid == os.getuid() and (directory / "here/other").stat().st_size == 0
 
 
-def test_a_link_as_the_first_entry_is_refused(directory):
+def test_link_as_the_first_entry_is_refused(directory):
     with pytest.raises(Failure, match="refused"):
         receive(directory, entry(NO_PARENT, LINK, b"", b"outside"))
 
 
-def test_a_file_that_was_not_requested_is_refused(directory):
+def test_file_that_was_not_requested_is_refused(directory):
     with pytest.raises(Failure, match="refused"):
         receive(directory, ROOT, *contents(7, b"data"))
     with pytest.raises(Failure, match="refused"):
@@ -204,13 +204,13 @@ BROKEN_OFF = {
 
 
 @pytest.mark.parametrize("records", BROKEN_OFF.values(), ids=BROKEN_OFF)
-def test_missing_files_are_an_error(directory, records):
+def test_missing_files_raise_an_error(directory, records):
     with pytest.raises(Failure, match="ended before all files were received"):
         receive(directory, *records, end=[])
     assert not (directory / "here").exists()
 
 
-def test_a_file_left_out_with_a_reason_is_not_missing(directory):
+def test_file_skipped_with_a_reason_does_not_count_as_missing(directory):
     skip = (SKIP, Failure(b"/there/x", 13, "Permission denied").pack())
     receiver = receive(directory, ROOT, ABCD, LAST[0], skip, (FINISH, b""), end=[])
     assert [failure.text for failure in receiver.failures] == ["Permission denied"]
@@ -220,12 +220,12 @@ def skip(path=b"/there/x", text="Permission denied"):
     return SKIP, Failure(path, errno.EACCES, text).pack()
 
 
-def test_more_files_left_out_than_requested_are_refused(directory):
+def test_more_skipped_files_than_requested_are_refused(directory):
     with pytest.raises(Failure, match="more files were left out than were requested"):
         receive(directory, ROOT, ABCD, LAST[0], skip(), skip(), (FINISH, b""), end=[])
 
 
-def test_endless_records_of_files_left_out_are_refused(directory):
+def test_endless_records_of_skipped_files_are_refused(directory):
     flood = itertools.repeat(skip(text="x" * 1_000_000))
     with pytest.raises(Failure, match="too many files can't be read"):
         receive(directory, ROOT, *itertools.islice(flood, 18))
@@ -302,7 +302,7 @@ def test_malformed_answers_to_a_sender_are_reported(tmp_path, record):
 
 
 @pytest.mark.parametrize("kind", [FILE, DIRECTORY, LINK])
-def test_a_fifo_is_not_replaced(directory, kind):
+def test_fifo_is_not_replaced(directory, kind):
     (directory / "here").mkdir()
     os.mkfifo(directory / "here/x")
     with pytest.raises(Failure, match="is a device, FIFO or socket") as caught:
@@ -310,7 +310,7 @@ def test_a_fifo_is_not_replaced(directory, kind):
     assert caught.value.code == errno.EINVAL and stat.S_ISFIFO((directory / "here/x").lstat().st_mode)
 
 
-def test_a_directory_replaces_a_file_at_the_end(directory):
+def test_directory_replaces_a_file_at_the_end(directory):
     (directory / "here").mkdir()
     (directory / "here/x").write_bytes(b"old")
     tree = [ROOT, entry(0, DIRECTORY, b"x", mode=0o750), entry(1, FILE, b"y", size=4)]
@@ -336,7 +336,7 @@ def test_deep_directories_are_removed(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_removing_what_no_longer_exists_succeeds(tmp_path):
+def test_removing_a_missing_file_succeeds(tmp_path):
     remove(os.fsencode(tmp_path / "gone"))
 
 

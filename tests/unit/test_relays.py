@@ -16,23 +16,23 @@ def relays(group):
     return {host: group[host].via and group[host].via.hostname for host in group}
 
 
-def test_relays_are_dealt_to_hosts_in_turn():
+def test_hosts_are_assigned_to_relays_in_turn():
     group = remoto.Group(["a", "b", "c"], via=["r1", unopened("r2")])
     assert relays(group) == {"a": "r1", "b": "r2", "c": "r1"}
     assert group["a"].via is group["c"].via
 
 
-def test_a_mapping_assigns_relays_and_leaves_the_other_hosts_alone():
+def test_mapping_assigns_relays_and_leaves_the_other_hosts_alone():
     group = remoto.Group(["a", "b", "c", "d"], via={"r1": "a", unopened("r2"): ["b", "c"]})
     assert relays(group) == {"a": "r1", "b": "r2", "c": "r2", "d": None}
 
 
-def test_one_relay_needs_no_list():
+def test_single_relay_may_be_passed_without_a_list():
     assert relays(remoto.Group(["a", "b"], via="r")) == {"a": "r", "b": "r"}
     assert relays(remoto.Group(["a", "b"], via=unopened("r"))) == {"a": "r", "b": "r"}
 
 
-def test_parts_of_a_group_have_the_same_relays():
+def test_smaller_groups_keep_the_relays():
     group = remoto.Group(["a", "b"], via="r")
     assert group.only("a")["a"].via is group["b"].via
 
@@ -51,27 +51,27 @@ def test_parts_of_a_group_have_the_same_relays():
         ([3], TypeError, "expected a name or a connection, not int"),
     ],
 )
-def test_a_group_refuses_wrong_relays(via, error, text):
+def test_group_refuses_wrong_relays(via, error, text):
     with pytest.raises(error, match=text):
         remoto.Group(["a", "b"], via=via)
 
 
-def test_containers_are_found_through_a_connection_alone():
+def test_containers_are_found_through_a_connection_only():
     with pytest.raises(TypeError, match="via: expected a connection, which finds the containers, too, not str"):
         remoto.Group.containers(via="r")
 
 
-def test_a_group_refuses_relays_for_connections_that_are_there():
+def test_group_refuses_relays_for_existing_connections():
     with pytest.raises(TypeError, match="a is there already"):
         remoto.Group([unopened("a")], via="r")
 
 
-def test_a_connection_refuses_a_name_as_its_relay():
+def test_connection_refuses_a_name_as_its_relay():
     with pytest.raises(TypeError, match="via: expected a connection, not str: 'r'"):
         unopened("a", via="r")
 
 
-def test_localhost_behind_a_relay_is_the_relay_and_this_machine_by_name_is_not():
+def test_localhost_means_the_relay_and_the_name_of_this_machine_does_not():
     import socket
 
     relay = unopened("r")
@@ -81,7 +81,7 @@ def test_localhost_behind_a_relay_is_the_relay_and_this_machine_by_name_is_not()
     assert unopened(name, via=relay)._make_connection_string(name) == f"ssh={name}//python=python3"
 
 
-def test_an_error_names_the_relay_also_after_pickling():
+def test_error_names_the_relay_even_after_pickling():
     error = HostError("connection refused", host="node7", kind="refused")
     error.name_relay("bastion")
     assert str(error) == "cannot connect to node7 via bastion: connection refused"
@@ -89,7 +89,7 @@ def test_an_error_names_the_relay_also_after_pickling():
     assert (str(copy), copy.via) == (str(error), "bastion")
 
 
-def test_a_closed_relay_is_named_and_nothing_is_started():
+def test_closed_relay_is_named_and_nothing_is_started():
     relay = unopened("r")
     relay.exit()
     with pytest.raises(HostError, match="cannot connect to a via r: the connection to the relay is closed") as error:

@@ -21,7 +21,7 @@ def conn():
 @pytest.mark.parametrize(
     "wrong", ["node1", None, 3, remoto.Connection, object()], ids=lambda wrong: type(wrong).__name__
 )
-def test_object_that_is_no_connection_is_refused(function, wrong):
+def test_object_that_is_not_a_connection_is_refused(function, wrong):
     with pytest.raises(TypeError, match="^conn: expected a connection, not "):
         function(wrong, ["true"], exit=True)
 
@@ -48,7 +48,7 @@ def test_object_that_is_no_connection_is_refused(function, wrong):
     ids=str,
 )
 @pytest.mark.parametrize("function", [run, check])
-def test_wrong_keyword_is_refused(conn, function, keywords, expected):
+def test_unknown_or_unsupported_keyword_is_refused(conn, function, keywords, expected):
     with pytest.raises((TypeError, ValueError), match=f"^({expected})"):
         function(conn, ["true"], **keywords)
     assert conn.ran == []
@@ -62,7 +62,7 @@ def test_null_byte_in_a_command_is_refused(conn, command):
 
 
 @pytest.mark.parametrize("command", [3, None, {"ls": 1}, ["ls", 3], [None]], ids=repr)
-def test_object_that_is_no_command_is_refused(conn, command):
+def test_object_that_is_not_a_command_is_refused(conn, command):
     with pytest.raises(TypeError, match="^command: expected "):
         check(conn, command)
     assert conn.ran == []
@@ -74,7 +74,7 @@ def test_stop_on_nonzero_is_a_keyword_of_run(conn):
     assert run(conn, ["true"], stop_on_nonzero=False) == 0
 
 
-def test_wrong_global_timeout_is_refused(conn):
+def test_invalid_global_timeout_is_refused(conn):
     conn.global_timeout = "5"
     with pytest.raises(TypeError, match="^global_timeout: expected seconds, not str"):
         check(conn, ["true"])

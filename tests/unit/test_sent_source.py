@@ -43,12 +43,12 @@ def test_code_without_comments_is_the_same(name):
     assert len(sent) < len(TEXTS[name])
 
 
-def test_comment_behind_code_is_left_out_and_string_is_kept():
+def test_comment_after_code_is_removed_and_string_is_kept():
     code = 'X = """\n # a line of a string\n"""\ny = "  # no comment"\nz = 1  # a reason\n'
     assert remote.without_comments(code).splitlines()[3:] == ['y = "  # no comment"', "z = 1"]
 
 
-def test_execnet_is_sent_without_classes_that_are_not_used():
+def test_execnet_is_sent_without_unused_classes():
     def lines_of(source):
         named = (ast.ClassDef, ast.FunctionDef)
         return {node.name: node.lineno for node in ast.parse(source).body if isinstance(node, named)}
@@ -62,7 +62,7 @@ def test_execnet_is_sent_without_classes_that_are_not_used():
     assert {name: whole[name] for name in sent} == sent
 
 
-def test_a_remote_python_starts_without_modules_that_take_long_to_import():
+def test_remote_python_starts_without_modules_that_take_long_to_import():
     source = execnet_internals.remote_source()
     started = f"import sys; exec({source!r}); print(*sorted(sys.modules))"
     # -S: a site-packages directory may have a .pth file that imports anything

@@ -184,7 +184,7 @@ def test_answers_of_a_function_are_used_in_turn(conn):
     assert remote.isdir("/x") == "the module's own"
 
 
-def test_the_docstring_is_logged(conn, caplog):
+def test_docstring_is_logged(conn, caplog):
     caplog.set_level(logging.DEBUG)
     conn.on_call("exists", True)
     conn.import_module(posixpath).exists("/x")
@@ -260,7 +260,7 @@ def test_rsync_conn_uses_the_files_of_the_script(conn, tmp_path, caplog):
     assert conn.files == {"/srv/www/other.html": b"hello"}
 
 
-def test_exception_as_file_raises_file_transfer_error(conn, tmp_path):
+def test_exception_as_contents_raises_file_transfer_error(conn, tmp_path):
     conn.files["/etc/motd"] = PermissionError(13, "Permission denied")
     for transfer in (lambda: put(conn, b"x", "/etc/motd"), lambda: get(conn, "/etc/motd", tmp_path)):
         with pytest.raises(FileTransferError, match="node1: .*/etc/motd: Permission denied") as raised:
@@ -316,7 +316,7 @@ def test_unreachable_host_raises_host_error(hosts):
     assert raised.value.kind == "refused"
 
 
-def test_containers(hosts, caplog):
+def test_containers_answer_from_their_scripts(hosts, caplog):
     caplog.set_level(logging.INFO)
     hosts["web"].on(["cat", "/etc/hostname"], stdout="web\n")
     web = connection.get("docker")("node1", container_name="web", user="app")
@@ -346,18 +346,18 @@ def test_containers(hosts, caplog):
         ({"exit_code": "3"}, "^exit_code: expected int, not str: '3'$"),
     ],
 )
-def test_an_answer_of_the_wrong_type_is_refused(conn, answer, expected):
+def test_answer_of_the_wrong_type_is_refused(conn, answer, expected):
     with pytest.raises(TypeError, match=expected):
         conn.on(["uname"], **answer)
 
 
-def test_a_file_of_the_wrong_type_is_refused_and_not_made(conn):
+def test_file_of_the_wrong_type_is_refused_and_not_made(conn):
     with pytest.raises(TypeError, match="^content: expected str or bytes, not list: "):
         conn.files["/etc/motd"] = ["x"]
     assert conn.files == {}
 
 
-def test_rsync(hosts, tmp_path):
+def test_rsync_writes_to_the_files_of_the_scripts(hosts, tmp_path):
     (tmp_path / "index.html").write_text("hello")
     hosts["node3"].unreachable()
     with pytest.raises(OSError, match="1 of 3 hosts"):

@@ -146,7 +146,7 @@ def readme_examples() -> str:
     [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, GROUPS, LOGGERS_AND_ERRORS, readme_examples()],
     ids=["get", "options", "commands", "functions and files", "groups", "loggers and errors", "README"],
 )
-def test_mypy_reports_what_a_program_has_in_its_comments(program, tmp_path, monkeypatch):
+def test_mypy_reports_the_errors_in_the_comments_of_a_program(program, tmp_path, monkeypatch):
     """The lines with a comment, and no others."""
     path = tmp_path / "program.py"
     path.write_text(program)

@@ -4,7 +4,7 @@ from remoto.commands import answers
 from remoto.remote import command, ending, streams
 
 
-def test_numbers_of_commands():
+def test_both_sides_have_the_same_constants():
     assert answers.MESSAGE == command.MESSAGE
     for name in ("STATUS", "STDOUT", "STDERR", "TAKEN"):
         assert getattr(answers, name) == getattr(streams, name)
