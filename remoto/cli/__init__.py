@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 from . import choosing, command, options
@@ -25,14 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with _signals_and_streams():
-        try:
+    _replace_closed_streams()
+    try:
+        with _sigterm_interrupts():
             return _main(words)
-        except (KeyboardInterrupt, OSError) as error:
-            status = _give_up(error)
-            if getattr(error, "is_stuck", False):
-                os._exit(status)  # the interpreter would wait for the stuck thread
-            return status
+    except (KeyboardInterrupt, OSError) as error:
+        status = _give_up(error)
+        if getattr(error, "is_stuck", False):
+            os._exit(status)  # the interpreter would wait for the stuck thread
+        return status
 
 
 def _main(words: list[str]) -> int:
@@ -79,22 +81,25 @@ def _give_up(error: BaseException) -> int:
     return NOT_WRITTEN
 
 
+def _replace_closed_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+
+
 @contextlib.contextmanager
-def _signals_and_streams() -> Iterator[None]:
-    """Let SIGTERM end the commands as Ctrl-C does, and replace a closed stream with /dev/null."""
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the commands as Ctrl-C does."""
 
     def terminate(number: int, frame: object) -> None:
         raise Terminated
 
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
-    try:
-        before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not in the main thread: signals are left to the program that called main()
-        yield
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are left to the program that called main()
         return
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        signal.signal(signal.SIGTERM, terminate)
         yield
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -25,6 +25,8 @@ class Terminal:
     def __init__(self, argv, environment):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # a program under nohup(1), such as CI, ignores it and passes that on
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.execvpe(argv[0], argv, environment)
         self.seen = b""
 
