@@ -1,8 +1,8 @@
-"""Pods that ``kubectl`` makes: on a real cluster, or on the tests' own API server. The same steps for both.
+"""Create pods with ``kubectl``, on a real cluster or on the tests' own API server, by the same steps.
 
-REMOTO_TEST_KUBE_CONTEXT names a context of kubectl's configuration: a real cluster, which the tests then use. It has to
-let its user make, delete and get pods and run commands in them, and to get the images ``python:3-slim`` and
-``busybox``, or those that REMOTO_TEST_IMAGE_PYTHON and REMOTO_TEST_IMAGE_SHELL name.
+REMOTO_TEST_KUBE_CONTEXT names a context in kubectl's configuration; the tests then use that cluster. Its user must be
+allowed to create, delete and get pods and to run commands in them. It must be able to pull the images ``python:3-slim``
+and ``busybox``, or those that REMOTO_TEST_IMAGE_PYTHON and REMOTO_TEST_IMAGE_SHELL name.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 from .images import named
 
 PUBLIC_IMAGES = {"python": "python:3-slim", "shell": "busybox"}
-#: seconds until a pod is in the state that it was made for; an image may have to be fetched, a crash comes after a
-#: start
+#: seconds until a pod is in the expected state; an image may have to be pulled, and a pod crashes only after it has
+#: started
 READY_TIMEOUT = 180
 CLIENT_TIMEOUT = READY_TIMEOUT + 60
 IDLE = ("sleep", "7200")
-#: seconds; the cluster itself ends every pod then, should the tests be killed
+#: seconds after which the cluster ends each pod itself, in case the tests are killed
 LIFE = 7200
 CRASHED = "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff"
 
@@ -34,12 +34,12 @@ _KUBECONFIG = os.environ.get("KUBECONFIG", "")
 
 
 def real_context() -> str | None:
-    """The context of the real cluster that the tests are to use, if there is one."""
+    """Return the context of the real cluster to use; empty without one."""
     return os.environ.get("REMOTO_TEST_KUBE_CONTEXT") or None
 
 
 class Cluster:
-    """A cluster for the length of a ``with`` block; the pods that were made in it are deleted at the end.
+    """A cluster, as a context manager that deletes its pods at the end.
 
     ``kubeconfig`` is a file of its own: the tests' own server takes the place of KUBECONFIG meanwhile.
 
@@ -72,7 +72,7 @@ class Cluster:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """What a connection to one of its pods takes beside the pod."""
+        """The keywords of a connection to one of its pods."""
         return {"kubeconfig": str(self.kubeconfig), "context": self.context}
 
     def kubectl(self, *arguments: str) -> str:
@@ -90,11 +90,11 @@ class Cluster:
         return self._make("shell", "jsonpath={.status.phase}=Succeeded", command=("true",), restartPolicy="Never")
 
     def crashing(self) -> str:
-        """A pod whose container ends again and again, and is not running now."""
+        """Return a pod whose container crashes repeatedly, and is not running now."""
         return self._make("shell", CRASHED, command=("false",))
 
     def pending(self) -> str:
-        """A pod that no node can be found for."""
+        """Return a pod that cannot be scheduled on any node."""
         return self._make("shell", "", command=IDLE, nodeSelector={"remoto-tests/no-such-node": "true"})
 
     def delete(self, pod: str) -> None:
@@ -113,7 +113,7 @@ class Cluster:
 def _kubectl(kubeconfig: str, *arguments: str) -> str:
     done = subprocess.run(
         ["kubectl", *arguments],
-        # an empty KUBECONFIG is as none
+        # an empty KUBECONFIG counts as unset
         env={**os.environ, "KUBECONFIG": kubeconfig},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,6 +1,6 @@
-"""Container engines for the tests alone: a Docker daemon, and a podman with storage and settings of its own.
+"""Container engines for the tests only: a Docker daemon, and a podman with its own storage and settings.
 
-They need root, but no systemd, no registry and no network, and leave the machine's own engines alone.
+They need root, but no systemd, registry or network, and do not touch the machine's own engines.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ START_TIMEOUT = 120
 #: seconds for one command of a client; an import copies a whole image
 CLIENT_TIMEOUT = 120
 
-#: Ignores SIGTERM and reaps nobody, as many a container's main process; and ends one day, should the tests be killed.
+#: Ignores SIGTERM and reaps no children, like the main process of many containers. It exits after a while, in case the
+#: tests are killed.
 IDLE = ("sleep", "7200")
 
 
-#: the containers that README and docs show, by their names: here, since making them must not count against a test's
-#: time limit
+#: the containers of the examples in README and docs, by name; created here, so that it does not count for a test's
+#: timeout
 SHARED = {"web": "python", "small": "shell"}
 
 
 class Engine:
-    """A container engine for the length of a ``with`` block.
+    """A container engine, as a context manager.
 
     ``executable`` works as a plain command wherever ``environment`` is set.
     """
@@ -44,7 +45,7 @@ class Engine:
     executable: str
 
     def __init__(self) -> None:
-        # not pytest's folders: their long names don't leave enough of a Unix socket's 107 characters
+        # not pytest's directories: with their long names, the path of a Unix socket would exceed 107 characters
         self.folder = Path(tempfile.mkdtemp(prefix=f"remoto-{self.executable}-"))
         self.environment: dict[str, str] = {}
         self._images: dict[str, str] = {}
@@ -52,7 +53,7 @@ class Engine:
     @classmethod
     @contextmanager
     def shared(cls) -> Iterator[None]:
-        """Start an engine with the tests' images and SHARED; this process and its children find it by running()."""
+        """Start an engine with the tests' images and the SHARED containers, for this process and its children."""
         with cls() as engine:
             for name, image in SHARED.items():
                 engine.run(image, name=name)
@@ -76,7 +77,7 @@ class Engine:
     def _variable(cls) -> str:
         return f"REMOTO_TEST_RUNNING_{cls.executable.upper()}"
 
-    #: lines for /bin/sh that end the engine's containers after a test run that was killed; $0 is its directory
+    #: lines for /bin/sh that kill the engine's containers if the test run was killed; $0 is the engine's directory
     end_containers = ""
 
     def __enter__(self) -> Engine:
@@ -103,9 +104,9 @@ class Engine:
         shutil.rmtree(self.folder)
 
     def run(self, image: str, command: Sequence[str] = IDLE, name: str = "") -> str:
-        """The name of a new container of an image of :mod:`images`, ``python`` or ``shell``, that is running now."""
+        """Start a container of the image ``python`` or ``shell`` (:mod:`images`); return its name."""
         name = name or f"remoto-{image}-{secrets.token_hex(4)}"
-        # without a grace period, since the usual 10 seconds would be spent in vain at each stop and rm
+        # without a grace period: each stop and rm would wait 10 seconds in vain
         options = ["--detach", "--network=none", "--stop-timeout=0", f"--name={name}", f"--hostname={name}"]
         self.client("run", *options, self._image(image), *command)
         return name
@@ -155,8 +156,8 @@ class Docker(Engine):
 
     def _start(self) -> None:
         log = self.folder / "log"
-        # A mount and a process namespace for the daemon: with it, however it ends, go its mounts, containerd and the
-        # containers. setpriv ends it when the tests are killed, the session keeps Ctrl-C at the tests from it.
+        # The daemon gets a mount and a process namespace, so that its mounts, containerd and containers end with it.
+        # setpriv kills it if the tests are killed; its own session keeps Ctrl-C of the tests from it.
         command = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child"]
         command += ["dockerd", "--host", self.environment["DOCKER_HOST"], "--pidfile", f"{self.folder}/pid"]
         command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
@@ -172,7 +173,7 @@ class Docker(Engine):
                 env={**os.environ, "NOTIFY_SOCKET": f"{self.folder}/notices"},
                 start_new_session=True,
             )
-            # for the end of the daemon in place of a notice
+            # so that the end of the daemon is noticed as well
             notices.settimeout(0.5)
             deadline = time.monotonic() + START_TIMEOUT
             while b"READY=1" not in _received(notices):
@@ -182,8 +183,7 @@ class Docker(Engine):
     def _end(self) -> None:
         if self._daemon is not None and self._daemon.poll() is None:
             pid = self._daemon.pid
-            # unshare's only child is dockerd, the first process of its namespace: the kernel lets it end after all
-            # others
+            # unshare's only child is dockerd, the first process of its namespace, which ends after all others
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             for child in children or [pid]:
                 os.kill(int(child), signal.SIGKILL)
@@ -194,7 +194,7 @@ class Docker(Engine):
 def _received(notices: socket.socket) -> bytes:
     try:
         return notices.recv(4096)
-    except socket.timeout:  # before Python 3.10 no TimeoutError
+    except socket.timeout:  # a TimeoutError only since Python 3.10
         return b""
 
 
@@ -244,7 +244,7 @@ runroot = "{self.folder}/run"
             target = line.split()[1]
             if target.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "--lazy", target], check=True)
-        # what podman has conmon start when an exec session ends may still write there
+        # conmon starts processes when an exec session ends, which may still write there
         deadline = time.monotonic() + 20
         while self.folder.exists():
             try:

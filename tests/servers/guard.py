@@ -1,4 +1,4 @@
-"""What a server leaves when its test run is killed: ended and removed by a process that outlives the run."""
+"""Clean up after a server whose test run was killed, by a process that outlives the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# The end of stdin is the end of whoever started this. What ends in a moment may still write to the directory.
+# At EOF on stdin, the test run has ended. Processes that are ending may still write to the directory.
 _WAIT_AND_REMOVE = """\
 read -r line
 [ -e "$0" ] || exit 0
@@ -22,12 +22,12 @@ done
 
 @contextmanager
 def guarded(directory: Path, script: str = "", environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Remove a directory when this process ends in the middle of the block, even by SIGKILL.
+    """Remove a directory if this process ends during the block, even by SIGKILL.
 
-    At the end of the block it should have been removed already.
+    The block itself must remove the directory before it ends.
 
-    :param script: lines for /bin/sh that end what uses the directory, which is ``$0`` there.
-    :param environment: further variables for them.
+    :param script: lines for /bin/sh that kill the processes that use the directory; ``$0`` is the directory.
+    :param environment: additional variables for these lines.
     """
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _WAIT_AND_REMOVE, str(directory), script],

@@ -1,4 +1,4 @@
-"""Root file systems for the tests' containers, built on this machine, since no registry may be in reach.
+"""Root file systems for the tests' containers, built on this machine, since there may be no access to a registry.
 
 ``python`` is a small Debian with Python 3; ``shell`` is busybox and nothing else. Each is built once and kept as a tar
 in REMOTO_TEST_CACHE (by default ~/.cache/remoto-tests), for any number of test runs at the same time.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .lock import alone
 
-#: part of the tars' names: raise it when a change here must reach machines that hold the tars of before
+#: part of the file names: raise it when machines that have cached files must rebuild them
 EDITION = 1
 
 #: seconds for one command of a build
@@ -22,14 +22,14 @@ BUILD_TIMEOUT = 900
 
 UNFINISHED = "unfinished-"
 
-#: half of what debootstrap leaves, and every container of the vfs driver is a copy of all of it
+#: half of the image, and the vfs driver copies the image for each container
 UNNEEDED = ["dev/*", "proc/*", "sys/*", "var/cache/apt/*", "var/lib/apt/lists/*"] + [
     f"usr/share/{name}/*" for name in ("doc", "locale", "man")
 ]
 
 
 def named(image: str) -> str | None:
-    """Return the image that REMOTO_TEST_IMAGE_PYTHON or REMOTO_TEST_IMAGE_SHELL names in place of one built here."""
+    """Return the image that REMOTO_TEST_IMAGE_PYTHON or REMOTO_TEST_IMAGE_SHELL names; None to build one."""
     return os.environ.get(f"REMOTO_TEST_IMAGE_{image.upper()}") or None
 
 
@@ -48,11 +48,11 @@ def tarball(image: str) -> Path:
     cache = path.parent
     cache.mkdir(parents=True, exist_ok=True)
     with alone(cache / "lock"):
-        # left by a build that was killed: whoever has the lock is the only one who builds
+        # left by a build that was killed: no other build runs while this process holds the lock
         for unfinished in cache.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished)
         if not path.exists():
-            # beside its place, so that the rename is atomic and a build that was interrupted leaves no half of a tar
+            # in the same directory, so that the rename is atomic; an interrupted build leaves no incomplete file
             with tempfile.TemporaryDirectory(dir=cache, prefix=UNFINISHED) as work:
                 root = Path(work, "root")
                 root.mkdir()
@@ -66,14 +66,14 @@ def tarball(image: str) -> Path:
 def _debian(root: Path) -> None:
     mirror, release = _mirror()
     packages = "python3-minimal,libpython3-stdlib"
-    # in a mount namespace of its own: whatever debootstrap mounts below `root` goes with it, also when it fails
+    # in its own mount namespace, which takes the mounts of debootstrap with it, even after a failure
     _run(["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}", release, root, mirror])
 
 
 def _busybox(root: Path) -> None:
     with tempfile.TemporaryDirectory() as download:
-        # downloaded, not installed: busybox-static and busybox conflict. apt's own user may not write here, so it is
-        # root
+        # download it, since busybox-static conflicts with an installed busybox; as root, since apt's own user may not
+        # write here
         _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "busybox-static"], cwd=download)
         (package,) = Path(download).glob("*.deb")
         _run(["dpkg-deb", "--extract", package, download])
@@ -93,7 +93,7 @@ BUILDERS = {"python": _debian, "shell": _busybox}
 
 
 def _mirror() -> tuple[str, str]:
-    """Where this machine's own packages come from, and the name of its release, as apt read them from its sources."""
+    """Return the URL of this machine's package archive and the name of its release, from apt's sources."""
     release = _run(["sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"']).strip()
     targets = _run(
         ["apt-get", "indextargets", "--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]

@@ -1,11 +1,11 @@
-"""A Kubernetes API server of the tests' own: as much of one as ``kubectl`` asks for in exec, run, wait and delete.
+"""The tests' own Kubernetes API server: the parts that ``kubectl`` needs for exec, run, wait and delete.
 
-It answers over plain HTTP on a loopback port, with the texts of the real one. A container of a pod is whatever runs a
-command: ``docker exec -i NAME``, say, or nothing at all for this machine itself. A second port, over TLS, knows of no
-credentials but one token.
+It answers over plain HTTP on a loopback port, with the texts of a real server. A container of a pod is a prefix that
+runs a command, such as ``docker exec -i NAME``; it is empty for this machine itself. A second port, over TLS, accepts a
+single token.
 
 Exec: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.32/#create-connect-get-exec-pod-v1-core, and for
-the channels k8s.io/apimachinery/pkg/util/remotecommand. kubectl older than 1.30 speaks SPDY, which is not here.
+the channels k8s.io/apimachinery/pkg/util/remotecommand. SPDY, which kubectl before 1.30 uses, is not supported.
 
 usage: python -m tests.servers.kube KUBECONFIG [COMMAND...]
 
@@ -36,7 +36,7 @@ from .guard import guarded
 from .kube_exec import STATUS, Channels, Command, internal_error, runtime_failure
 
 DISCOVERY: dict[str, dict[str, Any]] = {
-    # kubectl leaves this one alone, but the wrapper that comes with Google's SDK chooses among its kubectls by it
+    # kubectl ignores this one, but the wrapper of Google's SDK uses it to choose a kubectl
     "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.0"},
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
     "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
@@ -72,31 +72,30 @@ TOKEN = "remoto-tests-token"
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod as :meth:`Kube.add` makes it."""
+    """A pod that :meth:`Kube.add` created."""
 
-    #: by name: what to put before a command to run it there; None while it isn't running, as one that crashes again and
-    #: again
+    #: by name: the prefix that runs a command in the container; None if it is not running, as after a crash
     containers: Mapping[str, Sequence[str] | None]
     #: the verb that the user lacks: "get" for the pod itself, "create" for exec
     forbidden: str | None = None
-    #: Pending is one that no node has been found for
+    #: Pending: not scheduled on a node yet
     phase: str = "Running"
     #: seconds from the answer 101 until a command starts
     start_delay: float = 0.0
-    #: what the container runtime says of each command in place of starting it
+    #: the error of the container runtime for each command, instead of starting it
     runtime_failure: str = ""
-    #: what the kubelet answers in place of 101
+    #: the answer of the kubelet instead of 101
     upgrade_failure: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    #: whether it has been told to end
+    #: True after its deletion was requested
     terminating: bool = False
 
 
 class Kube:
-    """The server for the length of a ``with`` block.
+    """The server, as a context manager.
 
-    ``kubectl`` and ``oc`` work as plain commands wherever ``environment`` is set. The current context is the server's.
-    Four more fail: ``unreachable``, where nobody listens; and of the port with TLS ``no-credentials``,
+    ``kubectl`` and ``oc`` work as plain commands with the variables in ``environment``. The current context is the
+    server's. Four others fail: ``unreachable``, a closed port; and, on the port with TLS, ``no-credentials``,
     ``wrong-credentials`` and ``unknown-ca``.
     """
 
@@ -105,13 +104,13 @@ class Kube:
 
     def __init__(self, images: Mapping[str, Sequence[str]] | None = None) -> None:
         """
-        :param images: for pods that ``kubectl run`` makes: what is put before a command to run it, by the image's name.
+        :param images: for pods created by ``kubectl run``: the prefix that runs a command, by the name of the image.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="remoto-kube-"))
         self.pods: dict[tuple[str, str], Pod] = {}
         self.images = dict(images or {})
         self.kubeconfig = self.folder / "kubeconfig"
-        #: a folder for PATH, with kubectl under OpenShift's name for it
+        #: a directory for PATH, with kubectl under the name oc
         self.bin = self.folder / "bin"
         self.environment = {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "cache")}
         self.environment["PATH"] = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
@@ -121,11 +120,11 @@ class Kube:
     def add(
         self, name: str, containers: Mapping[str, Sequence[str] | None], namespace: str = "default", **state: Any
     ) -> None:
-        """Make a pod; see :class:`Pod`."""
+        """Create a pod, see :class:`Pod`."""
         self.pods[namespace, name] = Pod(containers, **state)
 
     def remove(self, name: str, namespace: str = "default") -> None:
-        """Delete a pod; what runs in it is killed."""
+        """Delete a pod; kill its commands."""
         del self.pods[namespace, name]
         for command, place in list(self.commands.items()):
             if place == (namespace, name):
@@ -140,7 +139,7 @@ class Kube:
                 raise FileNotFoundError(self.executable)
             self.bin.mkdir()
             (self.bin / "oc").symlink_to(kubectl)
-            # undone after the servers: no command begins then
+            # closed after the servers, when no more commands can begin
             stack.callback(self._kill_commands)
             port = self._serve(stack, _Server(self))
             secure = self._serve(stack, _Server(self, self._certificate()))
@@ -152,7 +151,7 @@ class Kube:
         self._stack.close()
 
     def _serve(self, stack: ExitStack, server: _Server) -> int:
-        # it has been listening since it was made: whoever comes early waits
+        # it listens since it was created: early connections wait
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -163,7 +162,7 @@ class Kube:
             command.kill()
 
     def _certificate(self) -> ssl.SSLContext:
-        """For the loopback address; ``folder`` gets it as ``ca.pem``."""
+        """Return a TLS context for the loopback address; write the certificate to ``folder`` as ``ca.pem``."""
         certificate, key = self.folder / "ca.pem", self.folder / "key.pem"
         command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-keyout", key, "-out", certificate]
         command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
@@ -193,13 +192,13 @@ class Kube:
             "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in clusters],
             "users": [{"name": name, "user": user} for name, user in users.items()],
         }
-        # kubectl reads YAML, of which JSON is a part
+        # kubectl reads YAML, which includes JSON
         self.kubeconfig.write_text(json.dumps(config, indent=1))
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # connections that wait while the machine is busy: the default, 5, is soon too few
+    # connections may wait while the machine is busy: the default, 5, is too few
     request_queue_size = 128
 
     def __init__(self, kube: Kube, tls: ssl.SSLContext | None = None) -> None:
@@ -208,7 +207,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that ends in the middle of a request is nothing to report."""
+        """Do nothing: a client may exit during a request."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -230,12 +229,12 @@ class _InternalError(_Failure):
 
 class _Request(BaseHTTPRequestHandler):
     server: _Server
-    # seconds for a request to arrive and for TLS; an exec has none
+    # seconds for TLS and for receiving a request; an exec has no timeout
     timeout = 60
 
     def setup(self) -> None:
         if self.server.tls is not None:
-            # here, in the connection's own thread: a client that never answers keeps nobody else waiting
+            # in the connection's own thread, so that a client that never answers delays no others
             self.request.settimeout(self.timeout)
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
@@ -243,7 +242,7 @@ class _Request(BaseHTTPRequestHandler):
     def finish(self) -> None:
         super().finish()
         if self.server.tls is not None:
-            # the server closes the socket that TLS has taken over, and not this one
+            # close this one: the server closes only the original socket, which TLS has replaced
             self.request.close()
 
     def do_GET(self) -> None:
@@ -254,7 +253,7 @@ class _Request(BaseHTTPRequestHandler):
             if url.path in DISCOVERY:
                 self._answer(200, DISCOVERY[url.path])
             elif match := NAMESPACE_PATH.fullmatch(url.path):
-                # kubectl asks for it where it has been told that there is no such pod
+                # kubectl requests it after the error that the pod does not exist
                 self._answer(200, self._namespace(match["namespace"]))
             elif match := PODS_PATH.fullmatch(url.path):
                 self._pods(match["namespace"], parse_qs(url.query))
@@ -272,8 +271,7 @@ class _Request(BaseHTTPRequestHandler):
         except _Failure as failure:
             self._answer(failure.code, failure.status)
 
-    # POST is also what kubectl does, for SPDY, when WebSocket was refused for whatever reason; it shows this second
-    # answer
+    # kubectl falls back to POST, for SPDY, if WebSocket was refused for any reason, and shows this second answer
     do_POST = do_DELETE = do_GET
 
     def _namespace(self, name: str) -> dict[str, Any]:
@@ -282,7 +280,7 @@ class _Request(BaseHTTPRequestHandler):
         return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
 
     def _pods(self, namespace: str, query: Mapping[str, list[str]]) -> None:
-        """Make a pod as ``kubectl run`` asks for it, or list one."""
+        """Create a pod for ``kubectl run``, or list pods."""
         pods = self.server.kube.pods
         if self.command == "POST":
             document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -291,12 +289,12 @@ class _Request(BaseHTTPRequestHandler):
             self._answer(201, _document(namespace, name, pods[namespace, name]))
             return
         if "sendInitialEvents" in query:
-            # kubectl then asks again without it
+            # kubectl then repeats the request without it
             raise _Failure(
                 422, "Invalid", "sendInitialEvents is forbidden unless the WatchList feature gate is enabled"
             )
         if "labelSelector" in query:
-            _matches(query["labelSelector"][0], {})  # refuse an invalid one, also where there is no pod
+            _matches(query["labelSelector"][0], {})  # refuse an invalid one, even without any pod
             chosen = [
                 _document(namespace, name, pod)
                 for (place, name), pod in pods.items()
@@ -363,9 +361,9 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def _pod_of(spec: Mapping[str, Any], images: Mapping[str, Sequence[str]]) -> Pod:
-    """What becomes of a pod.
+    """Return the state of a pod.
 
-    This cluster runs nothing: ``true`` has ended well, ``false`` has crashed, and the rest runs on.
+    This cluster runs nothing: ``true`` has succeeded, ``false`` has crashed, and any other command is running.
     """
     (container,) = spec["containers"]
     name, command = container["name"], [*container.get("command", []), *container.get("args", [])]

@@ -22,8 +22,8 @@ SUBPROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 #: the first byte of a message; in v5, CLOSE followed by a channel is the end of that channel
 STDIN, STDOUT, STDERR, STATUS, CLOSE = 0, 1, 2, 3, 255
 
-#: What the clients of engines write for failures that are not the command's. The kubelet hears of those from its
-#: runtime, and never mixes them with output; docker has them on stdout, podman on stderr.
+#: Texts of container clients for failures of their own, docker's on stdout, podman's on stderr. A kubelet gets these
+#: from its runtime separately, and never mixes them with output.
 RUNTIME_FAILURE = re.compile(
     rb"OCI runtime exec failed: |Error response from daemon: "
     rb"|Error: (?:No such container|no container with name|can only create exec sessions|runc: |crun: )"
@@ -31,7 +31,7 @@ RUNTIME_FAILURE = re.compile(
 
 
 def internal_error(message: str) -> dict[str, Any]:
-    """Return the Status object that Kubernetes' apimachinery/pkg/api/errors makes for a server's own failure."""
+    """Return the Status object for an internal error, like Kubernetes' apimachinery/pkg/api/errors."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -45,7 +45,7 @@ def internal_error(message: str) -> dict[str, Any]:
 
 
 def runtime_failure(message: str) -> dict[str, Any]:
-    """As :func:`internal_error`, for the container runtime's message, in the kubelet's and the API server's words."""
+    """Like :func:`internal_error`, for an error of the container runtime, with the text of a kubelet."""
     what = f"error executing command in container: failed to exec in container: {message}"
     return internal_error(f"Internal error occurred: {what}")
 
@@ -53,7 +53,7 @@ def runtime_failure(message: str) -> dict[str, Any]:
 class Channels:
     """The WebSocket of one exec; used by several threads.
 
-    What can't be sent, since the client went away, is dropped.
+    After the client has disconnected, messages are dropped.
     """
 
     def __init__(self, request: BaseHTTPRequestHandler) -> None:
@@ -65,7 +65,7 @@ class Channels:
         (handshake,) = self._protocol.events_received()
         self._protocol.send_response(self._protocol.accept(handshake))
         self._flush()
-        #: whether both sides agreed to talk
+        #: True after the handshake
         self.open = self._protocol.handshake_exc is None
 
     def send(self, channel: int, data: bytes) -> None:
@@ -79,7 +79,7 @@ class Channels:
             self._flush()
 
     def messages(self) -> Iterator[tuple[int, bytes]]:
-        """What the client sends, until one of the two sides has closed."""
+        """Yield the client's messages, until either side closes."""
         message = b""
         while True:
             try:
@@ -110,7 +110,7 @@ class Channels:
 
 
 class Command:
-    """One exec: a process here, whose streams are the channels."""
+    """One exec: a local process with its streams as channels."""
 
     def __init__(self, command: Sequence[str], with_stdin: bool, channels: Channels) -> None:
         self._channels = channels
@@ -119,17 +119,17 @@ class Command:
             stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # so that a signal for its process group is not for the tests
+            # so that a signal to its process group does not reach the tests
             start_new_session=True,
         )
 
     def kill(self) -> None:
-        """As the end of its container would."""
+        """Kill the process, as the end of its container would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def serve(self) -> None:
-        # as with the real one, the client's departure is the end of its input and nothing more
+        # as in a real kubelet, if the client disconnects, the command only gets EOF on stdin
         threading.Thread(target=self._feed, daemon=True).start()
         said = {
             channel: threading.Thread(target=self._carry, args=(channel, stream), daemon=True)
@@ -164,7 +164,7 @@ class Command:
                 elif channel == CLOSE and data == bytes([STDIN]):
                     stdin.close()
             except (OSError, ValueError):
-                continue  # the command does not read; the rest of the messages still has to be
+                continue  # the command does not read stdin, but the other messages must be read
         if stdin is not None:
             with contextlib.suppress(OSError, ValueError):
                 stdin.close()

@@ -1,4 +1,4 @@
-"""A slow link that counts: a TCP port here, in front of another one."""
+"""A slow link that counts bytes: a TCP port on this machine, in front of another one."""
 
 import contextlib
 import queue
@@ -8,7 +8,7 @@ import time
 
 
 class Link:
-    """``port`` leads to ``to_port``, ``delay`` seconds away; ``bytes`` have passed so far, both ways."""
+    """Forward ``port`` to ``to_port`` with a delay of ``delay`` seconds; count ``bytes`` in both directions."""
 
     def __init__(self, to_port, delay):
         self.to_port = to_port
@@ -23,7 +23,7 @@ class Link:
         return self
 
     def __exit__(self, *_):
-        # accept() in another thread goes on after a close() alone
+        # close() alone does not end accept() in another thread
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

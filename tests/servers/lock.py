@@ -1,4 +1,4 @@
-"""Several test runs, or workers of one, on a machine at the same time."""
+"""A lock between test runs, and between the workers of one, on the same machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One at a time; the others wait."""
+    """Hold the lock of a path; wait for other holders."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

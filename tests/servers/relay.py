@@ -2,8 +2,8 @@
 
 usage: relay.py [--drop-when FILE] [--silence-when FILE] HOST PORT
 
-When the first file appears the connection is dropped; when the second one does, whatever is sent from then on vanishes
-and nothing is closed.
+When the first file appears, the connection is dropped. When the second one appears, all further data is discarded, and
+nothing is closed.
 """
 
 import argparse
@@ -50,10 +50,10 @@ def main():
     threading.Thread(target=carry, args=(lambda: link.recv(65536), send_all, lambda: os._exit(0)), daemon=True).start()
     directory = os.path.dirname(options.drop_when or options.silence_when or __file__)
     while True:
-        # without its directory the tests have ended: nobody would end a silent relay
+        # if its directory is missing, the tests have ended, and nothing else would end a silent relay
         if (options.drop_when and os.path.exists(options.drop_when)) or not os.path.exists(directory):
             os._exit(1)
-        # a file has no event that the standard library could wait for
+        # the standard library cannot wait for a file to appear
         time.sleep(0.05)
 
 

@@ -28,7 +28,7 @@ PLAIN_USER, NOSUDO_USER = "remoto-admin", "remoto-nosudo"
 
 
 class Unavailable(Exception):
-    """The server can't be had on this machine."""
+    """The server is not available on this machine."""
 
 
 def free_port():
@@ -38,14 +38,14 @@ def free_port():
 
 
 class Sshd:
-    """A context manager. ``port``, ``folder`` and ``config`` (for ``ssh -F``) tell how to get there.
+    """An sshd, as a context manager. Connect by ``port`` or ``config`` (for ``ssh -F``); its files are in ``folder``.
 
     Aliases: ``node0`` to ``node63``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to
-    connect; ``slow`` has a round trip of 100 ms and counts in ``slow_link`` what passes; ``dropping`` ends for good
-    after :meth:`drop`, ``silent`` swallows everything after :meth:`silence`; ``patient`` and ``batch`` have those
-    settings; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` are other users.
+    connect; ``slow`` has a round trip of 100 ms and counts bytes in ``slow_link``; ``dropping`` fails for good
+    after :meth:`drop`, ``silent`` discards all data after :meth:`silence`; ``patient`` and ``batch`` have those
+    settings; ``noisy`` prints a line before any command; ``unprivileged`` and ``nosudo`` log in as other users.
 
-    :param settings: further lines of sshd_config, which come first and so take precedence.
+    :param settings: additional lines of sshd_config, which come first and so take precedence.
     """
 
     def __init__(self, settings=""):
@@ -76,7 +76,7 @@ class Sshd:
 
     @property
     def wrapper_folder(self):
-        """To be put first on PATH: its ssh knows the aliases."""
+        """A directory to put first on PATH: its ssh knows the aliases."""
         return self.folder / "bin"
 
     def _start(self):
@@ -99,20 +99,20 @@ class Sshd:
         self._write_client_config()
 
     def _listens(self):
-        """Start sshd. False if it ended: another program may have taken the port in the meantime."""
-        # the wrapper: hosts behind one of these hosts have the same aliases
+        """Start sshd. Return False if it exited: another program may have taken the port in the meantime."""
+        # the wrapper of ssh is on PATH, so that a host can use the aliases as well
         system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         path = f"{self.wrapper_folder}:{sys.base_prefix}/bin:{system}"
         (self.folder / "sshd_config").write_text(
             f"{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
             "MaxStartups 1000:30:2000\nMaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
-            # bash, as ssh's shell, runs the user's .bashrc, which may take its time; not as a shell within a shell
+            # bash runs the user's .bashrc if sshd starts it, which may take long; with SHLVL set, it does not
             f"SetEnv SHLVL=1 PATH={path}\n"
         )
         self._sshd = subprocess.Popen([self._program, "-D", "-f", self.folder / "sshd_config", "-E", self._log])
         deadline = time.monotonic() + START_TIMEOUT
-        # written as soon as it listens. Somebody else's sshd would answer on the port as well
+        # sshd writes its pid file once it listens; an answer on the port could come from another sshd
         while not (self.folder / "pid").exists():
             if self._sshd.poll() is not None:
                 return False
@@ -139,7 +139,7 @@ class Sshd:
         name = f"[127.0.0.1]:{self.port}"
         (self.folder / "known_hosts").write_text(f"{name} {host_key[0]} {host_key[1]}\n")
         (self.folder / "other_known_hosts").write_text(f"{name} {other_key[0]} {other_key[1]}\n")
-        # taken, and not listened on, as long as the aliases are used
+        # bound, but not listening, as long as the aliases are used
         refused = self._stack.enter_context(socket.socket())
         refused.bind(("127.0.0.1", 0))
         relay = f"{shlex.quote(sys.executable)} {shlex.quote(str(RELAY))}"
@@ -160,21 +160,21 @@ class Sshd:
         }
         blocks = [f"Host {alias}\n  {lines}\n" for alias, lines in special.items()]
         blocks.append(
-            # ssh would try this key after a host's own one
+            # otherwise ssh would try this key after the host's own one
             f"Host * !wrongkey\n  IdentityFile {self.folder}/user\n"
             "Host *\n  HostName 127.0.0.1\n"
             f"  Port {self.port}\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
             f"  StrictHostKeyChecking yes\n  User {pwd.getpwuid(os.getuid()).pw_name}\n"
         )
-        # a name of ours stands before `Host *`, so a name that nobody knows has to stay unknown
+        # the aliases come before `Host *`, so that unknown names stay unknown
         known = " ".join([*special, *FLEET, "noisy", "node1.lab", "gate.example.com"])
         blocks[-1] = blocks[-1].replace("Host *\n", f"Host {known}\n")
         self.config.write_text("".join(blocks))
         self.wrapper_folder.mkdir()
         wrapper = self.wrapper_folder / "ssh"
         real = shutil.which("ssh")
-        # `noisy`: what a start-up file that prints does to every command
+        # `noisy`: print a line before every command, as a start-up file may do
         wrapper.write_text(
             "#!/usr/bin/env bash\n"
             'last="${@: -1}"\n'
@@ -186,13 +186,13 @@ class Sshd:
         wrapper.chmod(0o755)
 
     def drop_sessions(self):
-        """End the connections, as the network would, and leave the commands there alone."""
+        """Drop the connections, as a network failure would; commands keep running."""
         for pid in self.session_pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def logins(self):
-        """How many connections have been let in so far."""
+        """Return the number of accepted connections so far."""
         return self._log.read_text().count("Accepted publickey")
 
     def session_pids(self):
@@ -200,7 +200,7 @@ class Sshd:
         while parents:
             parent = parents.pop()
             for pid in _children(parent):
-                # below sshd's own processes come the shells, which are not sshd
+                # the children of sshd's own processes are shells, not sshd
                 if _name(pid).startswith("sshd"):
                     found.append(pid)
                     parents.append(pid)
@@ -236,7 +236,7 @@ def _name(pid):
 
 
 def create_users():
-    """The unprivileged users: sudo without a password for one, with one for the other."""
+    """Create the unprivileged users: one may use sudo without a password, the other needs one."""
     if os.geteuid() != 0:
         raise Unavailable("only root can make users")
     if not shutil.which("sudo") or not shutil.which("useradd"):
@@ -250,7 +250,7 @@ def _create_users():
         try:
             pwd.getpwnam(user)
         except KeyError:
-            # `*` is no password at all; useradd's own `!` is a locked account, which sshd refuses without PAM
+            # `*` means no valid password; useradd's default `!` means a locked account, which sshd refuses without PAM
             subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-p", "*", user], check=True)
         rules = Path("/etc/sudoers.d") / user
         rules.write_text(f"{user} ALL=(ALL) {rule}\n")

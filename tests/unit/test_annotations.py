@@ -1,4 +1,4 @@
-"""The annotations of the package say something: ``Any`` is rare in them."""
+"""``Any`` is rare in the annotations of the package."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import remoto
 
 PACKAGE = Path(remoto.__file__).parent
-#: lower it with each one that goes
+#: lower it whenever one is removed
 MOST = 59
 
 
@@ -20,7 +20,7 @@ def annotations(tree):
 
 
 def names(annotation):
-    """Yield the names in an annotation, also in its quoted parts."""
+    """Yield the names in an annotation, including its quoted parts."""
     for node in ast.walk(annotation):
         if isinstance(node, ast.Name):
             yield node.id
@@ -28,7 +28,7 @@ def names(annotation):
             try:
                 yield from names(ast.parse(node.value, mode="eval"))
             except SyntaxError:
-                pass  # a word of a Literal
+                pass  # an item of a Literal
 
 
 def test_annotations_rarely_use_any():

@@ -1,4 +1,4 @@
-"""Whatever the remote side answers to a command, the call gives a result or an error that names the host."""
+"""Any answer of the remote side to a command gives a result, or an error that names the host."""
 
 import logging
 import pickle
@@ -16,7 +16,7 @@ st = hypothesis.strategies
 
 
 class Channel:
-    """Answers with one item after the other; then the connection ends."""
+    """A channel that receives the given items; then the connection ends."""
 
     def __init__(self, items):
         self.items = list(items)
@@ -40,7 +40,7 @@ def connection(*items):
     return conn
 
 
-# all that execnet carries
+# all types that execnet can serialise
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | st.text() | st.complex_numbers()
 values = st.recursive(
     scalars,
@@ -163,7 +163,7 @@ def not_started(command, traceback=NOT_STARTED, **kw):
 
 
 def shown(error):
-    """What a traceback shows besides the error's text."""
+    """Return what a traceback shows besides the error's text."""
     return "\n".join(getattr(error, "__notes__", None) or [str(error.__cause__)])
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks count what they say, and their table says where something is wrong."""
+"""The benchmarks measure what they report, and their tables mark failures and missed limits."""
 
 import subprocess
 import sys
@@ -83,7 +83,7 @@ def test_quantities_have_their_units(value, quantity, words):
 
 
 class Fake:
-    """A worker: ``answer`` makes its answer of a request."""
+    """A worker that answers each request by calling ``answer``."""
 
     def __init__(self, name, answer, asked):
         self.name, self.answer, self.asked = name, answer, asked
@@ -98,7 +98,7 @@ class Fake:
 
 @pytest.fixture
 def raced(tmp_path):
-    """A function that has fakes do a work: what ran, and what they were asked."""
+    """Return a function that runs a race of fake workers, and returns the results and the requests."""
 
     def raced(work, answers, rounds):
         asked = []
@@ -118,7 +118,7 @@ SLOW_WORK = Work("command", ("connection", "slow"), [TRIPS])
 
 def test_round_trips_are_computed_from_the_time_that_the_delay_adds(raced):
     def answer(request):
-        # its own work takes as long as three round trips would
+        # the work itself takes as long as three round trips
         return {"seconds": 0.33 + 0.205 * (request["on"][1] == "slow")}
 
     ran, _ = raced(SLOW_WORK, {REMOTO: answer}, 1)

@@ -1,4 +1,4 @@
-"""What the words of docker, podman, kubectl and oc mean; the real ones are in tests/integration/test_containers.py."""
+"""Recognise the stderr of docker, podman, kubectl and oc. tests/integration/test_containers.py has the real ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Arguments of container connections: wrong ones are refused before anything is started."""
+"""Invalid arguments of container connections are refused before anything is started."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from remoto import connection
 
 
 def connect(backend, **keywords):
-    """A connection that may be made, but starts nothing."""
+    """Return a connection that starts nothing."""
     return connection.get(backend)(**keywords, eager=False)
 
 

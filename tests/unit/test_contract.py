@@ -17,7 +17,7 @@ from remoto.backends import docker, kubernetes, local, openshift, podman, ssh
 
 
 class Answer:
-    """A channel, or an execute(), that a program's test has put in place of the real one."""
+    """A program's mock of a channel, or of execute()."""
 
     def __init__(self, *items):
         self.items = list(items)
@@ -39,7 +39,7 @@ class Answer:
 
 
 def connected(answer, sudo=False, **attributes):
-    """What programs' tests use for a connection."""
+    """Return a mock of a connection, as programs use it in their tests."""
     conn = mock.Mock(sudo=sudo, hostname="node1", global_timeout=None, logger=logging.getLogger("contract"))
     conn.cmd = lambda command: command
     conn.execute = mock.Mock(return_value=answer)
@@ -685,7 +685,7 @@ def test_invalid_answer_to_a_json_call_raises_an_error_that_names_the_host(monke
 
 
 def searched(monkeypatch, result, **attributes):
-    """A connection on which the search for a Python has this result."""
+    """Return a connection on which the search for a Python has the given result."""
     monkeypatch.setattr(backends, "check", lambda *args, **kw: result)
     return mock.Mock(connect_error=exc.StartError, hostname="node1", logger=logging.getLogger("contract"), **attributes)
 

@@ -1,4 +1,4 @@
-"""What the words of ssh, sudo and Python mean; the real ones are in tests/integration/test_failures.py."""
+"""Recognise the stderr of ssh, sudo and Python. tests/integration/test_failures.py uses the real programs."""
 
 import errno
 

@@ -1,4 +1,4 @@
-"""Control characters of hosts do not reach the terminal."""
+"""Control characters in the output of hosts do not reach the terminal."""
 
 import io
 import logging
@@ -35,7 +35,7 @@ def test_surrogates_are_escaped():
 
 @pytest.fixture
 def written():
-    """What a handler with the formatter writes, and a logger that has it."""
+    """Return a logger that has a handler with the formatter, and the stream that the handler writes to."""
     logger = logging.Logger("no\x1bde1")
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
@@ -61,11 +61,11 @@ def test_formatter_escapes_tracebacks_and_stacks_and_leaves_the_record_unchanged
     text = stream.getvalue()
     assert f"\nRuntimeError: {ESCAPED}\n" in text and "\nTraceback (most recent call last):\n" in text
     assert "\nStack (most recent call last):\n" in text
-    # what a file's handler then writes
+    # a handler for a file still writes the unescaped text
     (record,) = records
     plain = logging.Formatter().format(record)
     assert HOSTILE in plain and ESCAPED not in plain
-    # and the other way round, where it came first
+    # the same if the other handler came first
     assert TerminalFormatter().format(record).count(ESCAPED) == 1
     assert HOSTILE in logging.Formatter().format(record)
 

@@ -1,4 +1,4 @@
-"""Events that the main thread waits for, and that an interrupt cannot break."""
+"""Events that the main thread can wait for, and that survive interrupts."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""The tree of errors, and what each carries."""
+"""The tree of errors, and the attributes of each."""
 
 import pickle
 import re
@@ -11,7 +11,7 @@ from remoto.fleets.result import GroupResult, Outcome
 
 
 def documented_tree():
-    """{name: names of its bases} from the picture at the top of exc.py."""
+    """Return {name: names of its bases} from the tree in the docstring of exc.py."""
     tree, parents = {}, {}
     for indent, name, others in re.findall(r"^( {4,})(\w+)(?: +\(also (.*)\))?$", exc.__doc__, re.MULTILINE):
         parents[len(indent)] = name
@@ -97,7 +97,7 @@ ERRORS = [
 
 
 def notes(error):
-    """What a traceback shows below the error's text, or before Python 3.11 above it."""
+    """Return what a traceback shows below the error's text, or before Python 3.11 above it."""
     return str(error.__cause__), getattr(error, "__notes__", None)
 
 

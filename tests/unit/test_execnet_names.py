@@ -1,4 +1,4 @@
-"""The names of execnet that its documentation does not have: that they are there, and used in one place."""
+"""The undocumented names of execnet that remoto uses exist, and are used in one file only."""
 
 import inspect
 import re
@@ -14,7 +14,7 @@ from remoto.gateways import execnet_internals
 PACKAGE = Path(remoto.__file__).parent
 DOOR = PACKAGE / "gateways/execnet_internals.py"
 
-# what breaks without each
+# each name, and what breaks without it
 NAMES = {
     (gateway, "Gateway"): "a gateway over a process that remoto starts",
     (gateway.Gateway, "_initreceive"): "its channels are remoto's, with windows",

@@ -1,4 +1,4 @@
-"""Wrong arguments of put, get and rsync are refused before anything starts, with what was expected."""
+"""Invalid arguments of put, get and rsync are refused before anything starts; the error says what is expected."""
 
 import io
 import os
@@ -23,7 +23,7 @@ CONNECTIONS = {
 
 @pytest.fixture(params=CONNECTIONS)
 def conn(request):
-    """Not open; and it stays so."""
+    """Return a connection that is not open, and check at the end that it was not opened."""
     conn = CONNECTIONS[request.param](eager=False)
     yield conn
     assert conn.gateway is None

@@ -1,4 +1,4 @@
-"""How a group goes through its hosts, and its results; connections answer from a script."""
+"""The rounds and results of a group; connections answer from a script."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from remoto.testing import Hosts
 
 
 class Fleet(remoto.backends.BaseConnection):
-    """A connection that is open without anything behind it; ``down`` hosts can't be reached."""
+    """A connection that needs no remote side; hosts in ``down`` are unreachable."""
 
     def __init__(self, *args, **keywords):
         self.closing = threading.Event()
@@ -362,7 +362,7 @@ def test_reconnect_reports_the_hosts_it_reached():
 
 
 class Late:
-    """Work that goes on until the test lets it end, whatever happens to its connection."""
+    """Work that runs until the test ends it, even if its connection is closed."""
 
     def __init__(self):
         self.may_end = threading.Event()
@@ -375,7 +375,7 @@ class Late:
 
 @pytest.fixture
 def interrupt():
-    """Send Ctrl-C to the main thread, which waits, once after each of some events."""
+    """Send Ctrl-C to the waiting main thread, once after each of the events."""
     threads = []
 
     def send(*events):
@@ -419,7 +419,7 @@ def test_second_ctrl_c_while_connections_close_has_the_result(interrupt):
     late, closing_again, may_close = Late(), threading.Event(), threading.Event()
 
     class Silent(Fleet):
-        """Its peer does not answer when it is closed."""
+        """A connection whose peer does not answer when it is closed."""
 
         def exit(self):
             if self.closing.is_set():
@@ -478,7 +478,7 @@ def test_ctrl_c_while_iterating_has_the_result_so_far(interrupt):
 
 
 def test_nothing_is_run_on_a_host_that_connects_while_the_others_are_abandoned(interrupt):
-    """The connection opens after all, too late."""
+    """The connection opens too late."""
     connecting, abandoned = threading.Event(), threading.Event()
 
     class Slow(Fleet):
@@ -584,7 +584,7 @@ def test_copies_of_two_hosts_with_the_same_file_name_are_refused(tmp_path):
 
 
 def test_group_may_be_used_in_a_child_of_fork():
-    """Also if a thread of the parent connects just then, and takes the only turn to log in."""
+    """It works even if a thread of the parent is connecting at that time, and has the only turn to log in."""
     parent = os.getpid()
     connecting, done = threading.Event(), threading.Event()
 
@@ -641,7 +641,7 @@ def test_error_of_a_group_can_be_pickled():
 
 @pytest.mark.parametrize("target", ["remoto.Connection", "remoto.connection.get"])
 def test_scripted_hosts_answer_for_a_group(target, monkeypatch, tmp_path):
-    """Without a process, also none of ssh."""
+    """No process is started, not even ssh."""
     hosts = Hosts()
     monkeypatch.setattr(target, hosts if target == "remoto.Connection" else hosts.get)
     monkeypatch.setattr("subprocess.Popen", None)
@@ -658,7 +658,7 @@ def test_scripted_hosts_answer_for_a_group(target, monkeypatch, tmp_path):
             "failed": ["node2", "node4"],
             "unreachable": ["node3"],
         }
-        # a lost connection is opened again
+        # a lost connection is reopened
         assert list(group.only("node4").check(["uname"]).ok) == ["node4"]
         part = group.only("node1")
         assert part.import_module(os.path).exists("/x").ok == {"node1": True}

@@ -1,4 +1,4 @@
-"""A group on an executor: shares, what can be pickled, what comes back."""
+"""Groups with an executor: shares, pickling, results."""
 
 import pickle
 import posixpath
@@ -23,7 +23,7 @@ def fail_on_b(conn):
 
 
 class Stubborn(Exception):
-    """Can be pickled, but not had again from it."""
+    """An object that can be pickled, but not unpickled."""
 
     def __init__(self, first, second):
         super().__init__(first)
@@ -105,7 +105,7 @@ def test_results_that_cannot_be_pickled_are_failures_with_the_reason(pool):
 
 
 class Broken(ThreadPoolExecutor):
-    """Its first worker dies."""
+    """An executor whose first worker dies."""
 
     def submit(self, function, *args):
         if self.died:
@@ -126,7 +126,7 @@ def test_hosts_of_a_worker_that_dies_have_failed_and_the_others_finish():
 
 
 class Never(ThreadPoolExecutor):
-    """Begins the first share, and does not end it."""
+    """An executor that begins the first share, and never finishes it."""
 
     def __init__(self):
         super().__init__(2)
@@ -156,7 +156,7 @@ def test_ctrl_c_has_the_result_so_far_and_starts_no_further_share():
 
 
 class OnlyFirst(Never):
-    """Serves the first share at once, and never begins another."""
+    """An executor that serves the first share at once, and never begins another."""
 
     def submit(self, function, *args):
         future = super().submit(function, *args)

@@ -26,7 +26,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 class Counting:
-    """Work that ends as the name of the host says, and counts."""
+    """Work whose outcome depends on the name of the host; count its calls."""
 
     def __init__(self):
         self.served = []
@@ -64,7 +64,7 @@ def test_each_host_is_in_one_part_and_is_served_once(kinds, parallel, options):
     counted = len(result.failed) + len(result.timed_out)
     counted += len(result.unreachable) if options.get("count_unreachable", True) else 0
     limit = options.get("stop_after")
-    # others may be in work when the last one that counts ends
+    # other hosts may be running when the last counted one is done
     assert bool(result.not_started) <= (limit is not None and counted >= limit)
     assert limit is None or counted < limit + parallel
 
@@ -80,7 +80,7 @@ def test_completed_results_are_those_of_the_hosts_served(kinds, parallel, taken)
     served = len(work.served)
     assert set(came) <= set(hosts) and len(came) == min(taken, len(hosts))
     assert all(isinstance(value, exc.HostError) == host.startswith("down") for host, value in came.items())
-    # nothing starts after it was left
+    # nothing starts after the loop was left
     assert len(work.served) == served
 
 

@@ -1,4 +1,4 @@
-"""What the remote side does with a module whose loading goes wrong outside of the module."""
+"""Errors of remoto's own code while the remote side loads a module."""
 
 import threading
 

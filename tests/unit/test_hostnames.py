@@ -1,4 +1,4 @@
-"""A hostname that could be anything else is refused before something is started."""
+"""A hostname that could be parsed as something else is refused before anything is started."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""The images of the tests: built once, and never kept half built."""
+"""The images of the tests are built once; an interrupted build leaves nothing."""
 
 import pytest
 

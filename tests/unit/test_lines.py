@@ -1,4 +1,4 @@
-"""Blocks of bytes become lines, wherever they are cut."""
+"""Blocks of bytes of any size are split into lines."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The pace of logins: how many at the same time, what is tried again, and for how long. Time and hosts are scripted."""
+"""The limit on logins at the same time, and retries. Time and hosts are scripted."""
 
 import threading
 
@@ -9,7 +9,7 @@ from remoto.fleets.logins import Door, Logins
 
 
 class Host:
-    """A connection that fails with each of these kinds in turn, then opens; or fails for ever."""
+    """A connection that fails with each of these kinds in turn, and then opens, or keeps failing."""
 
     connect_timeout = 60
 

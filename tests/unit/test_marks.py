@@ -1,4 +1,4 @@
-"""What container.sh tells is found in the streams, wherever the blocks are cut."""
+"""The reports of container.sh are found in streams that are cut into any blocks."""
 
 import types
 

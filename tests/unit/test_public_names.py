@@ -9,7 +9,7 @@ import remoto
 import remoto.testing
 from remoto import backends, connection, exc, file_sync, group, log, process, util
 
-# what remoto's own modules share, and no program needs
+# shared by remoto's own modules, and not public
 SHARED = {
     connection: {"find"},
     process: {"NO_EXIT_CODE"},
@@ -25,7 +25,7 @@ MODULES = pytest.mark.parametrize(
 
 
 def defined(module):
-    """The names that a module's own statements define, without imports."""
+    """Return the names that a module defines itself, without imports."""
     for statement in ast.parse(inspect.getsource(module)).body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
             yield statement.name

@@ -1,4 +1,4 @@
-"""Whatever the remote side sends, ``get`` writes nothing outside of its destination."""
+"""``get`` writes nothing outside its destination, whatever the remote side sends."""
 
 import errno
 import itertools
@@ -43,7 +43,7 @@ from remoto.remote.sender import Sender
 
 
 class Script:
-    """Records that a hostile sender might send."""
+    """Return records that a hostile sender might send."""
 
     size = unacknowledged = 0
 
@@ -105,7 +105,7 @@ def test_unsafe_names_are_refused(directory, name, kind):
     "target", [b"/etc/passwd", b"../outside", b"..", b"a/../../outside", b"./../outside", b"", b"a\0b", b"/"]
 )
 def test_links_that_point_outside_are_skipped(directory, target):
-    """They are left out, and told of; the rest is received."""
+    """They are skipped and reported; the rest is received."""
     file = entry(0, FILE, b"file", size=4)
     receiver = receive(directory, ROOT, entry(0, LINK, b"link", target), file, *contents(2, b"data"))
     (failure,) = receiver.failures
@@ -166,7 +166,7 @@ def test_file_that_was_not_requested_is_refused(directory):
 
 @pytest.mark.parametrize("already_there", [False, True])
 def test_set_id_and_sticky_bits_are_dropped(directory, already_there):
-    """Nor where the file is the same already, and only its mode is adjusted."""
+    """Not even if the file is unchanged, and only its mode is set."""
     tree = [
         entry(NO_PARENT, DIRECTORY, b"", mode=0o7755),
         entry(0, DIRECTORY, b"directory", mode=0o7750),
@@ -366,7 +366,7 @@ def test_new_directory_fails_for_a_link_that_another_host_made(directory, with_p
     assert caught.value.errno == errno.EEXIST
 
 
-# whatever is sent
+# arbitrary input
 
 hypothesis = pytest.importorskip("hypothesis")
 some = hypothesis.strategies

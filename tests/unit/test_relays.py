@@ -1,4 +1,4 @@
-"""Which hosts have which relay, and what is refused before anything starts."""
+"""Hosts are assigned to relays; invalid arguments are refused before anything starts."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Wrong values fail before anything starts, with what was expected."""
+"""Invalid values are refused before anything starts; the error says what is expected."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""What is sent to the remote side: without comments, and the same code all the same."""
+"""The code for the remote side is sent without comments, and otherwise unchanged."""
 
 import ast
 import inspect
@@ -17,10 +17,10 @@ TEXTS["execnet"] = execnet_internals.remote_source()
 
 
 def code_of(text):
-    """Return the syntax tree of a text, with the number of each line, and without columns and docstrings."""
+    """Return the syntax tree of a source, with line numbers, without columns and docstrings."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        # a docstring may be the end of a class or function
+        # a docstring may be all of a class or function
         for attribute in ("col_offset", "end_lineno", "end_col_offset"):
             if hasattr(node, attribute):
                 setattr(node, attribute, None)
@@ -56,7 +56,7 @@ def test_execnet_is_sent_without_unused_classes():
     whole, sent = lines_of(inspect.getsource(gateway_base)), lines_of(execnet_internals.remote_source())
     protocols = {"WriteIO", "ReadIO", "IO", "Event"}
     others = {"EventletExecModel", "GeventExecModel", "MainThreadOnlyExecModel"}
-    # execnet 1.9 has them in a function
+    # execnet 1.9 defines them in a function
     assert whole.keys() - sent.keys() - protocols == others & whole.keys()
     sent.pop("traceback")
     assert {name: whole[name] for name in sent} == sent
@@ -65,7 +65,7 @@ def test_execnet_is_sent_without_unused_classes():
 def test_remote_python_starts_without_modules_that_take_long_to_import():
     source = execnet_internals.remote_source()
     started = f"import sys; exec({source!r}); print(*sorted(sys.modules))"
-    # -S: a site-packages directory may have a .pth file that imports anything
+    # -S: a .pth file in site-packages may import anything
     found = subprocess.run([sys.executable, "-ISc", started], stdout=subprocess.PIPE, check=True, text=True)
     assert {"typing", "traceback", "re"}.isdisjoint(found.stdout.split())
 

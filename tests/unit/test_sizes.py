@@ -1,4 +1,4 @@
-"""No file, class or function of remoto is too long to read. Docstrings and a function's signature do not count."""
+"""No file, class or function of remoto is too long. Docstrings and signatures do not count."""
 
 import ast
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import remoto
 
 FILE, CLASS, FUNCTION = 450, 200, 40
-#: not divided yet: the loop that serves a command on the remote side
+#: not split yet: the loop that serves a command on the remote side
 TOO_LONG = {"remote/command.py: Command"}
 #: the directory of the package
 PACKAGE = Path(remoto.__file__).parent
 
 
 def lines(node):
-    """The lines of a class or function from its first statement on, without docstrings."""
+    """Return the number of lines from the first statement to the end, without docstrings."""
     docstrings = [inner for inner in ast.walk(node) if isinstance(inner, (ast.ClassDef, ast.FunctionDef))]
     text = sum(length(inner.body[0]) for inner in docstrings if ast.get_docstring(inner) is not None)
     return node.end_lineno - node.body[0].lineno + 1 - text

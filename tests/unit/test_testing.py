@@ -1,4 +1,4 @@
-"""remoto.testing: all of remoto can't tell its connections from real ones, and nothing is ever opened."""
+"""The connections of remoto.testing work with all of remoto, and open nothing."""
 
 import logging
 import os

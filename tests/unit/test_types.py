@@ -1,4 +1,4 @@
-"""What mypy reports on programs that use remoto."""
+"""mypy reports mistakes in programs that use remoto."""
 
 import re
 from pathlib import Path
@@ -133,9 +133,9 @@ except exc.GroupError as error:
 
 
 def readme_examples() -> str:
-    """Return what README.rst types at ``>>>``, as a program."""
+    """Return the examples of README.rst as a program."""
     page = (ROOT / "README.rst").read_text()
-    # README shows this module
+    # the module that README.rst shows
     page = page.replace("import facts", "import posixpath as facts")
     return "\n".join(found[4:] for found in re.findall(r"^    ((?:>>>|\.\.\.) .*)$", page, re.MULTILINE)) + "\n"
 
@@ -147,7 +147,7 @@ def readme_examples() -> str:
     ids=["get", "options", "commands", "functions and files", "groups", "loggers and errors", "README"],
 )
 def test_mypy_reports_the_errors_in_the_comments_of_a_program(program, tmp_path, monkeypatch):
-    """The lines with a comment, and no others."""
+    """mypy reports the lines with a comment, and no others."""
     path = tmp_path / "program.py"
     path.write_text(program)
     monkeypatch.setenv("MYPYPATH", str(ROOT))

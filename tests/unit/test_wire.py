@@ -1,4 +1,4 @@
-"""Numbers that both sides know are the same on both."""
+"""Constants that both sides use are the same on both."""
 
 from remoto.commands import answers
 from remoto.remote import command, ending, streams
