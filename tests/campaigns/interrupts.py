@@ -1,8 +1,8 @@
-"""Ctrl-C at any moment: each comes out soon, and leaves nothing behind and the connection usable or cleanly lost.
+"""Ctrl-C at any moment is raised soon, leaves nothing behind, and leaves the connection usable or cleanly lost.
 
 ``python -m tests.campaigns.interrupts random 10000`` interrupts at random moments, ``... lines`` once at each line of
-remoto's and execnet's code that the main thread comes through (``lines 8``: at one in eight). The test suite runs a
-short version.
+remoto's and execnet's code that the main thread executes (``lines 8``: at every eighth). The test suite runs a short
+version.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from remoto.file_sync import put
 from remoto.process import check, run
 from tests.integration.leftovers import children, descriptors, wait_until
 
-#: seconds within which an interrupt has come out
+#: seconds within which an interrupt must be raised
 LIMIT = 2.0
 FILES = tuple(str(Path(module.__file__).parent) for module in (remoto, execnet))
 SENDER = "import os, sys, time\nfor line in sys.stdin: time.sleep(float(line)); os.kill(os.getppid(), 2)"
 
 
 class Program:
-    """Something that uses a connection, over and over."""
+    """An action that uses a connection repeatedly."""
 
     def __init__(self, host, use_ssh):
         self.host, self.use_ssh = host, use_ssh
@@ -46,7 +46,7 @@ class Program:
         self.module = self.conn.import_module(os.path)
 
     def connect(self):
-        """Open another one; :meth:`close_other` closes it."""
+        """Open another connection; :meth:`close_other` closes it."""
         logger = logging.Logger("quiet", logging.CRITICAL)
         self.other = remoto.Connection(self.host, use_ssh=self.use_ssh, logger=logger)
 
@@ -71,7 +71,7 @@ class Program:
         self.conn.exit()
 
     def is_usable(self):
-        """Return False if the connection is lost; anything else is an error."""
+        """Return False if the connection is lost. Any other error is raised."""
         try:
             assert check(self.conn, ["echo", "usable"], timeout=20).stdout == ["usable"]
             assert self.module.join("a", "b") == "a/b"
@@ -85,7 +85,7 @@ ACTIONS = ("connect", "run", "check", "call", "put", "exit")
 
 
 def held():
-    """Count what must not be left: children, threads and descriptors."""
+    """Count children, threads and descriptors, of which none may be left."""
     return len(children()), len(os.listdir("/proc/self/task")), descriptors()
 
 
@@ -110,7 +110,7 @@ class Campaign:
         raise KeyboardInterrupt
 
     def settle(self):
-        """Begin anew, with another connection; nothing is left of the one before."""
+        """Start over with a new connection; check that nothing is left of the old one."""
         self.program.conn.exit()
         self.with_none = self.with_none or held()
         wait_until(lambda: not more_than(self.with_none), 20)
@@ -182,7 +182,7 @@ def at_random_moments(campaign, number):
 
 
 class Tracer:
-    """Notes the lines that an action comes through, and raises at one of them."""
+    """Record the lines that an action executes, and raise at one of them."""
 
     def __init__(self, campaign, target=None):
         self.campaign, self.target = campaign, target
@@ -197,7 +197,7 @@ class Tracer:
     def local(self, frame, event, _):
         place = (frame.f_code.co_filename, frame.f_lineno)
         if event == "line":
-            # a "with" is passed again at its end, where Python lets no signal come in between
+            # a "with" line is executed again at the end of its block, where Python runs no signal handler
             again = frame.f_lineno in self.visited[id(frame)]
             self.visited[id(frame)].add(frame.f_lineno)
             if not again:

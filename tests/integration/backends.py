@@ -1,6 +1,6 @@
-"""How a connection of each backend is opened.
+"""Open a connection of each backend.
 
-A new backend is one more function here: all contract tests run over it.
+Add a function for a new backend: all contract tests then run over it.
 """
 
 import functools
@@ -40,7 +40,7 @@ def kubernetes(request, image="python"):
 
 
 def persistent(backend):
-    """The same containers, with a Python that keeps running inside."""
+    """Return the function for the same containers, with ``persistent``."""
     return lambda request: functools.partial(backend(request), persistent="require")
 
 
@@ -53,7 +53,7 @@ BACKENDS = {
     "kubernetes": kubernetes,
 }
 BACKENDS.update({f"{name}-persistent": persistent(BACKENDS[name]) for name in ("docker", "podman", "kubernetes")})
-#: containers with nothing but a shell, for the tests of a module that has NEEDS_NO_PYTHON
+#: containers that have only a shell, for test modules with NEEDS_NO_PYTHON
 SHELLS = {
     f"{backend}-shell": functools.partial(BACKENDS[backend], image="shell")
     for backend in ("docker", "podman", "kubernetes")

@@ -21,14 +21,14 @@ from tests.servers.engines import Docker, Podman
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
-#: a relay carries bytes, whichever they are: these modules have all kinds of traffic. Where no server is named, the
-#: tests of relays themselves will do
+#: modules to run over a relay: together they have all kinds of traffic. Without REMOTO_TEST_REQUIRE, only the tests of
+#: relays use one
 OVER_RELAYS = ("test_commands", "test_files", "test_functions")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible():
-    """A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    """Reset SIGINT, which a shell ignores for tests in the background, and so for all that they start."""
     before = signal.getsignal(signal.SIGINT)
     if before == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,7 +38,7 @@ def interruptible():
 
 @pytest.fixture(scope="session", autouse=True)
 def python3():
-    """``python3`` is the Python of these tests, and not a script that has to look for one each time."""
+    """``python3`` is the Python of these tests, not a script such as pyenv's, which is slow."""
     path = os.environ["PATH"]
     os.environ["PATH"] = f"{sys.base_prefix}/bin{os.pathsep}{path}"
     yield
@@ -61,7 +61,7 @@ def sshd():
 
 @pytest.fixture(scope="module")
 def relays(sshd):
-    """The relay that is open, in a list, and those before it."""
+    """The relays opened so far, in a list; the last one is open."""
     opened = []
     yield opened
     for conn in opened:
@@ -70,7 +70,7 @@ def relays(sshd):
 
 @pytest.fixture
 def relay(relays):
-    """A host that others are reached through: its ssh knows the aliases. Tests may drop all of sshd's sessions."""
+    """A relay whose ssh knows the aliases; reopened if a test has dropped all sessions of sshd."""
     try:
         check(relays[-1], ["true"])
     except (IndexError, ConnectionLost):
@@ -80,7 +80,7 @@ def relay(relays):
 
 @pytest.fixture(scope="session")
 def users(sshd):
-    """The hosts ``unprivileged`` and ``nosudo`` have their users."""
+    """Create the users of the hosts ``unprivileged`` and ``nosudo``."""
     try:
         create_users()
     except Unavailable as problem:
@@ -89,13 +89,13 @@ def users(sshd):
 
 @pytest.fixture(scope="session")
 def docker():
-    """The Docker engine of the tests' own."""
+    """The tests' own Docker engine."""
     return _running(Docker)
 
 
 @pytest.fixture(scope="session")
 def podman():
-    """The podman with a storage of the tests' own."""
+    """The tests' own podman storage."""
     return _running(Podman)
 
 
@@ -108,9 +108,9 @@ def _running(engine):
 
 @pytest.fixture(scope="session")
 def kube():
-    """An API server; ``oc`` is on PATH as well."""
+    """The tests' own API server, with kubectl and oc on PATH."""
     try:
-        # the one fixture that needs a package beside pytest
+        # the only fixture that needs a package besides pytest
         from tests.servers.kube import Kube
     except ImportError as problem:
         unavailable("kubectl", problem)
@@ -148,7 +148,7 @@ def podman_shell(podman):
 
 @pytest.fixture(scope="session")
 def kube_cluster(request):
-    """The cluster of the contract tests: a real one where there is one, else the tests' own server."""
+    """The cluster of the contract tests: a real one if it is named, else the tests' own server."""
     context = real_context()
     if context:
         cluster = Cluster(context)
@@ -171,7 +171,7 @@ def kube_shell(request, kube_cluster):
 
 def _pod(request, cluster, image):
     if not real_context():
-        # docker's client, since it is the quicker one
+        # with docker, which is faster than podman
         container = request.getfixturevalue(f"docker_{image}")
         request.getfixturevalue("kube").images[image] = ["docker", "exec", "-i", container]
     return cluster.run(image)
@@ -179,7 +179,7 @@ def _pod(request, cluster, image):
 
 @pytest.fixture(scope="session")
 def pythons():
-    """{(3, 9): path, ...}: every Python of this machine."""
+    """All Pythons on this machine, as {(3, 9): path, ...}."""
     candidates = [Path(path) for minor in range(6, 15) if (path := shutil.which(f"python3.{minor}"))]
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates += sorted(root.glob("versions/*/bin/python"))
@@ -188,7 +188,7 @@ def pythons():
         try:
             answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
         except PermissionError:
-            continue  # another user's
+            continue  # it belongs to another user
         version = re.match(r"Python (\d+)\.(\d+)", answer.stdout + answer.stderr)
         if answer.returncode == 0 and version:
             found[int(version[1]), int(version[2])] = str(path)
@@ -206,7 +206,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def connect(request):
-    """A function that opens a connection of each backend in turn; all are closed at the end."""
+    """A function that opens a connection of the parameter's backend; all are closed at the end."""
     opened = []
     open_one = {**BACKENDS, **SHELLS}[request.param](request)
 
@@ -229,7 +229,7 @@ def conn(connect):
 
 @pytest.fixture
 def logged(caplog):
-    """(level, text) of all that the connection logs."""
+    """All log records of the connection, as (level, text)."""
     caplog.set_level(logging.DEBUG, logger="remoto-test")
 
     class Logged:

@@ -1,4 +1,4 @@
-"""What must not be left behind: processes, threads, file descriptors."""
+"""Find processes, threads and file descriptors that were left behind."""
 
 import os
 import threading
@@ -12,29 +12,29 @@ def wait_until(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)  # for the end of somebody else's process there is no event
+        time.sleep(0.02)  # there is no event for the end of another process's child
 
 
 def started_with(mark):
-    """The command lines of all processes that were started with this mark in their environment; zombies too."""
+    """Return the command lines of all processes with this mark in their environment, including zombies."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if f"{VARIABLE}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
-            continue  # it has just ended
+            continue  # it has ended meanwhile
     return found
 
 
 def children():
-    """Of this process; zombies too."""
+    """Return the ids of this process's children, including zombies."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         try:
             found.update((task / "children").read_text().split())
         except OSError:
-            continue  # a thread that has just ended
+            continue  # the thread has ended meanwhile
     return found
 
 

@@ -1,4 +1,4 @@
-"""In the place of a remote Python: speaks execnet's protocol, and answers whatever a test wants."""
+"""A fake remote Python: it speaks execnet's protocol, and gives any answers that a test wants."""
 
 import re
 import shlex
@@ -40,11 +40,11 @@ while True:
 
 
 def interpreter(folder, answer, ready=b" 0\n"):
-    """What to connect with.
+    """Return the ``interpreter`` of a connection.
 
-    :param answer: code that is run for each task: ``send(value, ...)``, ``message(code, payload)`` and ``raw(bytes)``
-        write.
-    :param ready: what follows the marker of the ready line.
+    :param answer: code to run for each task. It may call ``send(value, ...)``, ``message(code, payload)`` and
+        ``raw(bytes)``.
+    :param ready: the rest of the ready line after the marker.
     """
     path = re.sub("/execnet/__init__.py$", "", execnet.__file__)
     code = "\n".join(" " * 8 + line for line in answer.splitlines() or ["pass"])

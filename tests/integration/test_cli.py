@@ -1,4 +1,4 @@
-"""The command line, as a program of its own."""
+"""The command line, run as a program."""
 
 import os
 import signal
@@ -53,12 +53,12 @@ def test_unreachable_host_of_several_is_reported(sshd):
     assert (status, stdout) == (255, "node1: x\n")
     line, failed, summary = stderr.splitlines()
     assert line.startswith("remoto: refused: cannot connect to refused: ") and "Connection refused" in line
-    # the reason alone: the line above has ssh's stderr, its argv and the advice
+    # only the reason: an earlier line has ssh's stderr, its argv and the advice
     assert line.startswith(failed.replace("refused: ", "refused: cannot connect to refused: ", 1) + ";")
     assert summary == "remoto: 1 of 2 hosts failed (1 unreachable)"
 
 
-#: the first host to run it exits with 4, the second succeeds, the third is killed, the fourth is silent, the others
+#: the first host that runs it exits with 4, the second succeeds, the third is killed, the fourth is silent, the others
 #: succeed
 IN_TURN = """
 for number in 1 2 3 4 5; do mkdir $number 2> /dev/null && break; done
@@ -278,7 +278,7 @@ def test_empty_command_is_wrong_usage(options):
 
 
 def test_variable_that_a_shell_cannot_set_is_wrong_usage():
-    """It is refused before the client is run."""
+    """The client is not run."""
     status, _, stderr = outcome("--backend", "docker", "--env", "a.b=1", "no-such", "--", "true")
     assert (status, stderr) == (2, "remoto: no-such: a.b: a shell can't set a variable of that name\n")
 
@@ -297,7 +297,7 @@ def test_help_has_examples_and_exit_statuses():
 
 
 def test_commands_end_with_the_reader_or_the_program(tmp_path):
-    """One of two hosts is silent, the other floods: both commands end when the reader or the program ends."""
+    """One of two hosts is silent, the other one floods: both commands end with the reader or the program."""
     script = f"echo $$ >> {tmp_path}/pids; [ $(wc -l < {tmp_path}/pids) = 2 ] || exec sleep 100; exec yes"
     words = [*REMOTO, "--no-prefix", "localhost", "LOCALHOST", "--", "sh", "-c", script]
     for stop, status in ((None, 141), (signal.SIGINT, 130)):

@@ -1,4 +1,4 @@
-"""``remoto put`` and ``remoto get``, as a program of its own."""
+"""``remoto put`` and ``remoto get``, run as programs."""
 
 import os
 import pty
@@ -35,7 +35,7 @@ def test_directory_that_is_missing_is_made_for_a_file(sshd, source, tmp_path):
     assert outcome("get", "node1", "--", f"{source}/file", f"{tmp_path}/logs/here/")[0] == 0
     status, _, stderr = outcome("get", "node1", "--", f"{source}/missing", f"{tmp_path}/new/")
     assert status == 1 and f"remote path {source}/missing: No such file" in stderr and not (tmp_path / "new").exists()
-    # as before: a directory becomes its copy
+    # the same again: the directory becomes the copy
     assert outcome("get", "node1", "--", str(source), f"{tmp_path}/copy/")[0] == 0
     assert os.listdir(tmp_path / "copy") == ["file"]
 
@@ -106,7 +106,7 @@ def test_unprintable_names_are_escaped(sshd, source):
 
 
 def test_timeout_ends_a_copy(source, tmp_path):
-    """A far side that stops when it is about to write."""
+    """The remote side stops when it is about to write."""
     stop = '".remoto-" in str(args[0]) and os.kill(os.getpid(), signal.SIGSTOP)'
     script = f"import os, signal, sys; sys.addaudithook(lambda event, args: event == 'open' and {stop})"
     (tmp_path / "sitecustomize.py").write_text(script)
@@ -177,7 +177,7 @@ def test_help_of_put_and_get_shows_their_usage():
 
 
 def at_a_terminal(*words):
-    """Exit status, stdout, and what is shown where stderr is a terminal."""
+    """Run a program with a terminal as its stderr; return its exit status, stdout and the terminal's output."""
     controller, terminal = pty.openpty()
     command = [*REMOTO, *words]
     done = subprocess.run(
@@ -216,5 +216,5 @@ def test_failure_is_shown_at_a_terminal(source):
     pytest.importorskip("rich")
     status, stdout, shown = at_a_terminal("put", "localhost", "--", str(source), "/proc/no-such-folder/x")
     assert (status, stdout) == (1, b"") and b"remoto: localhost: put " in shown
-    # the bar has gone: nothing more is shown of it
+    # the progress bar is removed
     assert b"put" not in shown.split(b"No such file or directory")[-1]

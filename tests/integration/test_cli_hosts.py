@@ -108,7 +108,7 @@ def test_gathered_output_is_escaped_line_by_line_unless_it_is_raw():
 
 
 def test_hosts_are_reached_through_relays(sshd, tmp_path):
-    # there is no wrapper of ssh on the relay
+    # the relay has no wrapper of ssh
     options = ["--ssh-options", f"-F {sshd.config}"]
     status, stdout, stderr = outcome(*options, "--via", "node8", "--via", "node9", "node[1-3]", "--", "echo", "x")
     assert (status, sorted(stdout.splitlines()), stderr) == (0, ["node1: x", "node2: x", "node3: x"], "")
@@ -144,7 +144,7 @@ def test_host_that_is_named_twice_is_used_once_with_a_warning():
 
 
 def test_relay_that_cannot_be_reached_is_tried_once(sshd):
-    # a wrong key that is offered again and again may lock the user out
+    # repeated logins with a wrong key may lock the user out
     status, _, stderr = outcome("--via", "wrongkey", "-v", "node[1-3]", "--", "true")
     assert status == 255 and stderr.splitlines()[-1] == "remoto: 3 of 3 hosts failed (3 unreachable)"
     assert stderr.count("WARNING:wrongkey:") == 1

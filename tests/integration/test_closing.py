@@ -1,4 +1,4 @@
-"""The end of connections and of programs: soon, whatever the other side does, and without a word or a process left."""
+"""Connections and programs end soon, even if the remote side hangs, and leave no output and no processes."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from tests.integration.leftovers import VARIABLE, started_with, wait_until
 
 
 def ended(script, seconds=50, **options):
-    """Run a program; its result, and the seconds from its last line of output to its end."""
+    """Run a program; return its result, and the seconds between its last line of output and its exit."""
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
@@ -45,12 +45,12 @@ print("end", flush=True)
 """
     status, errors, duration = ended(script)
     assert (status, errors) == (0, "")
-    # a second for each took 20
+    # one second for each host would take 20
     assert duration < 10
 
 
 def test_exit_is_quick_after_an_endless_line_of_stderr():
-    """Read in pieces, as long as somebody logs them; its end is not waited for."""
+    """The line is read in pieces, as long as they are logged; exit() does not wait for its end."""
     interpreter = 'sh -c \'{ cat /dev/zero | tr "\\\\0" x >&2; } & exec python3 "$@"\' sh'
     lengths = []
 
@@ -70,7 +70,7 @@ def test_exit_is_quick_after_an_endless_line_of_stderr():
 
 
 def test_logging_handler_may_use_the_connection_and_be_slow():
-    """Neither keeps other connections from going on."""
+    """Neither delays other connections."""
     answers, go_on, entered = [], threading.Event(), threading.Event()
 
     class Handler(logging.Handler):
@@ -95,7 +95,7 @@ def test_logging_handler_may_use_the_connection_and_be_slow():
 
 @pytest.fixture
 def without_hangup(monkeypatch):
-    """As under nohup(1): SIGHUP is ignored, by all that is started, too. What is started has a mark."""
+    """Ignore SIGHUP, as under nohup(1), in this process and all that it starts; mark these processes."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     mark = os.urandom(6).hex()
     monkeypatch.setenv(VARIABLE, mark)

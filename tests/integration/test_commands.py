@@ -91,7 +91,7 @@ def test_env_replaces_the_environment(connect):
     lines = check(conn, ["env"], env={"ONLY": "this", "PATH": "/usr/bin:/bin"}).stdout
     names = {line.split("=")[0] for line in lines}
     assert {"ONLY", "PATH"} <= names
-    # a shell may set some of these itself
+    # a shell may set some of these
     assert names <= {"ONLY", "PATH", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
@@ -298,7 +298,7 @@ def test_check_returns_after_its_timeout(conn, logged):
 
 @pytest.mark.parametrize("text", [True, False])
 def test_timeout_of_check_limits_the_whole_call(conn, text):
-    """Continuous output does not extend it."""
+    """Continuous output does not extend the timeout."""
     assert check(conn, ["yes"], timeout=1, kill_on_timeout=True, text=text).returncode == -1
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
@@ -398,7 +398,7 @@ def test_kill_on_timeout_kills_the_process_group(conn, function, trap):
 
 
 def test_kill_on_timeout_kills_processes_that_ignore_sigterm(conn):
-    """The first process ends on SIGTERM; others ignore it and hold the pipes, which an engine may report late."""
+    """The first process exits on SIGTERM; others ignore it and hold the pipes, which an engine may report late."""
     number = 400_000 + int.from_bytes(os.urandom(2), "big")
     script = f"(trap '' TERM; sleep {number}; sleep {number}) & sleep {number}"
     assert check(conn, sh(script), timeout=1, kill_on_timeout=True).returncode == -1
@@ -441,7 +441,7 @@ def test_kill_on_timeout_kills_commands_when_the_connection_ends(connect):
 
 
 def serving_python(conn, number):
-    """Return the process id, on this machine, of a command's Python; in the container for a persistent connection."""
+    """Return the process id of a command's Python, on this machine; for a persistent connection, in the container."""
     if not getattr(conn, "persistent", False):
         return conn.execute("import os; channel.send(os.getpid())").receive()
     listing = subprocess.run(["ps", "axo", "ppid=,args="], capture_output=True, text=True).stdout
@@ -520,7 +520,7 @@ def test_threads_share_a_connection(conn):
 
 
 def test_slow_logger_does_not_fill_memory(connect):
-    """60 MB of output, and a logger that blocks after some lines: at most a window of output is in transit."""
+    """With 60 MB of output and a logger that blocks after some lines, at most a window of output is in transit."""
     import resource
 
     go_on = threading.Event()
@@ -539,7 +539,7 @@ def test_slow_logger_does_not_fill_memory(connect):
     )
     thread.start()
     wait_until(lambda: len(lines) >= 1000)
-    time.sleep(1)  # no event can show that the remote side does not keep sending
+    time.sleep(1)  # no event shows that the remote side sends nothing more
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     go_on.set()
     thread.join(50)
@@ -553,7 +553,7 @@ def test_exit_just_after_the_first_command_is_quick(connect):
         conn.execute("pass")
         begun = time.monotonic()
         conn.exit()
-        # a process that does not end by itself is killed after five seconds
+        # a process that does not exit is killed after five seconds
         assert time.monotonic() - begun < 4
 
 

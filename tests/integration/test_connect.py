@@ -1,4 +1,4 @@
-"""``connect()`` of a connection that is made with ``eager=False``."""
+"""``connect()`` of connections made with ``eager=False``."""
 
 import os
 import shlex
@@ -14,7 +14,7 @@ from tests.integration.leftovers import wait_until
 
 @pytest.fixture
 def script(tmp_path):
-    """A shell script for the interpreter; it notes each start in ``starts``, and then runs ``line``."""
+    """Return an interpreter, a shell script that records each start in ``starts`` and then runs ``line``."""
 
     def script(line):
         path = tmp_path / "python"

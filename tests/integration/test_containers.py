@@ -1,4 +1,4 @@
-"""What is particular to containers: where they are, what their clients are called with, and how those fail."""
+"""Tests for containers only: the calls of their clients, and the failures of clients and engines."""
 
 import logging
 import os
@@ -25,12 +25,12 @@ LOGGER = logging.getLogger("remoto-test")
 
 
 def unique_seconds():
-    """A number of seconds that no other test sleeps."""
+    """Return a number of seconds that no other test sleeps."""
     return str(500_000 + int.from_bytes(os.urandom(2), "big"))
 
 
 def failure(conn, command=("true",)):
-    """The error that run and check have in common."""
+    """Return the error of run and check, which must be the same."""
     errors = []
     for function in (run, check):
         with pytest.raises(ContainerError) as caught:
@@ -78,24 +78,24 @@ def connect_through(request, tmp_path):
 
 
 def processes(argv):
-    """The ids of the processes of this machine and its containers that have this command line."""
+    """Return the ids of the processes with this command line, on this machine and in its containers."""
     listing = subprocess.run(["ps", "axo", "stat=,pid=,args="], capture_output=True, text=True).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
     return [int(row[1]) for row in rows if row[2:] == [argv] and not row[0].startswith("Z")]
 
 
 def shells(conn):
-    """How many shells of remoto's there are in a container beside the one that asks."""
+    """Return the number of remoto's shells in a container, except the one that counts."""
     script = "for file in /proc/[0-9]*/cmdline; do tr '\\0\\n' '  ' < $file; echo; done"
     return sum("remoto started" in line for line in check(conn, ["sh", "-c", script]).stdout) - 1
 
 
-# both streams of the client arrive two seconds late
+# both streams of the client are delayed by two seconds
 LATE = "{ { {client} 2>&1 >&3 3>&- | { sleep 2; cat >&2; } 3>&-; } 3>&1 | { sleep 2; cat; }; }"
 
 
 def test_command_is_not_started_after_a_timeout_with_kill(connect_through):
-    """The timeout comes while the report that the container's shell has started is on its way."""
+    """The timeout expires while the report that the container's shell has started is in transit."""
     command = ["sleep", unique_seconds()]
     assert check(connect_through(LATE), command, timeout=1, kill_on_timeout=True).returncode == -1
     conn = connect_through("exec {client}")
@@ -122,7 +122,7 @@ def test_incomplete_streams_raise_connection_lost(connect_through, tmp_path):
 
 @pytest.fixture(params=["SIGTERM", "SIGKILL"])
 def end_client(request, tmp_path):
-    """A function that ends the client of the first command, which writes its process id down."""
+    """A function that kills the client of the first command, which writes its process id to a file."""
 
     def end():
         wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
@@ -132,7 +132,7 @@ def end_client(request, tmp_path):
 
 
 def check_in_thread(conn, command, **kw):
-    """Start a command; return a function that waits for its end and returns the error."""
+    """Start a command; return a function that waits for its error and returns it."""
     errors = []
 
     def work():
@@ -235,7 +235,7 @@ def test_error_has_the_command_that_was_tried(backend):
 
 
 def test_list_of_processes_shows_only_the_command(backend, container):
-    """Neither what remoto wraps around it, nor the environment."""
+    """Neither remoto's wrapper nor the environment."""
     with backend(container_name=container, logger=LOGGER) as conn:
         script = "for file in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $file; echo; done"
         listing = check(conn, ["sh", "-c", script, "marker"], extend_env={"SECRET": "hunter2"}).stdout
@@ -268,7 +268,7 @@ def test_variable_that_the_shell_reserves_is_reported(backend, container):
                 check(conn, ["true"], extend_env={"UID": "1000"})
             assert "variable" in caught.value.traceback
             assert check(conn, ["sh", "-c", "echo $BASH_VERSION $NAME"], env={"NAME": "x"}).stdout[0].endswith(" x")
-            # a process that ignores TERM, and a daemon of another shell: the contract's hardest, with bash
+            # the hardest cases of the contract, with bash: a process that ignores SIGTERM, a daemon of another shell
             assert check(conn, "trap '' TERM; sleep 100", timeout=0.5, kill_on_timeout=True).returncode == -1
         finally:
             run(conn, "ln -sf dash /bin/sh")
@@ -282,7 +282,7 @@ def test_cdpath_is_ignored(backend, container):
 
 
 def test_kill_on_timeout_works_with_a_slow_client(engine, backend, tmp_path):
-    """Nothing stays in the container, though each start of the client takes longer than a command's end may."""
+    """Nothing is left in the container, although starting the client takes longer than killing a command may."""
     client = tmp_path / "slow"
     client.write_text(f'#!/bin/sh\nsleep 2.5\nexec {engine.executable} "$@"\n')
     client.chmod(0o755)
@@ -319,7 +319,7 @@ def test_too_long_argument_is_reported(backend, container):
 
 
 def test_arguments_of_many_lines_take_no_longer_than_others(backend, container):
-    """What takes the square of their size takes minutes."""
+    """Quadratic time would be minutes."""
     many = "\n".join(["x"] * 60_000)
     with backend(container_name=container, logger=LOGGER) as conn:
         result = check(conn, ["sh", "-c", "shift 3; printf '%s' \"$1\"", "sh", many, many, many, many], timeout=40)
@@ -388,7 +388,7 @@ def test_container_stopped_during_a_command_raises_connection_lost(engine, backe
         thread.join(20)
         assert not thread.is_alive() and isinstance(caught[0], ConnectionLost)
         assert name in str(caught[0]) and "sleep 100" in str(caught[0])
-        # the client's words, not the command's output
+        # the client's stderr, not the command's output
         assert "secret\n" not in caught[0].stderr and len(str(caught[0])) < 2000
         conn.exit()
         engine.remove(name)
@@ -415,7 +415,7 @@ def test_container_stopped_during_a_function_raises_an_error(engine, backend, sy
     engine.stop(name)
     thread.join(20)
     assert not thread.is_alive() and isinstance(caught[0], ConnectionLost) and name in str(caught[0])
-    # the next call says why it can't
+    # the next call has the reason
     with pytest.raises(RuntimeError, match=name):
         remote.same(1)
     conn.exit()
@@ -471,7 +471,7 @@ def test_exit_cancels_the_opening_of_a_gateway_in_a_container(backend, container
 
 
 def test_container_without_a_shell_is_reported(backend, engine, tmp_path):
-    """The image has a shell, so it is taken away."""
+    """The image has a shell, so the test removes it."""
     name = engine.run("shell")
     engine.client("exec", name, "rm", "/bin/sh")
     error = failure(backend(container_name=name, logger=LOGGER))
@@ -505,7 +505,7 @@ def test_keywords_of_popen_not_supported_in_containers_are_refused(backend, cont
 
 @pytest.fixture
 def client(engine):
-    """The engine's client for shells that do not have its environment, as behind ssh, and for other users."""
+    """A client of the engine that needs no environment variables, for shells behind ssh, and for other users."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / engine.executable
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in engine.environment.items())
@@ -532,7 +532,7 @@ def test_missing_permission_for_the_socket_of_the_engine_is_reported(sshd, users
     error = failure(conn)
     assert error.kind == "permission" and docker_python in str(error)
     assert "permission denied" in error.stderr
-    # sudo is what helps
+    # with sudo it works
     with connection.get("docker")(
         "unprivileged", container_name=docker_python, executable=client, sudo=True, logger=LOGGER
     ) as conn:

@@ -1,4 +1,4 @@
-"""What README and docs show is run: sessions, modules, and the programs called at a ``$``."""
+"""Run the examples in README and docs: sessions, modules, and programs after a ``$``."""
 
 import doctest
 import importlib
@@ -17,19 +17,19 @@ import pytest
 
 from remoto.backends import BaseConnection
 
-# the pages make files in the same places
+# the pages create files in the same directories
 pytestmark = pytest.mark.xdist_group("docs")
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 FILE = re.compile(r"# (\w+)\.(py|conf)\n")
-#: the line before a block: a paragraph's last one, perhaps in a list, or a directive with its language
+#: the line before a block: the last one of a paragraph, perhaps in a list, or a directive with a language
 OPENING = re.compile(
     r"(?P<indent> *(?:(?:[-*+]|\d+\.|\#\.) +)*)(?:\.\. (?:code-block|code|sourcecode|parsed-literal)::.*|(?!\.\. ).*::)"
 )
 
 
 def blocks(text):
-    """The literal blocks of a page: what is indented more than the line that opens them."""
+    """Return the literal blocks of a page: lines with a larger indent than the line that opens the block."""
     found, lines = [], iter(text.splitlines())
     for line in lines:
         opening = OPENING.fullmatch(line.rstrip())
@@ -76,13 +76,13 @@ def test_every_example_is_in_a_block(page):
     assert len(example.findall(text)) == sum(len(example.findall(code)) for code in blocks(text))
 
 
-#: programs there quote in the way of their locale
+#: programs may use the quotes of their locale
 PLAIN_QUOTES = str.maketrans("‘’", "''")
 
 
 class ToStdout(logging.Handler):
     def emit(self, record):
-        # the tests' own API server logs as well; and doctest puts another stdout in its place all the time
+        # skip the records of the tests' own API server; look up sys.stdout each time, since doctest replaces it
         if not record.name.startswith("websockets"):
             print(self.format(record).translate(PLAIN_QUOTES), file=sys.stdout)
 
@@ -102,7 +102,7 @@ def log_to_stdout():
 
 @pytest.fixture(scope="module")
 def everything(sshd, users, docker, podman, kube):
-    """The hosts, containers (tests.servers.engines.SHARED) and pods that the pages talk of."""
+    """The hosts, containers (tests.servers.engines.SHARED) and pods of the examples."""
     kube.add(
         "web-0",
         {"app": ["docker", "exec", "-i", "web"], "log": ["docker", "exec", "-i", "small"]},
@@ -113,7 +113,7 @@ def everything(sshd, users, docker, podman, kube):
 
 @pytest.fixture
 def files(request, sshd, tmp_path, monkeypatch):
-    """The modules and settings that a page shows, as files."""
+    """Write the modules and settings that a page shows to files."""
     names = []
     text = request.getfixturevalue("page").read_text("utf-8")
     _remove_remote_files(text)
@@ -124,7 +124,7 @@ def files(request, sshd, tmp_path, monkeypatch):
             if match[2] == "py":
                 names.append(match[1])
             else:
-                # how this machine plays the hosts
+                # the aliases of the tests' own sshd
                 contents += f"Match all\nInclude {sshd.config}\n"
             (tmp_path / f"{match[1]}.{match[2]}").write_text(contents)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -137,7 +137,7 @@ def files(request, sshd, tmp_path, monkeypatch):
 
 
 def _remove_remote_files(text):
-    """Remove what a page makes in /tmp of the hosts, which are this machine."""
+    """Remove the files that a page creates in /tmp of the hosts, which are this machine."""
     for path in set(re.findall(r"/tmp/remoto-[\w.-]*\w", text)):
         if os.path.isdir(path):
             shutil.rmtree(path)
@@ -146,7 +146,7 @@ def _remove_remote_files(text):
 
 
 def caught(example):
-    """An example that raises, made one that prints what it raises: doctest leaves out what was printed before that."""
+    """Make an example that raises print its error instead, since doctest ignores the output before an error."""
     output, traceback, error = example.want.partition("Traceback (most recent call last):\n")
     if not traceback:
         return example
@@ -161,7 +161,7 @@ def caught(example):
 
 
 def run_sessions(text, name, path):
-    """What doctest has to say of a page."""
+    """Return doctest's report on a page; empty if it passes."""
     sessions = "\n\n".join(code for code in blocks(text) if code.startswith(">>>"))
     test = doctest.DocTestParser().get_doctest(sessions + "\n", {}, name, path, 0)
     test.examples = [caught(example) for example in test.examples]
@@ -192,7 +192,7 @@ def test_output_before_an_exception_is_compared():
 
 
 def commands(code):
-    """(line, what it prints) of what is called at a ``$``."""
+    """Return (command line, output) for each ``$`` of a block."""
     before, *parts = re.split(r"^\$ ", code, flags=re.MULTILINE)
     assert not before, code
     return [part.partition("\n")[::2] for part in parts]
@@ -200,7 +200,7 @@ def commands(code):
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """``python`` and ``remoto`` are these ones."""
+    """Put this Python and this remoto on PATH, as ``python`` and ``remoto``."""
     directory = tmp_path / "bin"
     directory.mkdir()
     for name, words in (("python", ""), ("remoto", "-m remoto")):
@@ -222,7 +222,7 @@ def test_programs_of_a_page_print_what_it_shows(page, everything, files, program
             assert doctest.OutputChecker().check_output(wanted.strip(), found.strip(), doctest.ELLIPSIS), found
 
 
-#: .ci/run does what the README says of it
+#: commands that .ci/run tests
 PIP = "python -m pip install "
 BY_CI = (PIP, "pip install ", ".ci/install-servers\n")
 
@@ -235,7 +235,7 @@ def test_every_block_is_run(page):
 
 
 def documented():
-    """The objects that the reference describes."""
+    """Yield the objects that the reference describes."""
     text = (ROOT / "docs" / "reference.rst").read_text("utf-8")
     names = re.findall(r"^ *\.\. auto(?:class|function|exception|data|method):: ([\w.]+)", text, re.MULTILINE)
     for module, members in re.findall(r"^\.\. automodule:: ([\w.]+)\n   :members: (.*)", text, re.MULTILINE):
@@ -254,7 +254,7 @@ def test_every_public_name_is_in_the_reference(name):
         if isinstance(value, types.ModuleType):
             continue
         if value.__module__.startswith("execnet"):
-            # the reference has the module's docstring
+            # the reference includes the docstring of the module
             assert name in module.__doc__
         else:
             assert any(value is found for found in described), f"{name} is not in the reference"

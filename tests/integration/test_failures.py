@@ -1,4 +1,4 @@
-"""Every way in which a connection can fail, made for real: at its start and in the middle."""
+"""Real failures of connections: when they are opened, and while they are used."""
 
 import contextlib
 import logging
@@ -32,17 +32,17 @@ LOGGER = logging.getLogger("remoto-test")
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(monkeypatch):
-    """No process of a test is there after it, neither ssh nor what ssh has started here."""
+    """Check that no process is left after each test, neither ssh nor its children."""
     mark, before = os.urandom(6).hex(), children()
     monkeypatch.setenv(VARIABLE, mark)
     yield
     assert children() <= before
-    # ssh has ended; its ProxyCommand, which is not this process's child, is ending
+    # ssh has exited; its ProxyCommand, which is not a child of this process, is about to exit
     wait_until(lambda: not started_with(mark))
 
 
 def failure(host, **kw):
-    """The error of connecting, which is the same on first use."""
+    """Return the error of connecting, which must be the same on first use."""
     with pytest.raises(ConnectError) as eager:
         remoto.Connection(host, logger=LOGGER, **kw)
     conn = remoto.Connection(host, logger=LOGGER, eager=False, **kw)
@@ -138,7 +138,7 @@ def test_ssh_that_stalls_times_out(sshd):
 
 
 def shell(script):
-    """A line of shell in the place of Python."""
+    """Return an interpreter that runs a shell script."""
     return f"sh -c {shlex.quote(script)} sh"
 
 
@@ -154,7 +154,7 @@ def test_long_output_of_a_start_up_file_is_ignored():
 
 
 def test_other_output_on_the_stdout_of_the_remote_python_ends_the_connection():
-    """It would make nonsense of the stream: the connection ends, and says why."""
+    """Other output breaks the message stream: the connection ends, with the reason."""
     script = 'exec 3>&1; python3 "$@" & while read -r line; do echo "$line" >&3; done < {pipe}; wait'
     with tempfile.TemporaryDirectory() as folder:
         pipe = os.path.join(folder, "pipe")
@@ -223,12 +223,12 @@ def test_banner_of_a_host_is_ignored(sshd, logged):
     assert any("welcome to this machine" in text for text in logged.texts("DEBUG"))
 
 
-# in the middle
+# while connections are used
 
 
 @pytest.fixture
 def started(tmp_path):
-    """A script that never ends, and a function that waits for it to be running."""
+    """Return a script that never exits, with a function that waits until it runs."""
     pipe = tmp_path / "started"
     os.mkfifo(pipe)
     sessions = []
@@ -272,7 +272,7 @@ def in_thread(function, *args, **kw):
 
 @pytest.fixture(params=["node0", "dropping", "silent"])
 def fragile(request, sshd):
-    """A host, and how its connection is cut."""
+    """A host, and a function that cuts its connection."""
     cut = {"node0": sshd.drop_sessions, "dropping": sshd.drop, "silent": sshd.silence}
     yield request.param, cut[request.param]
     sshd.undrop()
@@ -345,7 +345,7 @@ def test_call_over_a_lost_connection_has_the_reason(sshd, started):
 
 @pytest.mark.parametrize("kill", [True, False])
 def test_command_of_a_lost_connection_runs_on_or_is_killed(sshd, started, kill):
-    """It runs on, unless it was to be killed."""
+    """The command keeps running, unless kill_on_timeout is set."""
     with remoto.Connection("node0") as conn:
         end = in_thread(check, conn, started.script("exec sleep 100"), kill_on_timeout=kill)
         pid = started.wait()
@@ -358,7 +358,7 @@ def test_command_of_a_lost_connection_runs_on_or_is_killed(sshd, started, kill):
 
 
 def test_rest_of_stdin_is_delivered_without_a_temporary_file(tmp_path):
-    """The command is left running by a timeout: it gets the rest, and its end, as long as the connection is there."""
+    """A command left running after a timeout gets the rest of stdin and EOF, as long as the connection is open."""
     pipe = tmp_path / "size"
     os.mkfifo(pipe)
     interpreter = shell(f'ulimit -f 0; exec {shlex.quote(sys.executable)} "$@"')
@@ -369,12 +369,12 @@ def test_rest_of_stdin_is_delivered_without_a_temporary_file(tmp_path):
         assert pipe.read_text() == "3000000\n"
 
 
-# a far side that does not read
+# a remote side that does not read
 
 
 @pytest.fixture
 def stopped():
-    """A connection, and functions that stop its Python there and let it go on."""
+    """A connection, with functions that stop and continue its remote Python."""
     with remoto.Connection("localhost") as conn:
         pid = conn.gateway._io.popen.pid
 
@@ -402,14 +402,14 @@ def test_timeout_applies_to_sending(stopped):
     assert check(conn, ["wc", "-c"], stdin=MUCH, timeout=0.5) == ([], [], -1)
     assert time.monotonic() - begun < 10
     stopped.go_on()
-    # the rest of that message goes out before this one
+    # the rest of that message is sent before this one
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
 def test_exit_does_not_wait_for_a_peer_that_does_not_read(stopped):
     conn = stopped.connection
     stopped.stop()
-    check(conn, ["wc", "-c"], stdin=MUCH, timeout=0.2)  # now there is no room for another message
+    check(conn, ["wc", "-c"], stdin=MUCH, timeout=0.2)  # now the pipe has no room for another message
     process = conn.gateway._io.popen
     conn.exit()
     assert process.returncode is not None and not conn.has_connection()
@@ -420,8 +420,8 @@ SENDER = "import os, sys, time\nfor line in sys.stdin: time.sleep(float(line)); 
 
 @pytest.fixture
 def on_signal():
-    """Let a function be called by a signal, after so many seconds."""
-    # not SIGALRM, which is pytest-timeout's; and sent by another process, which needs no turn of this one's threads
+    """A function that makes a signal call a function after some seconds."""
+    # not SIGALRM, which pytest-timeout uses; sent by another process, which does not depend on this one's threads
     assert signal.SIGUSR1 == 10
     before = signal.getsignal(signal.SIGUSR1)
     sender = subprocess.Popen([sys.executable, "-c", SENDER], stdin=subprocess.PIPE, text=True)
@@ -449,7 +449,7 @@ ERRORS = [KeyboardInterrupt, SystemExit, ValueError, TimeoutError]
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_exception_of_a_signal_handler_during_sending_is_raised(stopped, on_signal, error):
-    """A signal's handler may raise anything, anywhere; half a message would make nonsense of the next."""
+    """A signal handler may raise anything at any point; half a message would corrupt the next one."""
     conn = stopped.connection
     conn.remote_import_system = "legacy"
     module = conn.import_module(shlex)
@@ -477,8 +477,8 @@ def test_exception_of_a_signal_handler_during_receiving_is_raised(stopped, on_si
 
 
 def spin(seconds):
-    # a function: in CPython 3.13 an error of a signal's handler that comes at a loop's jump back escapes from the
-    # "with" or "try" around the loop in the same function (the jump is not in its exception table)
+    # a function of its own: in CPython 3.13, if a signal handler raises at the backward jump of a loop, the error
+    # escapes the "with" or "try" around the loop in the same function (the jump is not in its exception table)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
@@ -486,7 +486,7 @@ def spin(seconds):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, TimeoutError])
 def test_interrupted_message_is_sent_at_most_once(on_signal, error):
-    """Wherever in the sending it comes: a command that is started twice has one that nobody ends."""
+    """At any point of sending: if a command were started twice, one of them would never be killed."""
     came, sent, hit = [], [], []
     sending = False
 
@@ -519,7 +519,7 @@ def test_interrupted_message_is_sent_at_most_once(on_signal, error):
 
 
 def test_signal_handler_may_close_the_connection_during_sending(stopped, on_signal, tmp_path):
-    """What is still to be sent does not go into a file that has got the pipe's number."""
+    """The rest of the message is not written to a file that has reused the pipe's descriptor."""
     opened = []
 
     def close():
@@ -573,9 +573,9 @@ print(check(conn, ["wc", "-c"], stdin=b"x" * 20_000_000, timeout=0.5))
 
 
 def test_timeout_of_sending_applies_to_the_own_message_only():
-    """Not for another thread's, which comes behind."""
+    """It does not apply to the next message, of another thread."""
     first, second = (struct.pack("!bii", Message.CHANNEL_DATA, 1, size) + b"x" * size for size in (100_000, 1_000_000))
-    # the second one never fits into the pipe
+    # the second message never fits into the pipe
     reader = f"import os, sys, time; sys.stdin.buffer.read({len(first)}); time.sleep(100)"
     begun = threading.Event()
     io = ProcessIO([sys.executable, "-c", reader], "here", LOGGER)
@@ -623,7 +623,7 @@ with remoto.Connection("localhost") as conn:
 
 
 def test_program_that_ignores_sigchld_can_connect():
-    """As daemons do: what they start inherits it."""
+    """Daemons do so, and their children inherit it."""
     script = """
 import signal
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

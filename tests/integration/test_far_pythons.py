@@ -1,4 +1,4 @@
-"""Commands through every Python of this machine that the execnet here can start."""
+"""Every Python on this machine that the installed execnet can start runs commands."""
 
 import execnet
 import pytest

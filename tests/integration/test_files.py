@@ -34,7 +34,7 @@ from remoto.remote.records import (
 from tests.integration import leftovers
 from tests.integration.leftovers import wait_until
 
-# modes, sizes, an empty file and folder, names that are no UTF-8 or hold a newline, links
+# modes, sizes, an empty file and directory, names that are not UTF-8 or contain a newline, links
 TREE = {
     b"a": (0o644, b"some text\n"),
     b"empty": (0o600, b""),
@@ -112,7 +112,7 @@ def test_put_and_get_copy_a_tree(conn, tree, there, tmp_path):
 
 
 def is_shell(conn):
-    """Without a Python everything is sent, whatever is there."""
+    """Without Python, all files are sent again."""
     return "shell" in getattr(conn, "identifier", "")
 
 
@@ -171,7 +171,7 @@ def test_progress_of_a_pipe_has_no_total_before_the_end(conn, there):
     with open(reader, "rb") as source:
         put(conn, source, f"{there}/copy", progress=lambda *numbers: told.append(numbers))
     thread.join()
-    # without a Python there it is read to the end first
+    # without a remote Python, it is read to the end first
     totals = {len(data)} if is_shell(conn) else {None}
     assert len(told) > 2 and told.pop() == (len(data), len(data)) and {total for _, total in told} == totals
 
@@ -183,7 +183,7 @@ def test_progress_of_a_tree_has_a_total_that_fits_the_end(conn, tree, there, tmp
     assert {total for _, total in told} == {size}
     told.clear()
     get(conn, f"{there}/copy", tmp_path / "back", progress=lambda *numbers: told.append(numbers))
-    # a tar does not begin with a list
+    # a tar archive does not begin with a list of its members
     totals = {total for received, total in told if received < size}
     assert totals <= ({None} if is_shell(conn) else {size}) and told[-1] == (size, size)
 
@@ -290,7 +290,7 @@ def test_failed_transfer_leaves_no_temporary_file(conn, there):
 
 
 def test_container_without_tar_is_reported(docker):
-    # busybox, of which the other image consists, can't be had without one
+    # the other image is busybox, which always has tar
     name = docker.run("python")
     docker.client("exec", name, "sh", "-c", "rm /usr/bin/python3* /bin/tar")
     with remoto.connection.get("docker")(container_name=name) as conn:
@@ -302,7 +302,7 @@ def test_container_without_tar_is_reported(docker):
 
 
 def test_large_tree_is_copied_without_python(docker_shell, tree, tmp_path):
-    """More than any window; over a tree that is there, and a file that changes in between."""
+    """The tree is larger than any window; it is sent over an existing one, and a file changes meanwhile."""
     with remoto.connection.get("docker")(container_name=docker_shell) as conn:
         (tree / "large").write_bytes(os.urandom(1024) * 30_000)
         put(conn, tree, "/tmp/large tree")
@@ -327,7 +327,7 @@ def test_large_tree_is_copied_without_python(docker_shell, tree, tmp_path):
 
 
 def test_empty_source_is_refused(conn, there, tmp_path, monkeypatch):
-    """Not the current folder."""
+    """It does not mean the current directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").touch()
     check(conn, ["touch", f"{there}/stays"])
@@ -466,7 +466,7 @@ def test_unusual_destinations_are_written_or_reported(conn, there, tmp_path):
 
 
 def test_directories_replace_files_and_links(conn, tree, there, tmp_path):
-    """And the folders that are there already get modes and times as well."""
+    """Existing directories get modes and times, too."""
     check(conn, ["mkdir", "-p", f"{there}/copy/folder/link", f"{there}/copy/a"])
     check(conn, ["touch", f"{there}/copy/empty folder", f"{there}/copy/empty"])
     check(conn, ["ln", "-s", "/etc", f"{there}/copy/folder/inner"])
@@ -489,7 +489,7 @@ def test_progress_is_not_called_for_an_empty_transfer(conn, there, tmp_path):
     get(conn, f"{there}/empty", tmp_path / "empty", progress=lambda sent, total: sent / total)
 
 
-# what needs a host, or is the same for all that have a Python
+# tests that need a host, or that are the same for all backends with Python
 
 
 @pytest.fixture
@@ -701,7 +701,7 @@ def test_rsync_of_a_missing_source_does_not_connect(monkeypatch, tmp_path):
 
 
 def test_ctrl_c_while_rsync_connects_leaves_nothing(tmp_path):
-    """By an ssh that never answers."""
+    """ssh never answers."""
     script = (
         '#!/bin/sh\n[ "$1" = -G ] && exit 1\nfor host; do case $host in node*) touch connecting-$host; esac; done\n'
     )
@@ -779,7 +779,7 @@ def test_rsync_reports_progress_and_accepts_options(sshd, tree, tmp_path):
 
 
 def test_oldest_remote_python_copies_files(pythons, tree, tmp_path):
-    """That the execnet here can start."""
+    """The oldest that the installed execnet can start."""
     import execnet
 
     oldest = min(version for version in pythons if execnet.__version__ < "2" or version >= (3, 7))
@@ -858,7 +858,7 @@ def test_local_failure_leaves_nothing_on_the_remote_side(local, tmp_path):
 @pytest.mark.parametrize("setting", ["timeout", "global_timeout"])
 @pytest.mark.parametrize("transfer", [put, get])
 def test_timeout_applies_when_the_remote_side_stops(monkeypatch, tmp_path, transfer, setting):
-    """Neither reads nor writes; what is sent does not fit into the pipe."""
+    """The remote side neither reads nor writes; the data does not fit into the pipe."""
     monkeypatch.setattr(transfer_module, "ABANDON_TIMEOUT", 0.2)
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
     conn = remoto.Connection("localhost")
@@ -905,7 +905,7 @@ def test_ctrl_c_ends_a_transfer_whose_remote_side_has_stopped(monkeypatch, tmp_p
     try:
         with pytest.raises(KeyboardInterrupt):
             put(conn, str(tmp_path / "source"), tmp_path / "copy", progress=stop)
-        # when it goes on, the rest of that message goes out first; then it learns that nobody waits for it any more
+        # when it continues, it first gets the rest of that message, and then the end of its channel
         os.kill(far, signal.SIGCONT)
         assert check(conn, ["echo", "usable"]).stdout == ["usable"]
         wait_until(lambda: os.listdir(tmp_path) == ["source"])
@@ -916,7 +916,7 @@ def test_ctrl_c_ends_a_transfer_whose_remote_side_has_stopped(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("seconds", [9_300_000_000, -20_000_000_000])
 def test_file_with_an_extreme_time_is_copied(local, tree, tmp_path, seconds):
-    # a file system that does not know it takes the nearest that it knows
+    # a file system may store the nearest time that it supports
     os.utime(tree / "a", (seconds, seconds))
     put(local, tree, tmp_path / "copy")
     sent = []
@@ -924,7 +924,7 @@ def test_file_with_an_extreme_time_is_copied(local, tree, tmp_path, seconds):
     assert listing(tmp_path / "copy").keys() == listing(tree).keys() and sent == []
 
 
-# a tar that is hostile, or at least odd
+# hostile or unusual tar archives
 
 
 def archive(*members):
@@ -966,7 +966,7 @@ ODD = {
 
 
 def received(folder, blocks):
-    """Receive a tar as ``get`` does. It is the caller that checks the result."""
+    """Receive a tar archive as ``get`` does. The caller checks the result."""
     answers = itertools.chain((Block(STDOUT, block) for block in blocks), [Exited(0)])
     records = tar_reading.Records(tar_reading.Stream(answers, lambda status, words: None))
     receiver = records.receiver = Receiver(records, os.fsencode(folder), b"", confine=True)
@@ -990,7 +990,7 @@ SPARSE_FORMATS = {
 
 @pytest.mark.parametrize("options", SPARSE_FORMATS.values(), ids=SPARSE_FORMATS)
 def test_sparse_member_is_refused(tmp_path, options):
-    """A tar of 10 KB, of which 3 GB would be written."""
+    """A tar archive of 10 KB would write 3 GB."""
     (tmp_path / "there").mkdir()
     with open(tmp_path / "there/file", "wb") as file:
         file.truncate(3_000_000_000)
@@ -1017,7 +1017,7 @@ def test_endless_list_of_sparse_parts_is_not_read(tmp_path):
 
 
 def test_tar_options_of_a_container_are_ignored(docker, tmp_path):
-    """They may ask for sparse members."""
+    """TAR_OPTIONS could enable sparse members."""
     name = docker.run("python")
     make = "rm /usr/bin/python3*; mkdir /there; printf x > /there/file; truncate -s 5M /there/file"
     docker.client("exec", name, "sh", "-c", make)
@@ -1039,6 +1039,6 @@ def test_deep_directory_is_archived(tmp_path):
     made = Archive(os.fsencode(tmp_path), lambda sent, total: None, None)
     assert made.prepare() == b"directory"
     names = tarfile.open(fileobj=io.BytesIO(b"".join(made.blocks()))).getnames()
-    # Python 3.9 leaves the slash at a long folder's name
+    # Python 3.9 keeps the slash after a long directory name
     assert [name.rstrip("/") for name in names].count("content" + "/d" * 1100) == 1
     remove(os.fsencode(tmp_path / "d"))

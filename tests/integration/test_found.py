@@ -1,4 +1,4 @@
-"""Groups of pods and of containers that are found by their labels."""
+"""Groups of pods and containers found by label."""
 
 import pytest
 

@@ -64,7 +64,7 @@ def idle(remote):
 
 @pytest.fixture
 def parts(monkeypatch):
-    """A package with a part that must not run on this side."""
+    """A package with a module that must not be imported here."""
     monkeypatch.syspath_prepend(str(SHIPPED / "top"))
     yield importlib.import_module("shipped_parts")
     for name in [name for name in sys.modules if name.partition(".")[0] == "shipped_parts"]:
@@ -379,7 +379,7 @@ def test_lost_connection_ends_running_calls(sshd):
     threads = [threading.Thread(target=call, args=(executor,)) for executor in (remote, json)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)  # no event shows that a call has started
+    time.sleep(0.5)  # no event shows that the call has started
     sshd.drop_sessions()
     for thread in threads:
         thread.join(20)
@@ -406,7 +406,7 @@ def test_container_without_python_raises_connect_error(request, shell):
 
 
 def test_functions_run_on_every_remote_python(pythons):
-    """JSON calls run on all of them, legacy calls on those that this execnet can start."""
+    """JSON calls run on all Pythons, legacy calls on those that the installed execnet can start."""
     with remoto.Connection("localhost") as conn:
         for version, path in sorted(pythons.items()):
             remote = conn.import_module(functions, python_executable=path)
@@ -470,7 +470,7 @@ WRONG_ANSWERS = [
 
 @pytest.fixture
 def answered(monkeypatch):
-    """A function that replaces the next answers of a channel."""
+    """A function that replaces the next answers received on a channel."""
 
     def answered(channel, *answers):
         left = list(answers)
@@ -573,7 +573,7 @@ def temporary(name):
 
 
 def wait_for_remote_file(conn, path):
-    """Wait until a remote file exists, with commands only."""
+    """Wait until a remote file exists, by commands only."""
     script = f"for i in $(seq 600); do test -e {path} && exit; sleep 0.05; done; exit 1"
     assert check(conn, ["sh", "-c", script]).returncode == 0
 
@@ -614,7 +614,7 @@ def test_concurrent_calls_run_in_several_threads(legacy):
     for thread in threads:
         thread.join(50)
     assert len(names) == 3
-    # afterwards the main thread is free again
+    # then the main thread is free again
     assert remote.threads() == MAIN
 
 
@@ -886,7 +886,7 @@ def test_global_timeout_ends_a_json_call(connect):
     conn.global_timeout = 0.5
     with pytest.raises(FunctionError, match=r"no answer within 0.5 seconds \(global_timeout\)") as raised:
         remote.nap(20, 1)
-    # a group tells by it that the host has timed out
+    # by this cause, a group recognises a timeout
     assert isinstance(raised.value.__cause__, TimeoutError)
 
 
@@ -903,7 +903,7 @@ def test_generator_that_calls_sys_exit_ends(legacy):
 
 
 def test_generator_runs_no_further_than_its_window(legacy):
-    """It starts with the first request, and is then 32 items ahead."""
+    """The generator starts at the first request, and then runs 32 items ahead."""
     path = f"/tmp/remoto-window-{time.monotonic_ns()}"
     remote = legacy.import_module(trouble)
     items = remote.touching_generator(path)
@@ -927,14 +927,14 @@ def test_late_request_for_items_is_ignored(legacy, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(channel, "close", lambda: None)
         assert list(items) == list(range(1, 16))
-    # the remote thread has received the late number
+    # the remote thread has received the late request
     idle(remote)[:] = [channel]
     assert remote.same(1) == 1
     assert idle(remote) == [channel]
 
 
 def test_closing_a_generator_closes_its_channel(legacy):
-    """It does not wait for garbage collection."""
+    """The channel is closed without waiting for garbage collection."""
     items = legacy.import_module(functions).numbers(10**9)
     next(items)
     channel = items.gi_frame.f_locals["channel"]
@@ -1021,7 +1021,7 @@ def test_module_can_be_imported_twice(legacy, parts):
         assert legacy.import_module(trouble).pickled() is True
         remote = legacy.import_module(parts)
         assert remote.total([1]) == 2 and remote.pickled() is True
-        # it can also be sent along with another module
+        # it can be sent along with another module, too
         assert legacy.import_module(uses_helper, include=[parts]).encoded() == "ä"
 
 
@@ -1089,7 +1089,7 @@ def test_threads_share_one_search_for_the_interpreter(json, monkeypatch):
 @pytest.mark.parametrize("setting", ["global_timeout", "connect_timeout"])
 @pytest.mark.parametrize("backend", ["ssh", "docker"])
 def test_search_for_a_python_that_hangs_ends_at_its_timeout(request, tmp_path, backend, setting):
-    """The first python3 on PATH never answers, like one on a dead network file system."""
+    """The first python3 on PATH never answers, as on an unreachable network file system."""
     directory = f"/tmp/{tmp_path.name}-{uuid.uuid4().hex}"
     env = {"PATH": f"{directory}:/bin:/usr/bin"}
     if backend == "docker":
@@ -1106,13 +1106,13 @@ def test_search_for_a_python_that_hangs_ends_at_its_timeout(request, tmp_path, b
             get_python_executable(conn)
         assert caught.value.kind == "timeout" and "cannot connect" not in str(caught.value)
         setattr(conn, setting, 60)
-        # at most a zombie may be left, which a container's main process does not reap
+        # only a zombie may be left, if the container's main process does not reap it
         left = f'cat "/proc/$(cat {directory}/pid)/cmdline"; rm -r {directory}'
         assert check(conn, left, shell=True).stdout == []
 
 
 def test_text_is_printed_in_an_ascii_locale(pythons, caplog):
-    """Python 2 and 3.6 print only ASCII in it."""
+    """In this locale, Python 2 and 3.6 can print only ASCII."""
     caplog.set_level(logging.DEBUG, logger="remoto-test")
     logger = logging.getLogger("remoto-test")
     with remoto.Connection("localhost", logger=logger, env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}) as conn:

@@ -1,4 +1,4 @@
-"""A group over a real sshd: hosts that refuse, stall, are lost in the middle, answer late; functions, files, Ctrl-C."""
+"""Groups over a real sshd: hosts that refuse, stall, answer late, or are lost; functions, files, Ctrl-C."""
 
 import signal
 import threading
@@ -141,7 +141,7 @@ def test_threads_may_share_a_group(nodes):
 
 
 class Interrupt:
-    """Sends Ctrl-C to the main thread as soon as a condition holds."""
+    """A function that sends Ctrl-C to the main thread as soon as a condition is true."""
 
     def __call__(self, condition):
         def send():

@@ -1,4 +1,4 @@
-"""A group on executors of processes: concurrent.futures' own, and dask's."""
+"""Groups with executors of processes: concurrent.futures' and dask's."""
 
 import contextlib
 import multiprocessing
@@ -12,7 +12,7 @@ import remoto
 from remoto.process import check
 from tests.integration.leftovers import VARIABLE, started_with, wait_until
 
-# names of this machine, over which no ssh is used
+# names of this machine, which need no ssh
 HOSTS = ["localhost", "127.0.0.1", "127.0.1.1", "::1"]
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, exceptions of signal handlers, fork() and a lack of threads, at any moment of the main thread."""
+"""Ctrl-C, exceptions of signal handlers, fork() and a lack of threads, at any point of the main thread."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from remoto.process import check
 
 
 def campaign(*arguments):
-    """Run the campaign of interrupts; it fails where one is late, or leaves something."""
+    """Run the campaign of interrupts; it fails if one is late, or leaves something."""
     command = [sys.executable, "-m", "tests.campaigns.interrupts", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=55)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,7 +38,7 @@ def outcome_of(script, status=0):
 
 
 def test_exit_in_a_child_of_fork_returns_while_the_parent_receives():
-    """The parent's reader waits for an answer at the fork, and has whatever lock it has then."""
+    """During fork(), the parent's receiver thread waits for an answer, and may hold a lock."""
     script = """
 import os, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -169,7 +169,7 @@ def test_signal_handler_may_call_exit_while_connecting(sshd):
 
 
 def test_signal_handler_may_send_at_any_point_of_sending():
-    """Nothing waits for a lock that the interrupted sending has."""
+    """The signal handler does not wait for a lock of the interrupted send."""
     sender = "import os, time\nwhile True: time.sleep(0.0005); os.kill(os.getppid(), 10)"
     with remoto.Connection("localhost") as conn:
         channel = conn.gateway.remote_exec("for item in channel: channel.send(item)")

@@ -1,4 +1,4 @@
-"""No process, thread or descriptor is left behind on either side, and memory does not grow."""
+"""No process, thread or descriptor is left on either side, and memory does not grow."""
 
 import atexit
 import os
@@ -24,13 +24,13 @@ def held():
 
 
 def nothing_more_than(before):
-    """Return True if nothing has grown. It may have shrunk: a server of an earlier test may have ended."""
+    """Return True if nothing has grown. It may have shrunk, since a server of an earlier test may have ended."""
     return all(now <= then for now, then in zip(held().values(), before.values()))
 
 
 @pytest.fixture
 def mark(monkeypatch):
-    """A word in the environment of every process that the test starts."""
+    """A mark in the environment of every process that the test starts."""
     word = os.urandom(6).hex()
     monkeypatch.setenv(VARIABLE, word)
     return word
@@ -64,7 +64,7 @@ def use_lazily(host):
 @pytest.mark.parametrize("cycle", [use, use_without_with, use_lazily, fail], ids=lambda cycle: cycle.__name__)
 @pytest.mark.parametrize(("host", "times"), [("localhost", 40), ("node0", 5)])
 def test_repeated_connections_leak_nothing(sshd, mark, cycle, host, times):
-    cycle(host)  # create what a program creates only once
+    cycle(host)  # start threads and the like that a program starts only once
     before = held()
     for _ in range(times):
         cycle(host)
@@ -115,7 +115,7 @@ def go_on_in_a_daemon_thread():
 
 
 def carriers(mark):
-    """Return the processes with the mark that carry a connection: ssh and Python."""
+    """Return the marked processes of connections: ssh and Python."""
     return [line for line in started_with(mark) if not line.startswith(("sleep", "cat"))]
 
 

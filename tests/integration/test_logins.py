@@ -31,7 +31,7 @@ def test_sixty_hosts_are_reached_though_sshd_refuses_many_logins_at_once(strict,
     with remoto.Group(FLEET[:60], connect_timeout=120) as group:
         assert len(group.run("true").ok) == 60
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    # nothing of the tries that passed
+    # nothing about the retried logins
     assert warnings == []
 
 
@@ -65,7 +65,7 @@ def test_wrong_key_is_offered_once(sshd, caplog, tmp_path):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A directory in the place of ``~/.ssh``; ssh is the real program."""
+    """A directory instead of ``~/.ssh``, and the real ssh."""
     (tmp_path / ".ssh").mkdir()
     monkeypatch.setattr(ssh_config, "_home", lambda: str(tmp_path))
     monkeypatch.setattr(ssh_config, "SYSTEM", str(tmp_path / "none"))

@@ -1,4 +1,4 @@
-"""The backend that CONTRIBUTING.rst shows works as it stands there, with a client of that name."""
+"""The example of a backend in CONTRIBUTING.rst works, with a client of that name."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ exec "$@"
 
 
 def block(begin):
-    """The code of CONTRIBUTING.rst that begins with this line."""
+    """Return the code in CONTRIBUTING.rst that begins with this line."""
     code = re.search(rf"^    {re.escape(begin)}\n(?:(?:    .*)?\n)*", CONTRIBUTING, re.MULTILINE)[0]
     return textwrap.dedent(code).strip() + "\n"
 
@@ -37,7 +37,7 @@ def insert(path, after, text):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of this one, with the backend in it as told."""
+    """Copy this repository, and add the backend as CONTRIBUTING.rst says."""
     tree = tmp_path_factory.mktemp("tree")
     shutil.copytree(Path(remoto.__file__).parent, tree / "remoto", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests", tree / "tests", ignore=shutil.ignore_patterns("__pycache__"))
@@ -70,7 +70,7 @@ def run(tree, *argv):
 
 @pytest.mark.timeout(300)
 def test_example_fulfils_the_contract_of_backends(tree):
-    # those of functions and files pass as well, and take their time
+    # the tests of functions and files would pass as well, but take long
     tests = "tests/integration/test_commands.py"
     said = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "lxc")
     assert int(re.search(r"(\d+) passed", said)[1]) > 30

@@ -1,4 +1,4 @@
-"""What programs written for remoto 1.2 do with real connections."""
+"""Programs written for remoto 1.2 work with real connections."""
 
 import getpass
 import logging
@@ -93,7 +93,7 @@ def test_execute_accepts_functions_for_execnet():
 
 @pytest.mark.parametrize("system", ["legacy", "json"])
 def test_modules_of_programs_can_be_imported(system):
-    """One that shadows print, and one whose functions use remoto themselves."""
+    """A module that shadows print, and one whose functions use remoto themselves."""
     with remoto.Connection("localhost", logger=LOGGER, interpreter=sys.executable) as conn:
         conn.remote_import_system = system
         module = conn.import_module(old_style, python_executable=sys.executable if system == "json" else None)

@@ -1,7 +1,6 @@
-"""What is particular to pods: how kubectl is called, how it and the API server fail, before a command and in the middle
-of one.
+"""Tests for pods only: the calls of kubectl, and failures of kubectl and the API server before and during a command.
 
-The states of pods, and a pod that is deleted, are those of the contract tests' cluster, which may be a real one.
+The tests of pod states and of a deleted pod use the cluster of the contract tests, which may be a real one.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from tests.integration.leftovers import children, wait_until
 from tests.integration.shipped import functions
 
 LOGGER = logging.getLogger("remoto-test")
-#: containerd's, in the words of the kubelet and the API server
+#: errors of containerd, with the text of the kubelet and the API server
 ENDED = (
     "failed to load task: no running task found: task 0123 not found: not found",
     'failed to create exec "4567": task 0123 not found: not found',
@@ -43,7 +42,7 @@ def pod(name, **keywords):
 
 
 def failure(conn, **keywords):
-    """The error that run and check have in common."""
+    """Return the error of run and check, which must be the same."""
     errors = []
     for function in (run, check):
         with pytest.raises(ContainerError) as caught:
@@ -160,15 +159,15 @@ def test_command_may_start_after_the_answer_of_the_server(pods):
 
 
 def test_kubectl_without_credentials_reads_none_of_stdin(pods):
-    """It asks for a user's name and reads the answer from stdin."""
+    """kubectl asks for a user name, and reads the answer from stdin."""
     begun = time.monotonic()
     error = failure(pod("slow", context="no-credentials"))
     assert error.kind == "permission" and "Please enter Username:" in error.stderr
     with pod("slow", context="no-credentials") as conn, pytest.raises(ContainerError) as caught:
         check(conn, ["cat"], stdin="root hunter2\n")
-    # an answer makes it ask for the password as well
+    # after an answer, it asks for the password as well
     assert caught.value.kind == "permission" and "Please enter Password:" not in caught.value.stderr
-    # three commands: none waits for something that would never come
+    # three commands, none of which waits forever
     assert time.monotonic() - begun < 15
 
 
@@ -187,7 +186,7 @@ def test_functions_without_credentials_raise_a_permission_error(pods, system, py
 
 @contextlib.contextmanager
 def server(folder, *prefix):
-    """An API server in a process of its own, and a connection to its pod; ``prefix`` is put before each command."""
+    """Return an API server in its own process, and a connection to its pod; ``prefix`` comes before each command."""
     kubeconfig = folder / "kubeconfig"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.servers.kube", str(kubeconfig), *prefix],
@@ -220,7 +219,7 @@ def test_api_server_that_dies_during_a_command_raises_connection_lost(kube, dock
             function(conn, "echo begun; exec sleep 300", on_stdout=lambda line: process.kill())
         assert "web" in str(caught.value) and "sleep 300" in str(caught.value)
         assert "unexpected EOF" in caught.value.stderr
-        # and the next one says why it can't
+        # the next one has the reason
         assert failure(conn).kind == "unreachable"
     docker.remove(container)
 
@@ -277,7 +276,7 @@ def test_timeout_applies_to_a_frozen_api_server(kube, tmp_path):
 
 @pytest.mark.timeout(300)
 def test_tests_run_on_the_cluster_that_the_environment_names(kube, docker_shell, tmp_path):
-    """In a test run of their own: also after the tests' own API server has taken the place of KUBECONFIG."""
+    """They run in a separate test run, even after KUBECONFIG was replaced for the tests' own API server."""
     log = tmp_path / "log"
     with server(tmp_path, "sh", "-c", f'echo >> {log}; exec docker exec -i {docker_shell} "$@"', "sh"):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -1,4 +1,4 @@
-"""Hosts that are reached through a relay. The contract tests run over one, too: ``ssh_via`` in backends.py."""
+"""Connections through a relay. The contract tests run over one, too: ``ssh_via`` in backends.py."""
 
 import logging
 import os
@@ -20,13 +20,13 @@ from remoto.process import check, run
 from tests.integration.leftovers import VARIABLE, children, descriptors, started_with, threads, wait_until
 
 QUIET = logging.Logger("quiet", logging.CRITICAL)
-#: reads nothing of its stdin, which the controller goes on filling
+#: reads none of its stdin, which the controller keeps filling
 STALL = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
 
 
 @pytest.fixture
 def own_relay(sshd):
-    """A relay on this machine, for one test: its ssh knows the aliases."""
+    """A relay on this machine for one test, whose ssh knows the aliases."""
     with remoto.Connection("localhost", logger=QUIET) as conn:
         yield conn
 
@@ -36,7 +36,7 @@ def through(relay, host="node0", **kw):
 
 
 def pid_of(conn):
-    """The process that runs conn's remote Python."""
+    """Return the process that runs the remote Python of a connection."""
     return int(check(conn, ["sh", "-c", "echo $PPID"]).stdout[0])
 
 
@@ -65,7 +65,7 @@ def in_thread(function, *args, **kw):
 
 
 def resident(pid):
-    """The memory of a process in bytes."""
+    """Return the memory of a process in bytes."""
     pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -91,7 +91,7 @@ def test_localhost_is_the_relay(relay):
 
 
 def test_paths_in_ssh_options_are_paths_on_the_relay(relay, sshd, tmp_path):
-    """Its current directory is another than this program's, so that a relative path shows whose it is."""
+    """The relay has another current directory than this program, so that a relative path shows the difference."""
     home = check(relay, ["pwd"]).stdout[0]
     name = f"remoto-test-{os.urandom(4).hex()}"
     put(relay, sshd.config.read_bytes(), f"{home}/{name}")
@@ -110,7 +110,7 @@ def test_ssh_configuration_of_the_relay_takes_precedence_over_keepalive(own_rela
 
 
 def ssh_of(relay):
-    """The argv of the one ssh on a relay."""
+    """Return the argv of the only ssh on a relay."""
     parent = pid_of(relay)
     found = []
     for task in Path(f"/proc/{parent}/task").iterdir():
@@ -171,7 +171,7 @@ def test_command_is_killed_at_its_timeout(relay):
 
 
 def test_host_that_does_not_read_stalls_only_itself(own_relay):
-    """Memory stays bounded on both sides, too."""
+    """Memory does not grow on either side."""
     with through(own_relay, "localhost") as stalled, through(own_relay, "localhost") as other:
         stopped, relay_pid = pid_of(stalled), pid_of(own_relay)
         check(stalled, ["true"])
@@ -202,7 +202,7 @@ def test_host_that_does_not_read_gets_at_most_a_window(own_relay):
 
 
 def relayed_bytes(relay):
-    """The bytes that a relay's Python has read so far."""
+    """Return the number of bytes that a relay's Python has read."""
     text = Path(f"/proc/{pid_of(relay)}/io").read_text()
     return int(text.split()[1])
 
@@ -428,7 +428,7 @@ def test_fork_leaves_relayed_connections_to_the_parent(own_relay):
 
 
 def test_interrupted_message_is_sent_whole(own_relay):
-    """In the middle of a message of which the window has no room for the rest."""
+    """It is interrupted when the window has no room for the rest of the message."""
     with through(own_relay, "localhost") as conn:
         stopped = pid_of(conn)
         os.kill(stopped, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The package of the remote side, imported from sources that were sent."""
+"""The remote side imports its package from the sources that it received."""
 
 import sys
 

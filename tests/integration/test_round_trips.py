@@ -1,4 +1,4 @@
-"""What a command and a call cost: messages, bytes and processes, counted, not timed."""
+"""Count the messages, bytes and processes of commands and calls."""
 
 import struct
 import sys
@@ -18,7 +18,7 @@ HEADER = struct.calcsize("!bii")
 
 @pytest.fixture
 def traffic(monkeypatch):
-    """The messages sent and received, in order: ("out", message code, bytes) or ("in", message code, bytes)."""
+    """Record the messages sent and received, as ("out", code, bytes) or ("in", code, bytes)."""
     seen, read, write = [], GatewayIO.read, GatewayIO.write
 
     def spying_read(self, size):
@@ -51,7 +51,7 @@ def test_command_is_sent_as_one_message(sshd, traffic, host, function):
             traffic.clear()
             function(conn, command, extend_env={"A": "b"}, stdin="x")
             assert [code for _, code, _ in asked_for(traffic)] == [Message.CHANNEL_EXEC]
-            # no further request after the first answer: a single round trip
+            # a single round trip: no further request after the first answer
             answered = [way for way, _, _ in traffic].index("in")
             assert all(item[1] != Message.CHANNEL_EXEC for item in traffic[answered:])
 
@@ -86,7 +86,7 @@ def test_command_over_ssh_takes_few_bytes(sshd):
         assert sshd.slow_link.bytes - before < 500 * commands
 
 
-#: reports the processes that its own process has started since the last report
+#: reports the processes that the remote Python has started since the last report
 COUNT_STARTS = """
 import sys
 
@@ -106,7 +106,7 @@ for _ in channel:
 
 @pytest.fixture
 def started():
-    """A function that returns the processes that the remote Python has started since its last call."""
+    """A function that returns the processes started by the remote Python since its last call."""
     counters = {}
 
     def ask(conn):

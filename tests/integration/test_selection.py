@@ -1,4 +1,4 @@
-"""Which tests run is chosen by REMOTO_TEST_REQUIRE."""
+"""REMOTO_TEST_REQUIRE decides which tests run."""
 
 import os
 import subprocess

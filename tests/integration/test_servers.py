@@ -1,4 +1,4 @@
-"""The tests' own servers leave nothing when the test run is killed."""
+"""The tests' own servers leave nothing if the test run is killed."""
 
 import os
 import signal
@@ -21,13 +21,13 @@ with {name}() as server:
 
 
 def command_lines():
-    """Of all processes that have not ended."""
+    """Return the command lines of all running processes."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
         except OSError:
-            continue  # it has just ended
+            continue  # it has ended meanwhile
     return found
 
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def killed(request):
-    """A function that starts a server in a process of its own, kills that and returns the server's directory."""
+    """A function that starts a server in another process, kills that process, and returns the server's directory."""
 
     def kill(module, name, then="pass"):
         source = START.format(module=module, name=name, then=then)

@@ -66,7 +66,7 @@ def test_log_is_the_same_as_without_a_session(container, caplog):
             run(conn, "echo three")
             check(conn, ["id", "-un"], stdin="x", cwd="/tmp", extend_env={"A": "b"})
         logs.append([(record.levelname, record.getMessage()) for record in caplog.records])
-    # of two lines that are written at the same time to two streams, either may come first
+    # two lines written to two streams at the same time may arrive in any order
     lines = [("DEBUG", "one"), ("WARNING", "two")]
     first, second = ([line for line in log if line not in lines] for log in logs)
     assert first == second and all(line in log for line in lines for log in logs)
@@ -349,7 +349,7 @@ def test_pods_have_sessions_by_each_client(kube, kube_cluster, kube_python, name
 
 
 def inspected(container, logger):
-    """Return what a program such as ceph-medic asks a daemon's container for, as it asks."""
+    """Return the answers that a program such as ceph-medic gets from a daemon's container, by its own calls."""
     conn = connection.get("docker")("localhost", container_name=container, logger=logger, threads=1)
     conn.remote_import_system = "json"
     try:

@@ -28,7 +28,7 @@ def login(sshd, users, logged):
 
 
 def remote_user(conn):
-    """Return the user id of a command and of the remote Python, which must agree."""
+    """Return the user id of a command, which must be that of the remote Python."""
     (command,) = check(conn, ["id", "-u"]).stdout
     python = conn.execute("import os; channel.send(os.getuid())").receive()
     assert python == int(command)
@@ -81,7 +81,7 @@ def test_stdin_environment_and_cwd_reach_a_command_with_sudo(login):
 def test_kill_on_timeout_ends_a_command_that_runs_as_root(login):
     seconds = str(700_000 + int.from_bytes(os.urandom(2), "big"))
     conn = login("unprivileged")
-    conn.sudo = True  # the remote Python runs as the user, who may send signals to sudo alone
+    conn.sudo = True  # the remote Python runs as the user, who may signal only sudo
     script = f"trap '' TERM; sleep {seconds}; sleep {seconds}"
     assert check(conn, ["sh", "-c", script], timeout=1, kill_on_timeout=True).returncode == -1
     assert f"sleep {seconds}" not in subprocess.run(["ps", "axo", "args="], capture_output=True, text=True).stdout

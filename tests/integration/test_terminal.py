@@ -1,4 +1,4 @@
-"""At a terminal, where Ctrl-C is for every process in the foreground."""
+"""Programs at a terminal, where Ctrl-C reaches every process in the foreground."""
 
 import os
 import pty
@@ -20,7 +20,7 @@ REMOTO = [sys.executable, "-m", "remoto"]
 
 
 class Terminal:
-    """A program at a terminal of its own."""
+    """A program at its own terminal."""
 
     def __init__(self, argv, environment):
         self.pid, self.fd = pty.fork()
@@ -45,7 +45,7 @@ class Terminal:
         os.write(self.fd, b"\x03")
 
     def interrupt_until(self, text):
-        """Press again: Python does not wake for a signal that comes right before it begins to wait."""
+        """Press Ctrl-C repeatedly: a signal just before Python begins to wait does not interrupt the wait."""
         for _ in range(5):
             self.interrupt()
             if self.has_come(text, 2):
@@ -53,7 +53,7 @@ class Terminal:
         raise AssertionError(self.seen)
 
     def status(self):
-        """Its exit status; what it still has to say is taken meanwhile."""
+        """Wait for the exit status; read the rest of the output meanwhile."""
         deadline = time.monotonic() + 20
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -158,7 +158,7 @@ def test_default_log_handler_escapes_control_characters(terminal):
 
 
 def shown(terminal, *argv):
-    """What a program shows at a terminal, and its exit status."""
+    """Return the output of a program at a terminal, and its exit status."""
     one = terminal(*argv)
     status = one.status()
     return one.seen.replace(b"\r\n", b"\n").replace(b"LOCALHOST", b"localhost"), status

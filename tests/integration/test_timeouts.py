@@ -1,6 +1,4 @@
-"""Timeouts of run and check: they hold while output comes, and can be told from other ends.
-
-The same over every backend.
+"""Timeouts of run and check expire while output arrives, and can be distinguished from other failures.
 """
 
 import builtins
@@ -14,7 +12,7 @@ from remoto.exc import CommandError, CommandTimeout
 from remoto.process import check, run
 
 NEEDS_NO_PYTHON = True
-#: a command that writes both streams and then never ends
+#: a command that writes to both streams and then never exits
 SLOW = ["sh", "-c", "echo one; printf two; echo problem >&2; sleep 300"]
 
 
@@ -28,10 +26,10 @@ def test_timeout_of_check_expires_during_endless_output_to_a_slow_handler(conn, 
 
     begun = time.monotonic()
     result = check(conn, ["yes"], timeout=1, on_stdout=slow, kill_on_timeout=True, text=text)
-    # a block has many thousand lines
+    # a block has many thousands of lines
     assert time.monotonic() - begun < 20 and parts
     assert result.returncode == -1 and result.timed_out
-    # though the window of its output was full
+    # although the window of its output was full
     assert not [text for text in logged.texts("WARNING") if "could not be ended" in text]
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 

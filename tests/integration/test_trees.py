@@ -1,4 +1,4 @@
-"""Whatever a tree holds: what arrives is what was sent, and a second run sends nothing."""
+"""Any tree arrives unchanged, and a second run sends nothing."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ some = hypothesis.strategies
 NAMES = some.binary(min_size=1, max_size=20).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 )
-# some are larger than the block in which they are read
+# some are larger than the blocks in which they are read
 DATA = some.binary(max_size=2000) | some.builds(
     lambda data, size: data * (size // len(data)), some.binary(min_size=1, max_size=50), some.integers(50, 700_000)
 )
@@ -29,7 +29,7 @@ FOLDER_MODES = some.sampled_from([0o755, 0o700, 0o555, 0o1777, 0o000])
 
 
 def folders(inner):
-    """[mode, time, {name: what is in it}]"""
+    """Return [mode, time, {name: contents}] of a tree."""
     return some.tuples(FOLDER_MODES, TIMES, some.dictionaries(NAMES, inner, max_size=4)).map(list)
 
 
@@ -110,7 +110,7 @@ def test_any_tree_replaces_another(conn, old, new):
 @hypothesis.settings(max_examples=8, deadline=None, phases=[hypothesis.Phase.generate])
 @hypothesis.given(old=TREES, new=TREES)
 def test_any_tree_is_copied_by_tar(docker_shell, old, new):
-    """There, over what another has left, and back."""
+    """Copy a tree to the remote side, over another one, and back."""
     with tempfile.TemporaryDirectory() as work, remoto.connection.get("docker")(container_name=docker_shell) as conn:
         work = os.fsencode(work)
         before, source, back = (os.path.join(work, name) for name in (b"before", b"source", b"back"))
@@ -121,7 +121,7 @@ def test_any_tree_is_copied_by_tar(docker_shell, old, new):
         try:
             put(conn, os.fsdecode(source) + "/", "/tmp/any tree")
         except FileTransferError as error:
-            # a folder with something in it is not replaced by a file
+            # a directory that is not empty is not replaced by a file
             assert "not empty" in str(error)
             return
         get(conn, "/tmp/any tree", back)

@@ -18,7 +18,7 @@ from tests.integration.leftovers import wait_until
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A function that connects to a stand-in which answers by some code."""
+    """A function that connects to a fake remote Python that answers by the given code."""
     opened = []
     quiet = logging.Logger("quiet")
     quiet.addHandler(logging.NullHandler())
@@ -41,7 +41,7 @@ ANSWERS = {
     "stdin that was not sent": "send((3, 10))",
     "a client that there is none of": "send((0, ['client', 1, False, b'words']))",
     "deep nesting": "message(4, b'@\\0\\0\\0\\0' + b'@\\0\\0\\0\\1' * 100000 + b'Q')",
-    # what execnet can't read
+    # messages that execnet can't read
     "an unknown opcode": "message(4, b'!')",
     "nothing": "message(4, b'')",
     "half a value": "message(4, b'F\\0')",
@@ -53,7 +53,7 @@ ANSWERS = {
     "a list of negative length": "message(4, b'K\\xff\\xff\\xff\\xffQ')",
     "an error that is no text": "message(6, b'LQ')",
     "a configuration that is none": "message(1, b'LQ')",
-    # what a remote side never sends
+    # messages that a remote side never sends
     "a question for a status": "message(0, b'')",
     "something to be run": "message(3, b'')",
     "a close with contents": "message(5, b'LQ')",
@@ -167,7 +167,7 @@ def test_more_output_than_the_window_ends_the_connection(hostile, answer):
     conn = hostile(answer)
 
     def slow(data):
-        # until what was sent meanwhile is too much
+        # until too much was sent
         wait_until(lambda: not conn.has_connection())
 
     with pytest.raises(ConnectionLost, match="the remote side sends more than it may.*") as caught:
@@ -195,7 +195,7 @@ def test_more_records_than_the_window_end_the_connection(hostile, tmp_path, tran
 
 
 def test_valid_output_stays_within_the_window(hostile):
-    """Also that of a daemon which goes on writing when its command has ended, and of many small blocks."""
+    """Even that of a daemon that keeps writing after its command has exited, and many small blocks."""
     import remoto
 
     one_by_one = "import os\nfor _ in range(50000): os.write(1, b'x')"
@@ -209,7 +209,7 @@ def test_valid_output_stays_within_the_window(hostile):
 
             def slow(block, sizes=sizes):
                 if not sizes:
-                    time.sleep(1)  # the remote side goes on sending: for what must not happen there is no event
+                    time.sleep(1)  # the remote side keeps sending; there is no event for something that must not happen
                 sizes.append(len(block))
                 if sum(sizes) > 40_000_000:
                     raise EnoughError
