@@ -1,4 +1,6 @@
 """Timeouts of run and check expire while output arrives, and can be distinguished from other failures.
+
+The same over every backend.
 """
 
 import builtins
