@@ -26,6 +26,7 @@ from .files.arguments import (
     timeout_of,
 )
 from .files.errors import shown
+from .files.listing import Listing
 from .files.rsync import RSync as _RSync
 from .files.rsync import Shares, to_hosts
 from .files.transfer import CopyResult
@@ -78,6 +79,22 @@ def put(
     >>> open(os.path.join(directory, 'greeting')).read()
     'hello'
     """
+    return put_listed(conn, source, destination, None, progress=progress, timeout=timeout)
+
+
+def put_listed(
+    conn: BaseConnection,
+    source: Path | bytes | BinaryIO,
+    destination: Path,
+    listing: Listing | None,
+    *,
+    progress: Progress | None = None,
+    timeout: float | None = None,
+) -> CopyResult:
+    """Like :func:`put`, but use a list of the source that other transfers use as well.
+
+    :param listing: None if the source is not a path, or to list it anew.
+    """
     require_connection(conn)
     require_progress(progress)
     contents = contents_of(source)
@@ -92,7 +109,9 @@ def put(
     if gateway is None:
         return tar.put(conn, what, contents, place, name, progress, timeout)
     size = None if progress is None or isinstance(contents, bytes) else size_of(contents)
-    return transfer.put(gateway, what, contents, place, name, progress=progress, size=size, timeout=timeout)
+    return transfer.put(
+        gateway, what, contents, place, name, progress=progress, size=size, timeout=timeout, listing=listing
+    )
 
 
 def get(
@@ -190,7 +209,8 @@ def rsync(
 ) -> None:
     """Make a directory on hosts a copy of a local one. Send only files that differ.
 
-    Hosts are served in parallel. If one fails, the others still finish. The name of each file sent is logged at INFO.
+    Hosts are served in parallel. If one fails, the others still finish. The source is listed once for all of them. The
+    name of each file sent is logged at INFO.
 
     :param hosts: a hostname, or several.
     :param source: a local directory or file.
@@ -216,8 +236,10 @@ def rsync(
     if isinstance(hosts, (bytes, bytearray)):
         raise TypeError(f"hosts: expected a name or several, not bytes: {hosts!r}")
     names = [hosts] if isinstance(hosts, str) else list(dict.fromkeys(hosts))
-    if names:
-        _require_rsync(source, destination, progress, names[0] if len(names) == 1 else f"{len(names)} hosts")
+    if not names:
+        return
+    _require_rsync(source, destination, progress, names[0] if len(names) == 1 else f"{len(names)} hosts")
+    listing = Listing(source)
     shares = Shares(progress) if progress else None
     more: _More = {"ssh_options": ssh_options} if ssh_options else {}
     if isinstance(Connection, type) and issubclass(Connection, BaseConnection):
@@ -225,7 +247,9 @@ def rsync(
     failures = to_hosts(
         names,
         lambda host: Connection(host, logger, sudo, **more),
-        lambda conn, host: _sync(conn, source, destination, logger, delete, shares.of(host) if shares else None),
+        lambda conn, host: _sync(
+            conn, source, destination, listing, logger, delete, shares.of(host) if shares else None
+        ),
     )
     if failures and len(names) == 1:
         raise failures[names[0]]
@@ -253,15 +277,30 @@ def rsync_conn(
     :raises FileTransferError: also an OSError: something could not be sent or written.
     :raises ConnectionLost: also a RuntimeError: the connection was lost.
     """
+    rsync_listed(conn, source, destination, None, logger, delete=delete, progress=progress)
+
+
+def rsync_listed(
+    conn: BaseConnection,
+    source: Path,
+    destination: Path,
+    listing: Listing | None,
+    logger: AnyLogger | None = None,
+    *,
+    delete: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Like :func:`rsync_conn`, but use a list of the source that other transfers use as well; None for no such list."""
     require_connection(conn)
     _require_rsync(source, destination, progress, target_of(conn).where())
-    _sync(conn, source, destination, logger, delete, progress)
+    _sync(conn, source, destination, listing, logger, delete, progress)
 
 
 def _sync(
     conn: BaseConnection,
     source: Path,
     destination: Path,
+    listing: Listing | None,
     logger: AnyLogger | None,
     delete: bool,
     progress: Progress | None,
@@ -280,6 +319,7 @@ def _sync(
     logger = logger or conn.logger
     sync = _RSync(source, logger=logger, progress=progress) if progress else _RSync(source, logger=logger)
     sync.timeout = timeout_of(conn, None)
+    sync.listing = listing
     if delete:
         sync.add_target(gateway, destination, delete=True)
     else:

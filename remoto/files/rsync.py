@@ -13,6 +13,7 @@ import execnet
 from . import transfer
 from .arguments import Path, Progress, local_path, name_in_directory, remote_path
 from .errors import shown
+from .listing import Listing
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection
@@ -43,6 +44,8 @@ class RSync(execnet.RSync):
         super().__init__(os.fsdecode(sourcedir), callback, verbose)
         self.logger = logger
         self.timeout: float | None = None
+        #: the list of the source, if other transfers use it as well
+        self.listing: Listing | None = None
         self._progress = progress
         self._targets: list[tuple[execnet.Gateway, Path, Callable[[], object] | None, bool]] = []
 
@@ -58,9 +61,10 @@ class RSync(execnet.RSync):
     def send(self, raises: bool = True) -> None:
         if raises and not self._targets:
             raise OSError("no targets: add_target has not been called since the last send")
+        path = local_path("sourcedir", self._sourcedir)
+        listing = self._listing()
         while self._targets:
             gateway, destination, finished, delete = self._targets.pop(0)
-            path = local_path("sourcedir", self._sourcedir)
             transfer.put(
                 gateway,
                 f"rsync {shown(path)}",
@@ -68,13 +72,19 @@ class RSync(execnet.RSync):
                 remote_path("destdir", destination),
                 b"" if os.path.isdir(path) else name_in_directory(path),
                 delete=delete,
-                accept=lambda below: self.filter(os.fsdecode(below)),
                 report=functools.partial(self._report, gateway),
                 progress=self._progress,
                 timeout=self.timeout,
+                listing=listing,
             )
             if finished is not None:
                 finished()
+
+    def _listing(self) -> Listing:
+        if getattr(self.filter, "__func__", None) is execnet.RSync.filter:
+            return self.listing or Listing(self._sourcedir)
+        # a program's own filter, which the others do not have
+        return Listing(self._sourcedir, lambda below: bool(self.filter(os.fsdecode(below))))
 
     def _report(self, gateway: execnet.Gateway, path: bytes) -> None:
         # execnet's name, which programs override

@@ -21,6 +21,7 @@ from .result import Outcome
 if TYPE_CHECKING:
     from ..commands.request import Command
     from ..files.arguments import Path
+    from ..files.listing import Listing
     from .arguments import Keywords
 
 #: called with the name of a host and its open connection; returns the host's outcome, or raises an exception
@@ -72,16 +73,26 @@ def check(host: str, conn: BaseConnection, *, command: Command, keywords: Keywor
     return Outcome("failed" if result.returncode else "ok", result)
 
 
-def put(host: str, conn: BaseConnection, *, source: Path | bytes, destination: Path, keywords: Keywords) -> Outcome:
-    return Outcome("ok", file_sync.put(conn, source, destination, **keywords))
+def put(
+    host: str,
+    conn: BaseConnection,
+    *,
+    source: Path | bytes,
+    destination: Path,
+    listing: Listing | None,
+    keywords: Keywords,
+) -> Outcome:
+    return Outcome("ok", file_sync.put_listed(conn, source, destination, listing, **keywords))
 
 
 def get(host: str, conn: BaseConnection, *, source: Path, places: Mapping[str, str], keywords: Keywords) -> Outcome:
     return Outcome("ok", file_sync.get_as(conn, source, places[host], **keywords))
 
 
-def rsync(host: str, conn: BaseConnection, *, source: Path, destination: Path, keywords: Keywords) -> Outcome:
-    file_sync.rsync_conn(conn, source, destination, **keywords)
+def rsync(
+    host: str, conn: BaseConnection, *, source: Path, destination: Path, listing: Listing, keywords: Keywords
+) -> Outcome:
+    file_sync.rsync_listed(conn, source, destination, listing, **keywords)
     return Outcome("ok", None)
 
 

@@ -96,6 +96,10 @@ def shown(path):
     return path.decode("utf-8", "replace" if PY2 else "backslashreplace")
 
 
+def packed(kind, data):
+    return HEAD.pack(kind, len(data)) + data
+
+
 class Records(object):
     """Records over execnet's channel. A sender waits while more than ``WINDOW`` bytes are unacknowledged."""
 
@@ -113,6 +117,11 @@ class Records(object):
         self.parts.append(HEAD.pack(kind, len(data)))
         self.parts.append(data)
         self.size += HEAD.size + len(data)
+
+    def append(self, records):
+        """Write records that are packed."""
+        self.parts.append(records)
+        self.size += len(records)
 
     def flush(self):
         if not self.parts:

@@ -32,7 +32,6 @@ from .records import (
     STREAM,
     WANTED,
     WINDOW,
-    Failure,
     Gone,
     PeerFailure,
     Unreadable,
@@ -46,18 +45,18 @@ class Sender(object):
     """Send a file, a directory and everything in it, or a stream.
 
     :param source: a path as bytes, or an object with ``read``.
-    :param accept: called with the path of each entry of a directory; False leaves it out.
     :param report: called with the path, below the source, of each file before it is sent.
     :param progress: called with the number of bytes sent, and the total; None while the total is unknown.
     :param size: the stream's size, for ``progress``; None if unknown.
+    :param listing: a Scan of the source, or what has its ``pages`` and ``root_length``; a new Scan by default.
     :ivar copied: the number of files sent.
     :ivar unchanged: the number of files that the receiver had already.
     """
 
-    def __init__(self, records, source, accept=None, report=None, progress=None, size=None):
+    def __init__(self, records, source, report=None, progress=None, size=None, listing=None):
         self.records = records
         self.source = source
-        self.accept = accept
+        self.listing = Scan(source) if listing is None else listing
         self.report = report
         self.progress = progress
         self.size = size
@@ -90,9 +89,11 @@ class Sender(object):
 
     def send(self):
         if hasattr(self.source, "read"):
-            self.entry(NO_PARENT, STREAM, NO_MODE, 0, NO_SIZE, b"", b"", None)
+            self.records.write(ENTRY, ENTRY_HEAD.pack(NO_PARENT, STREAM, NO_MODE, 0, NO_SIZE, 0))
+            self.paths.append(None)
+            self.sizes.append(NO_SIZE)
         else:
-            self.scan()
+            self.send_listing()
         self.records.write(LISTED)
         self.records.flush()
         self.listed = True
@@ -110,25 +111,17 @@ class Sender(object):
         self.total = self.sent
         self.report_progress()
 
-    # listing
-
-    def scan(self):
-        scan = Scan(self.source, self.accept)
-        for found in scan.entries():
-            if isinstance(found, Failure):
-                self.leave_out(found)
-            else:
-                self.entry(*found)
-        self.root_length = scan.root_length
-
-    def entry(self, parent, kind, mode, mtime, size, name, target, path):
-        self.records.write(ENTRY, ENTRY_HEAD.pack(parent, kind, mode, mtime, size, len(name)) + name + target)
-        self.paths.append(path)
-        self.sizes.append(size)
-        self.flow()
+    def send_listing(self):
+        for page in self.listing.pages():
+            self.records.append(page.records)
+            self.paths.extend(page.paths)
+            self.sizes.extend(page.sizes)
+            self.failures.extend(page.failures)
+            self.flow()
+        self.root_length = self.listing.root_length
 
     def leave_out(self, failure):
-        """Report an entry that can't be read, and go on. The receiver then deletes nothing."""
+        """Report a file that can't be read, and go on. The receiver then deletes nothing."""
         self.failures.append(failure)
         self.records.write(SKIP, failure.pack())
         self.flow()

@@ -7,7 +7,42 @@ import io
 import os
 import stat
 
-from .records import BLOCK, CHANGED, DIRECTORY, FILE, LINK, NEITHER, NO_PARENT, NO_SIZE, Failure, Unreadable, times
+from .records import (
+    BLOCK,
+    CHANGED,
+    DIRECTORY,
+    ENTRY,
+    ENTRY_HEAD,
+    FILE,
+    LINK,
+    NEITHER,
+    NO_PARENT,
+    NO_SIZE,
+    SKIP,
+    Failure,
+    Unreadable,
+    packed,
+    times,
+)
+
+# bytes of records, at least, in each page of a listing but the last
+PAGE = 64 * 1024
+
+
+class Page(object):
+    """A part of a listing.
+
+    :ivar records: its records, packed.
+    :ivar paths: the path to read each entry from; None if it has no contents.
+    :ivar sizes: their sizes.
+    :ivar failures: a Failure for each entry that is left out.
+    """
+
+    def __init__(self):
+        self.records = b""
+        self.paths = []
+        self.sizes = []
+        self.failures = []
 
 
 class Scan(object):
@@ -18,10 +53,30 @@ class Scan(object):
     :ivar root_length: the length of the source's path, which relative paths leave out.
     """
 
-    def __init__(self, source, accept):
+    def __init__(self, source, accept=None):
         self.source = source
         self.accept = accept
         self.root_length = 0
+
+    def pages(self):
+        page, parts, size = Page(), [], 0
+        for found in self.entries():
+            if isinstance(found, Failure):
+                page.failures.append(found)
+                parts.append(packed(SKIP, found.pack()))
+            else:
+                parent, kind, mode, time, length, name, target, content = found
+                head = ENTRY_HEAD.pack(parent, kind, mode, time, length, len(name))
+                parts.append(packed(ENTRY, head + name + target))
+                page.paths.append(content)
+                page.sizes.append(length)
+            size += len(parts[-1])
+            if size >= PAGE:
+                page.records = b"".join(parts)
+                yield page
+                page, parts, size = Page(), [], 0
+        page.records = b"".join(parts)
+        yield page
 
     def entries(self):
         """Yield the fields of each ENTRY and the path to read from; a Failure for each entry that is left out."""

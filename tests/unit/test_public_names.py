@@ -13,7 +13,7 @@ from remoto import backends, connection, exc, file_sync, group, log, process, ut
 SHARED = {
     connection: {"find"},
     process: {"NO_EXIT_CODE"},
-    file_sync: {"get_as", "get_into"},
+    file_sync: {"get_as", "get_into", "put_listed", "rsync_listed"},
     log: {"timed_out"},
     util: {"bound", "checked_text", "shown"},
 }

@@ -56,6 +56,9 @@ class Script:
     def write(self, kind, data=b""):
         pass
 
+    def append(self, records):
+        pass
+
     def flush(self):
         pass
 

@@ -1,0 +1,65 @@
+"""The list of a source, which several transfers use at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Callable
+
+from ..remote.sources import Page, Scan
+from .arguments import Path, local_path
+
+
+class Listing:
+    """List a source once for several transfers, for instance to many hosts.
+
+    The first transfer that needs a page of the list reads it; the others get it from memory. So each transfer sends the
+    source as it was when it was listed: a file that is removed meanwhile is an error, and a new one is left out.
+
+    It takes about 200 bytes for each file, and each transfer 16 more. A process of an executor that gets a pickled one
+    lists the source anew.
+
+    :param source: a path.
+    :param accept: called with the path of each entry of a directory; False leaves it out.
+    """
+
+    def __init__(self, source: Path, accept: Callable[[bytes], bool] | None = None) -> None:
+        self._source = source
+        self._scan = Scan(local_path("source", source), accept)  # type: ignore[no-untyped-call]
+        self._unread: Iterator[Page] = self._scan.pages()  # type: ignore[no-untyped-call]
+        self._pages: list[Page] = []
+        self._ended = False
+        self._error: BaseException | None = None
+        self._reading = threading.Lock()
+
+    @property
+    def root_length(self) -> int:
+        return int(self._scan.root_length)
+
+    def pages(self) -> Iterator[Page]:
+        number = 0
+        while self._has(number):
+            yield self._pages[number]
+            number += 1
+
+    def _has(self, number: int) -> bool:
+        """Return True if there is a page of that number, which is the next one at most. Read it if needed."""
+        with self._reading:
+            if number == len(self._pages) and not self._ended:
+                self._read()
+            return number < len(self._pages)
+
+    def _read(self) -> None:
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        try:
+            self._pages.append(next(self._unread))
+        except StopIteration:
+            self._ended = True
+        except BaseException as error:
+            # for the other transfers: a generator that has failed ends as if the list were complete
+            self._error = error
+            raise
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._source,)
