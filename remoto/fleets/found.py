@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..backends import BaseConnection
 from ..backends.containers import diagnosed
 from ..exc import CommandError, ContainerError
-from ..process import check
+from ..process import CheckResult, check
 
 if TYPE_CHECKING:
     from .arguments import Keywords
@@ -23,6 +23,10 @@ logger = logging.getLogger("remoto")
 #: seconds for the client's answer
 TIMEOUT = 60.0
 _MISSING = 127
+# characters of the client's output that an error shows
+_SHOWN = 1000
+# raised where the client's output is not what was asked for
+_NO_ANSWER = (ValueError, LookupError, TypeError, RecursionError)
 
 
 class Found(NamedTuple):
@@ -30,6 +34,13 @@ class Found(NamedTuple):
 
     name: str
     keywords: dict[str, object]
+
+
+class _Pod(NamedTuple):
+    name: str
+    namespace: str
+    state: str
+    containers: list[str]
 
 
 def pods(
@@ -51,7 +62,7 @@ def pods(
     :param container: one container of each pod; by default the client chooses.
     :param all_containers: return each container of each pod.
     :param executable: the client.
-    :raises ContainerError: the client failed, or no pod that matches is running.
+    :raises ContainerError: the client failed or printed no list of pods, or no pod that matches is running.
     """
     if container and all_containers:
         raise ValueError("container and all_containers: expected one of them, not both")
@@ -64,23 +75,34 @@ def pods(
         *(["-n", namespace] if namespace else []),
     ]
     place = f"pods {selector}{f' in namespace {namespace}' if namespace else ''}"
-    text = _answer(None, [*client, "get", "pods", "-l", selector, "-o", "json"], place, {})
+    argv = [*client, "get", "pods", "-l", selector, "-o", "json"]
+    answer = _answer(None, argv, place, {})
+    try:
+        listed = sorted(_pod(item) for item in json.loads("\n".join(answer.stdout))["items"])
+    except _NO_ANSWER:
+        raise _no_answer(argv, place, answer, "a list of pods as JSON") from None
     shared = {"context": context, "kubeconfig": kubeconfig, "executable": executable}
     found = []
-    for pod in sorted(json.loads(text)["items"], key=lambda pod: str(pod["metadata"]["name"])):
-        name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-        state = _state(pod)
-        if state != "Running":
-            logger.warning("left out: pod %s is not running: %s", name, state)
+    for pod in listed:
+        name = f"{pod.namespace}/{pod.name}"
+        if pod.state != "Running":
+            logger.warning("left out: pod %s is not running: %s", name, pod.state)
             continue
-        keywords = {**shared, "pod_name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
-        names = [one["name"] for one in pod["spec"]["containers"]] if all_containers else [container]
+        keywords = {**shared, "pod_name": pod.name, "namespace": pod.namespace}
+        names: list[str | None] = [*pod.containers] if all_containers else [container]
         found += [Found(f"{name}/{one}" if one else name, {**keywords, "container": one}) for one in names]
     return _some(found, place)
 
 
-def _state(pod: Mapping[str, Any]) -> str:
-    return "Terminating" if "deletionTimestamp" in pod["metadata"] else str(pod["status"]["phase"])
+def _pod(item: Any) -> _Pod:
+    """Return a pod of the client's answer.
+
+    :raises LookupError, TypeError: it is something else.
+    """
+    metadata = item["metadata"]
+    state = "Terminating" if "deletionTimestamp" in metadata else str(item["status"]["phase"])
+    containers = [str(one["name"]) for one in item["spec"]["containers"]]
+    return _Pod(str(metadata["name"]), str(metadata["namespace"]), state, containers)
 
 
 def containers(
@@ -99,7 +121,7 @@ def containers(
     :param name: a pattern of names, such as ``web-*``, see :mod:`fnmatch`.
     :param executable: the client, ``docker`` or ``podman``.
     :param connection: keywords of the connection to the engine's host.
-    :raises ContainerError: the client failed, or no container that matches is running.
+    :raises ContainerError: the client failed or printed no list of containers, or no container that matches is running.
     :raises ConnectError: the engine's host can't be reached.
     """
     filters = [word for label in _labels(labels) for word in ("--filter", f"label={label}")]
@@ -107,10 +129,12 @@ def containers(
     wanted = " ".join([*_labels(labels), *([name] if name else [])])
     place = f"{executable} containers{f' {wanted}' if wanted else ''} on {host or 'localhost'}"
     found = []
-    for line in sorted(
-        _answer(host, argv, place, connection or {}).splitlines(), key=lambda line: line.split("\t")[2:]
-    ):
-        _, state, names = line.split("\t", 2)
+    answer = _answer(host, argv, place, connection or {})
+    try:
+        listed = sorted((names, state) for _, state, names in (line.split("\t", 2) for line in answer.stdout if line))
+    except ValueError:
+        raise _no_answer(argv, place, answer, "a line for each container") from None
+    for names, state in listed:
         own = names.split(",")[0]
         if name is not None and not fnmatch.fnmatchcase(own, name):
             continue
@@ -136,28 +160,40 @@ def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
         yield label if value is None else f"{label}={value}"
 
 
-def _answer(host: str | None, argv: Sequence[str], place: str, keywords: Keywords) -> str:
+def _answer(host: str | None, argv: Sequence[str], place: str, keywords: Keywords) -> CheckResult[list[str]]:
     """Return what the client prints.
 
     :raises ContainerError: it fails.
     """
-
-    def failure(kind: str, reason: str, stderr: str, status: int | None) -> ContainerError:
-        return ContainerError(
-            reason, host=place, kind=kind, command=argv, exit_status=status, stderr=stderr, action="find"
-        )
-
     with BaseConnection(host or "localhost", **keywords) as conn:
         try:
             result = check(conn, list(argv), timeout=TIMEOUT, kill_on_timeout=True)
         except CommandError as error:
-            raise failure("client", error.reason or f"{argv[0]} can't be run", "", _MISSING) from None
+            raise _failure(argv, place, "client", error.reason or f"{argv[0]} can't be run", _MISSING) from None
     if result.timed_out:
-        raise failure("timeout", f"no answer within {TIMEOUT:g} seconds", "", None)
+        raise _failure(argv, place, "timeout", f"no answer within {TIMEOUT:g} seconds", None)
     if result.returncode:
         stderr = "\n".join(result.stderr)
-        raise failure(*diagnosed(stderr), stderr, result.returncode)
-    return "\n".join(result.stdout)
+        raise _failure(argv, place, *diagnosed(stderr), result.returncode, stderr)
+    return result
+
+
+def _no_answer(argv: Sequence[str], place: str, answer: CheckResult[list[str]], expected: str) -> ContainerError:
+    """Return the error for a client that succeeded and printed something else."""
+    printed = "\n".join([*answer.stdout, *answer.stderr])
+    if len(printed) > _SHOWN:
+        printed = f"{printed[:_SHOWN]}..."
+    advice = f"Is {argv[0]} on PATH the client itself? Run the command in a shell: it must print nothing else."
+    reason = f"{argv[0]} printed {'something else than' if printed.strip() else 'nothing instead of'} {expected}"
+    return _failure(argv, place, "client", reason, answer.returncode, printed, advice)
+
+
+def _failure(
+    argv: Sequence[str], place: str, kind: str, reason: str, status: int | None, stderr: str = "", advice: str = ""
+) -> ContainerError:
+    return ContainerError(
+        reason, host=place, kind=kind, command=argv, exit_status=status, stderr=stderr, advice=advice, action="find"
+    )
 
 
 def _some(found: list[Found], place: str) -> list[Found]:

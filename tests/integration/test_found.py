@@ -4,6 +4,7 @@ import pytest
 
 import remoto
 from remoto.backends.docker import DockerConnection
+from remoto.backends.kubernetes import KubernetesConnection
 from remoto.exc import ConnectionLost, ContainerError
 from remoto.process import check
 
@@ -87,6 +88,54 @@ def test_client_that_is_not_installed_is_reported():
     with pytest.raises(ContainerError, match="No such file or directory: 'no-such-docker'") as raised:
         remoto.Group.containers(Absent)
     assert raised.value.kind == "client"
+
+
+@pytest.fixture
+def client(tmp_path):
+    """A client that succeeds and prints a text: no real one prints something else than a list."""
+
+    def client(printed):
+        path = tmp_path / "client"
+        path.write_text(f"#!/bin/sh\necho 'a warning' >&2\ncat << 'END'\n{printed}\nEND\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return client
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "No resources found",
+        '{"kind": "Status", "message": "who are you?"}',
+        "[]",
+        "null",
+        '{"items": null}',
+        '{"items": ["web-0"]}',
+        '{"items": [{"metadata": {"name": "web-0", "namespace": "shop"}}]}',
+        "[" * 100_000,
+    ],
+    ids=lambda printed: printed[:20],
+)
+def test_an_answer_that_is_no_list_of_pods_is_reported(client, printed):
+    class Other(KubernetesConnection):
+        executable = client(printed)
+
+    with pytest.raises(ContainerError, match="printed something else than a list of pods as JSON") as raised:
+        remoto.Group.pods("app=web", backend=Other)
+    error = raised.value
+    assert error.kind == "client" and error.exit_status == 0
+    assert error.stderr.startswith(printed[:900]) and len(error.stderr) < 1100
+    assert "Run the command in a shell" in str(error) and "get pods -l app=web -o json (exit status 0)" in str(error)
+
+
+def test_an_answer_that_is_no_list_of_containers_is_reported(client):
+    class Other(DockerConnection):
+        executable = client("CONTAINER ID   IMAGE")
+
+    with pytest.raises(ContainerError, match="something else than a line for each container") as raised:
+        remoto.Group.containers(Other)
+    assert raised.value.stderr == "CONTAINER ID   IMAGE\na warning"
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
