@@ -18,7 +18,7 @@ from .commands.request import Command, as_text, require_callables, warn_of_unuse
 from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
 from .gateways.bootstrap import lost
-from .gateways.execnet_internals import ExecnetGateway
+from .gateways.execnet_internals import is_gateway
 from .util import RemoteError
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any
         raise ConnectionLost(host, what, "the remote side failed", line) from error
     pairs = answer.items() if isinstance(answer, dict) else answer
     # a program's mock may answer with anything
-    if isinstance(gateway, ExecnetGateway) and not _are_variables(pairs):
+    if is_gateway(gateway) and not _are_variables(pairs):
         raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}
     path = [directory for directory in env.get("PATH", "").split(":") if directory]

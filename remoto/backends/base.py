@@ -13,8 +13,8 @@ import execnet
 
 from ..exc import ConnectError, StartError
 from ..gateways import bootstrap as gateways
-from ..gateways.execnet_internals import ExecnetGateway, io_of
-from ..gateways.gateway_io import GatewayIO
+from ..gateways.execnet_internals import ExecnetGateway
+from ..gateways.gateway_io import own_io
 from ..log import basic_remote_logger
 from ..util import bound, checked_text
 from . import ssh, ssh_config
@@ -253,7 +253,7 @@ def _text(value: object) -> str:
 
 
 def _remote_uid(gateway: execnet.Gateway) -> int:
-    io = io_of(gateway)
-    if isinstance(io, GatewayIO) and io.remote_uid is not None:
+    io = own_io(gateway)
+    if io is not None and io.remote_uid is not None:
         return io.remote_uid
     return int(gateway.remote_exec("import os; channel.send(os.getuid())").receive())

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..exc import FunctionError
-from ..gateways.execnet_internals import ExecnetGateway
+from ..gateways.execnet_internals import is_gateway
 from ..log import basic_remote_logger
 from ..util import RemoteError
 from .calls import Calls, function_lost
@@ -53,7 +53,7 @@ class LegacyModuleExecute(ModuleExecute):
         self.logger = logger or basic_remote_logger(host_of(gateway))
         self._remoto_calls: Calls | None = None
         self._remoto_channel: Any = None  # used instead of the calls
-        if isinstance(gateway, ExecnetGateway):
+        if is_gateway(gateway):
             self._remoto_calls = Calls(gateway, module, include)
         else:
             self._remoto_channel = gateway.remote_exec(module)

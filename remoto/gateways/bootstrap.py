@@ -24,8 +24,8 @@ import execnet
 from .. import remote
 from ..exc import ConnectionLost
 from . import execnet_internals
-from .execnet_internals import ExecnetGateway
-from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO
+from .execnet_internals import ExecnetGateway, is_gateway
+from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO, own_io
 from .interrupts import uninterrupted
 from .outbox import SendTimeout
 from .process_io import ProcessIO
@@ -246,14 +246,8 @@ def _forget(gateway: execnet.Gateway) -> None:
 
 def _relayed_with(gateway: execnet.Gateway) -> list[set[execnet.Gateway]]:
     """Return the set of gateways through the same relay, in a list; an empty list without a relay."""
-    io = _io(gateway)
+    io = own_io(gateway)
     return [io.relay.relayed] if io is not None and io.relay is not None else []
-
-
-def _io(gateway: execnet.Gateway) -> GatewayIO | None:
-    """Return the IO of a gateway that remoto opened; None for another library's gateway, or a mock."""
-    io = execnet_internals.io_of(gateway)
-    return io if isinstance(io, GatewayIO) else None
 
 
 def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
@@ -261,7 +255,7 @@ def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
 
     :param timeout: seconds after which a process is killed.
     """
-    io = _io(gateway)
+    io = own_io(gateway)
     if io is None:
         _open_gateways.discard(gateway)
         _close_foreign(gateway, timeout)
@@ -279,13 +273,13 @@ def close_group(group: execnet.Group) -> None:
 
 def _close_foreign(gateway: execnet.Gateway, timeout: float) -> None:
     gateway.exit()
-    if isinstance(gateway, ExecnetGateway):
+    if is_gateway(gateway):
         execnet_internals.terminate_group(gateway, timeout)
 
 
 def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None:
     """Close gateways within one time limit. First, within as much time, close the gateways that they are relays for."""
-    ios = [cast("GatewayIO", execnet_internals.io_of(gateway)) for gateway in gateways]
+    ios = [cast("GatewayIO", own_io(gateway)) for gateway in gateways]
     relayed = [gateway for io in ios for gateway in list(io.relayed)]
     if relayed:
         _close_together(relayed, timeout)
@@ -314,7 +308,7 @@ def _leave_to_parent() -> None:
     global _packing
     _packing = threading.Lock()  # a thread of the parent may hold it
     for gateway in _open_gateways:
-        io = _io(gateway)
+        io = own_io(gateway)
         if io is not None:
             io.leave_to_owner()
     _open_gateways.clear()
@@ -327,9 +321,9 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 def _close_all() -> None:
     """Close all open gateways when the program exits, so that no ssh is left if it never calls exit()."""
     _program_ends.set()
-    foreign = [gateway for gateway in list(_open_gateways) if _io(gateway) is None]
+    foreign = [gateway for gateway in list(_open_gateways) if own_io(gateway) is None]
     # closing a relay also closes the gateways through it
-    _close_together([gateway for gateway in list(_open_gateways) if (io := _io(gateway)) and io.relay is None], 1.0)
+    _close_together([gateway for gateway in list(_open_gateways) if (io := own_io(gateway)) and io.relay is None], 1.0)
     for gateway in foreign:
         close(gateway, timeout=1.0)
 
@@ -347,14 +341,14 @@ class RemoteFunction(NamedTuple):
     def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
         """Call the function on the remote side; return execnet's channel."""
         arguments = {"module": self.module, "function": self.name, "request": dict(request)}
-        io = _io(gateway)
+        io = own_io(gateway)
         needed = _needed(self.module)
         if io is None:
             # another library opened the gateway: the remote side may have none of remoto's modules
             source = _start_package(needed)
         else:
             source = _add_modules(tuple(name for name in needed if name not in io.sent_modules))
-        if not isinstance(gateway, ExecnetGateway):
+        if not is_gateway(gateway):
             return gateway.remote_exec(source, **arguments)
         channel = execnet_internals.start_task(gateway, source, "call", arguments)
         if io is not None:
@@ -395,13 +389,13 @@ def wait_if_program_ends() -> None:
 def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
     """Return the error for a command whose connection was lost. Wait up to a second for the reason."""
     wait_if_program_ends()
-    io = _io(gateway)
+    io = own_io(gateway)
     if io is not None and io.owner != os.getpid():
         return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
     stderr = ""
     if io is not None:
         stderr = "\n".join(filter(None, [io.problem, uninterrupted(io.last_stderr)]))
-    if isinstance(gateway, ExecnetGateway):
+    if is_gateway(gateway):
         _wait_for_receiver(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", stderr)
 

@@ -82,7 +82,12 @@ def error_of(channel: execnet.Channel) -> str:
     return str(error) if isinstance(error, execnet.RemoteError) else ""
 
 
-def io_of(gateway: execnet.Gateway) -> object:
+def is_gateway(value: object) -> bool:
+    """Return True for a gateway of execnet's, whoever opened it; False for a program's mock of one."""
+    return isinstance(value, ExecnetGateway)
+
+
+def io_of(gateway: object) -> object:
     """Return the IO of a gateway; None for a program's mock without one."""
     return getattr(gateway, "_io", None)
 
@@ -314,11 +319,9 @@ class _ChannelFactory(gateway_base.ChannelFactory):
     def close_abandoned(self, reference: _Reference) -> None:
         """Close a channel that is no longer referenced, as execnet does in ``Channel.__del__``."""
         if self._channels.forget(reference):
-            has_callback = reference.id in self._callbacks
+            code = Message.CHANNEL_LAST_MESSAGE if reference.id in self._callbacks else Message.CHANNEL_CLOSE
             try:
-                self.gateway._send(
-                    Message.CHANNEL_LAST_MESSAGE if has_callback else Message.CHANNEL_CLOSE, reference.id
-                )
+                self.gateway._send(code, reference.id)
             except OSError:
                 pass  # the connection was lost
         for error in reference.errors:

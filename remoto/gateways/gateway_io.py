@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import io_loop
-from .execnet_internals import CLOSING, ExecModel, Incoming
+from .execnet_internals import CLOSING, ExecModel, Incoming, io_of
 from .outbox import Outbox
 from .stderr import Stderr
 
@@ -191,3 +191,9 @@ class GatewayIO(ABC):
         self.wait_for_exit(1.0)
         self.stderr.wait_for_end(1.0)
         return self.stderr.text()
+
+
+def own_io(gateway: object) -> GatewayIO | None:
+    """Return the IO of a gateway that remoto opened; None for another library's gateway, or a mock."""
+    io = io_of(gateway)
+    return io if isinstance(io, GatewayIO) else None

@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from ..util import shown
-from .execnet_internals import data_message, error_of, io_of, release, set_window
-from .gateway_io import GatewayIO
+from .execnet_internals import data_message, error_of, release, set_window
+from .gateway_io import GatewayIO, own_io
 from .interrupts import Event, take
 from .io_loop import Loop
 from .outbox import Outbox
@@ -77,8 +77,8 @@ class RelayIO(GatewayIO):
         keepalive: int,
     ) -> None:
         super().__init__(argv, host)
-        io = io_of(relay.gateway)
-        if not isinstance(io, GatewayIO):
+        io = own_io(relay.gateway)
+        if io is None:
             raise RelayLost(f"remoto did not open the gateway of the relay {relay.name}")
         self.relay: GatewayIO = io
         self._relay_name = relay.name
