@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, Union, overload
 
 from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, openshift, podman, ssh
+
+if TYPE_CHECKING:
+    from .backends.options import ClusterBackend, EngineBackend, HostBackend
+
+    BackendName = Union[HostBackend, EngineBackend, ClusterBackend]
 
 __all__ = ["Connection", "docker", "get", "kubernetes", "local", "logger", "needs_ssh", "openshift", "podman", "ssh"]
 
@@ -15,7 +20,6 @@ Connection = BaseConnection
 #: the logger for messages that belong to no connection
 logger = logging.getLogger("remoto")
 
-_Name = Literal["ssh", "local", "localhost", "popen", "docker", "podman", "kubernetes", "k8s", "openshift", "oc"]
 _BACKENDS: dict[str, type[BaseConnection]] = {
     "ssh": ssh.SshConnection,
     "local": local.LocalConnection,
@@ -43,7 +47,7 @@ def get(name: Literal["openshift", "oc"], fallback: str | None = "ssh") -> type[
 @overload
 def get(name: Literal["kubernetes", "k8s"], fallback: str | None = "ssh") -> type[kubernetes.KubernetesConnection]: ...
 @overload
-def get(name: str | None, fallback: _Name) -> type[BaseConnection]: ...
+def get(name: str | None, fallback: BackendName) -> type[BaseConnection]: ...
 @overload
 def get(name: str | None, fallback: str | None) -> type[BaseConnection] | None: ...
 def get(name: str | None, fallback: str | None = "ssh") -> type[BaseConnection] | None:

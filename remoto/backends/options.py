@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from ..log import AnyLogger
     from .base import BaseConnection
 
+#: the names of backends, by the keywords that their connections have
+HostBackend = Literal["ssh", "local", "localhost", "popen"]
+EngineBackend = Literal["docker", "podman"]
+ClusterBackend = Literal["kubernetes", "k8s", "openshift", "oc"]
 
-class ConnectionOptions(TypedDict, total=False):
-    """The keywords of all connections, see :class:`remoto.backends.BaseConnection`."""
+
+class SharedOptions(TypedDict, total=False):
+    """The keywords of all connections that a group passes to each of its connections."""
 
     logger: AnyLogger | None
     sudo: bool
     threads: int
-    eager: bool
     detect_sudo: bool
     use_ssh: bool
     interpreter: str | None
@@ -26,11 +30,21 @@ class ConnectionOptions(TypedDict, total=False):
     env: Mapping[str, str] | None
     kill_on_timeout: bool
     raise_on_timeout: bool
+
+
+class ConnectionOptions(SharedOptions, total=False):
+    """The keywords of all connections, see :class:`remoto.backends.BaseConnection`."""
+
+    eager: bool
     via: BaseConnection | None
 
 
-class ContainerOptions(ConnectionOptions, total=False):
-    """The keywords of all connections to containers."""
+class ClientOptions(TypedDict, total=False):
+    """The keywords that only connections to containers have."""
 
     executable: str | None
     persistent: bool | Literal["require"]
+
+
+class ContainerOptions(ConnectionOptions, ClientOptions, total=False):
+    """The keywords of all connections to containers."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable, overload
 
 from ..backends import BaseConnection
 from ..backends.docker import DockerConnection
@@ -22,7 +22,16 @@ from .relays import Relays, Via
 from .schedule import positive
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from ..backends.options import ClusterBackend, EngineBackend, HostBackend
+    from .options import (
+        ContainerGroupOptions,
+        FoundContainersOptions,
+        FoundPodsOptions,
+        GroupOptions,
+        PodGroupOptions,
+    )
 
 # keywords of a group, and those of a container's connection that are for the engine's host
 _OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via"}
@@ -42,6 +51,26 @@ _OF_HOST = {
 class Membership:
     """The hosts of a group. See :class:`remoto.group.Group`."""
 
+    @overload
+    def __init__(self, hosts: Hosts, backend: HostBackend = ..., **keywords: Unpack[GroupOptions]) -> None: ...
+    @overload
+    def __init__(self, hosts: Hosts, backend: EngineBackend, **keywords: Unpack[ContainerGroupOptions]) -> None: ...
+    @overload
+    def __init__(self, hosts: Hosts, backend: ClusterBackend, **keywords: Unpack[PodGroupOptions]) -> None: ...
+    # a program's own class may have keywords of its own
+    @overload
+    def __init__(
+        self,
+        hosts: Hosts,
+        backend: type[BaseConnection],
+        *,
+        parallel: int = ...,
+        logins: int = ...,
+        connect_retries: int = ...,
+        via: Via | None = ...,
+        executor: Executor | None = ...,
+        **keywords: object,
+    ) -> None: ...
     def __init__(
         self,
         hosts: Hosts,
@@ -52,7 +81,7 @@ class Membership:
         connect_retries: int = 2,
         via: Via | None = None,
         executor: Executor | None = None,
-        **keywords: Any,
+        **keywords: object,
     ) -> None:
         self._parallel = positive("parallel", parallel)
         if isinstance(connect_retries, bool) or not isinstance(connect_retries, int) or connect_retries < 0:
@@ -80,8 +109,8 @@ class Membership:
         kubeconfig: str | None = None,
         container: str | None = None,
         all_containers: bool = False,
-        backend: str | type[KubernetesConnection] = "kubernetes",
-        **keywords: Any,
+        backend: ClusterBackend | type[KubernetesConnection] = "kubernetes",
+        **keywords: Unpack[FoundPodsOptions],
     ) -> Self:
         """Return a group of the running pods that a label selector matches.
 
@@ -118,11 +147,11 @@ class Membership:
     @classmethod
     def containers(
         cls,
-        engine: str | type[DockerConnection] = "docker",
+        engine: EngineBackend | type[DockerConnection] = "docker",
         host: str | None = None,
         labels: Mapping[str, str | None] | Iterable[str] = (),
         name: str | None = None,
-        **keywords: Any,
+        **keywords: Unpack[FoundContainersOptions],
     ) -> Self:
         """Return a group of the running containers of an engine.
 

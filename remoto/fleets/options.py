@@ -1,16 +1,63 @@
-"""The keywords of a group's verbs."""
+"""The keywords of a group, and of its verbs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict, Union, cast
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Literal, TypedDict, Union, cast
 
+from ..backends.options import ClientOptions, SharedOptions
 from ..commands.request import PopenOptions
 from .schedule import Progress, Size
 
 if TYPE_CHECKING:
+    from ..backends import BaseConnection
     from ..commands.output import Handler
     from .arguments import Keywords
+    from .relays import Via
+
+
+class _GroupOptions(SharedOptions, total=False):
+    parallel: int
+    logins: int
+    connect_retries: int
+    executor: Union[Executor, None]
+
+
+class GroupOptions(_GroupOptions, total=False):
+    """The keywords of a group of hosts, and those that it passes to each connection."""
+
+    via: Union[Via, None]
+
+
+class ContainerGroupOptions(GroupOptions, ClientOptions, total=False):
+    """The keywords of a group of containers, and those that it passes to each connection."""
+
+    hostname: Union[str, None]
+    user: Union[str, None]
+
+
+class PodGroupOptions(GroupOptions, ClientOptions, total=False):
+    """The keywords of a group of pods, and those that it passes to each connection."""
+
+    namespace: Union[str, None]
+    context: Union[str, None]
+    container: Union[str, None]
+    kubeconfig: Union[str, None]
+
+
+class FoundPodsOptions(GroupOptions, total=False):
+    """The further keywords of ``Group.pods``."""
+
+    persistent: Union[bool, Literal["require"]]
+
+
+class FoundContainersOptions(_GroupOptions, total=False):
+    """The further keywords of ``Group.containers``."""
+
+    persistent: Union[bool, Literal["require"]]
+    user: Union[str, None]
+    via: Union[BaseConnection, None]
 
 
 class Options(TypedDict, total=False):

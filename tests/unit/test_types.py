@@ -92,9 +92,27 @@ import posixpath
 import remoto
 from remoto.exc import GroupError
 
+from remoto import connection
+
 group = remoto.Group(["node1", ("node2", {"sudo": True})], parallel=8, connect_timeout=5)
 remoto.Group({"web": {"user": "www"}}, backend="docker")
-remoto.Group(5)  # Argument 1 to "Group" has incompatible type "int"
+remoto.Group(["web"], "podman", user="www", persistent=True, hostname="engine", via=["gate"])
+remoto.Group(["web-0"], backend="oc", namespace="shop", persistent="require")
+remoto.Group(["web"], connection.get("docker"), user="www", parallel=8)
+inventory = {"node1": {"interpreter": "python3.9"}, "node2": {"ssh_options": "-p 22"}}
+remoto.Group(inventory, connect_timeout=5.0)
+remoto.Group(list(inventory.items()), env={"LANG": "C"})
+remoto.Group(5)  # No overload variant of "Group" matches argument type "int"
+remoto.Group(["node1"], usr="root")  # No overload variant of "Group"
+remoto.Group(["node1"], ssh_option="-p 2222")  # No overload variant of "Group"
+remoto.Group(["node1"], sudo="yes")  # No overload variant of "Group"
+remoto.Group(["node1"], eager=False)  # No overload variant of "Group"
+remoto.Group(["node1"], user="www")  # No overload variant of "Group"
+remoto.Group(["web"], backend="dokcer")  # No overload variant of "Group"
+remoto.Group(["web"], backend="docker", usr="www")  # No overload variant of "Group"
+remoto.Group(["web-0"], "k8s", namspace="shop")  # No overload variant of "Group"
+remoto.Group(["node1"], backend="local", parallel="8")  # No overload variant of "Group"
+remoto.Group([("node1", "sudo")])  # incompatible type "tuple[str, str]"
 reveal_type(group["node1"])  # remoto.backends.base.BaseConnection
 result = group.check(["ls"], batch=[1, "25%"], stop_after=3)
 reveal_type(result.ok)  # fallback=remoto.process.CheckResult[list[str]]]]
@@ -111,6 +129,23 @@ group.run(["ls"], batch=1.5)  # No overload variant of "run"
 group.rsync("source", "/tmp", delet=True)  # No overload variant of "rsync"
 reveal_type(result.raise_for_errors())  # GroupResult[
 reveal_type(group.only("node1"))  # remoto.group.Group
+"""
+
+FOUND_GROUPS = """\
+import remoto
+from remoto import connection
+
+reveal_type(remoto.Group.pods("app=web", namespace="shop", parallel=8, persistent=True))  # remoto.group.Group
+remoto.Group.pods("app=web", backend="oc", all_containers=True, env={"LANG": "C"})
+remoto.Group.pods("app=web", backend=connection.get("openshift"))
+remoto.Group.pods("app=web", namespce="shop")  # Unexpected keyword argument "namespce"
+remoto.Group.pods("app=web", backend="docker")  # incompatible type "Literal['docker']"
+remoto.Group.pods("app=web", backend=remoto.Connection)  # incompatible type "type[BaseConnection]"
+reveal_type(remoto.Group.containers("podman", labels=["app=web"], sudo=True, user="www"))  # remoto.group.Group
+remoto.Group.containers(host="engine", name="web-*", via=remoto.Connection("gate"), logins=2)
+remoto.Group.containers("dokcer")  # incompatible type "Literal['dokcer']"
+remoto.Group.containers(lables={"app": "web"})  # Unexpected keyword argument "lables"
+remoto.Group.containers(via="gate")  # expected "BaseConnection | None"
 """
 
 
@@ -143,8 +178,8 @@ def readme_examples() -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "program",
-    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, GROUPS, LOGGERS_AND_ERRORS, readme_examples()],
-    ids=["get", "options", "commands", "functions and files", "groups", "loggers and errors", "README"],
+    [GET, OPTIONS, COMMANDS, FUNCTIONS_AND_FILES, GROUPS, FOUND_GROUPS, LOGGERS_AND_ERRORS, readme_examples()],
+    ids=["get", "options", "commands", "functions and files", "groups", "groups found", "loggers and errors", "README"],
 )
 def test_mypy_reports_the_errors_in_the_comments_of_a_program(program, tmp_path, monkeypatch):
     """mypy reports the lines with a comment, and no others."""
