@@ -103,10 +103,12 @@ class Sshd:
         # the wrapper of ssh is on PATH, so that a host can use the aliases as well
         system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         path = f"{self.wrapper_folder}:{sys.base_prefix}/bin:{system}"
+        # of this one, sshd takes the last
+        startups = "MaxStartups 1000:30:2000\n"
         (self.folder / "sshd_config").write_text(
-            f"{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
+            f"{startups}{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
-            "MaxStartups 1000:30:2000\nMaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
+            "MaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
             # bash runs the user's .bashrc if sshd starts it, which may take long; with SHLVL set, it does not
             f"SetEnv SHLVL=1 PATH={path}\n"
         )
@@ -193,7 +195,10 @@ class Sshd:
 
     def logins(self):
         """Return the number of accepted connections so far."""
-        return self._log.read_text().count("Accepted publickey")
+        return self.log().count("Accepted publickey")
+
+    def log(self):
+        return self._log.read_text()
 
     def session_pids(self):
         found, parents = [], [self._sshd.pid]
