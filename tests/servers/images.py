@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from .lock import alone
@@ -33,9 +34,13 @@ def named(image: str) -> str | None:
     return os.environ.get(f"REMOTO_TEST_IMAGE_{image.upper()}") or None
 
 
+def cache() -> Path:
+    """Return the directory of what is built once for all test runs."""
+    return Path(os.environ.get("REMOTO_TEST_CACHE") or Path.home() / ".cache" / "remoto-tests")
+
+
 def _path(image: str) -> Path:
-    cache = Path(os.environ.get("REMOTO_TEST_CACHE") or Path.home() / ".cache" / "remoto-tests")
-    return cache / f"{image}-{EDITION}.tar"
+    return cache() / f"{image}-{EDITION}.tar"
 
 
 def is_built(image: str) -> bool:
@@ -44,45 +49,55 @@ def is_built(image: str) -> bool:
 
 def tarball(image: str) -> Path:
     """Return the tar of the root file system ``image``; build it if it does not exist yet."""
-    path = _path(image)
-    cache = path.parent
-    cache.mkdir(parents=True, exist_ok=True)
-    with alone(cache / "lock"):
+
+    def build(work: Path) -> Path:
+        root = work / "root"
+        root.mkdir()
+        BUILDERS[image](root)
+        unpacked = [f"--exclude=./{pattern}" for pattern in UNNEEDED]
+        run(["tar", "-C", root, *unpacked, "-cf", work / "tar", "."])
+        return work / "tar"
+
+    return built_once(_path(image), build)
+
+
+def built_once(path: Path, build: Callable[[Path], Path]) -> Path:
+    """Return a path of the cache; build it if it does not exist yet.
+
+    :param build: is called with a directory to work in; returns what becomes ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with alone(path.parent / "lock"):
         # left by a build that was killed: no other build runs while this process holds the lock
-        for unfinished in cache.glob(f"{UNFINISHED}*"):
+        for unfinished in path.parent.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished)
         if not path.exists():
-            # in the same directory, so that the rename is atomic; an interrupted build leaves no incomplete file
-            with tempfile.TemporaryDirectory(dir=cache, prefix=UNFINISHED) as work:
-                root = Path(work, "root")
-                root.mkdir()
-                BUILDERS[image](root)
-                unpacked = [f"--exclude=./{pattern}" for pattern in UNNEEDED]
-                _run(["tar", "-C", root, *unpacked, "-cf", Path(work, "tar"), "."])
-                Path(work, "tar").rename(path)
+            # in the same directory, so that the rename is atomic; an interrupted build leaves nothing incomplete
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as work:
+                build(Path(work)).rename(path)
     return path
 
 
 def _debian(root: Path) -> None:
-    mirror, release = _mirror()
+    uri, release = mirror()
     packages = "python3-minimal,libpython3-stdlib"
     # in its own mount namespace, which takes the mounts of debootstrap with it, even after a failure
-    _run(["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}", release, root, mirror])
+    run(["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}", release, root, uri])
 
 
 def _busybox(root: Path) -> None:
     with tempfile.TemporaryDirectory() as download:
         # download it, since busybox-static conflicts with an installed busybox; as root, since apt's own user may not
         # write here
-        _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "busybox-static"], cwd=download)
+        run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "busybox-static"], cwd=download)
         (package,) = Path(download).glob("*.deb")
-        _run(["dpkg-deb", "--extract", package, download])
+        run(["dpkg-deb", "--extract", package, download])
         (busybox,) = Path(download).glob("**/bin/busybox")
         for folder in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
             (root / folder).mkdir()
         (root / "tmp").chmod(0o1777)
         busybox.rename(root / "bin/busybox")
-    for applet in _run([root / "bin/busybox", "--list"]).split():
+    for applet in run([root / "bin/busybox", "--list"]).split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
@@ -92,10 +107,10 @@ def _busybox(root: Path) -> None:
 BUILDERS = {"python": _debian, "shell": _busybox}
 
 
-def _mirror() -> tuple[str, str]:
+def mirror() -> tuple[str, str]:
     """Return the URL of this machine's package archive and the name of its release, from apt's sources."""
-    release = _run(["sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"']).strip()
-    targets = _run(
+    release = run(["sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"']).strip()
+    targets = run(
         ["apt-get", "indextargets", "--format", "$(COMPONENT) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]
     )
     for component, its_release, uri in map(str.split, targets.splitlines()):
@@ -104,7 +119,7 @@ def _mirror() -> tuple[str, str]:
     raise RuntimeError(f"apt has no source for {release} main:\n{targets}")
 
 
-def _run(command: list[str | Path], **keywords: object) -> str:
+def run(command: list[str | Path], **keywords: object) -> str:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_TIMEOUT, **keywords
     )
