@@ -9,8 +9,22 @@ import pytest
 
 import remoto
 from remoto.backends import ssh_config
+from remoto.exc import HostError
+from remoto.process import check
+from tests.servers import newer_openssh as newer
 from tests.servers.require import unavailable
 from tests.servers.sshd import FLEET, Sshd, Unavailable
+
+
+@pytest.fixture
+def newer_openssh(monkeypatch):
+    """ssh and sshd with PerSourcePenalties: this machine's, or others that were prepared."""
+    version = subprocess.run(["ssh", "-V"], capture_output=True, text=True).stderr
+    found = re.search(r"OpenSSH_(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) < (9, 8):
+        if not newer.programs().exists():
+            pytest.skip("this OpenSSH has no PerSourcePenalties; python3 -m tests.servers.newer_openssh prepares one")
+        monkeypatch.setenv("PATH", f"{newer.programs()}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture
@@ -33,20 +47,55 @@ def test_sixty_hosts_are_reached_though_sshd_refuses_many_logins_at_once(strict,
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     # nothing about the retried logins
     assert warnings == []
+    assert "beginning MaxStartups throttling" in strict.log()
 
 
-def _knows_penalties():
-    version = subprocess.run(["ssh", "-V"], capture_output=True, text=True).stderr
-    found = re.search(r"OpenSSH_(\d+)\.(\d+)", version)
-    return found is not None and (int(found[1]), int(found[2])) >= (9, 8)
-
-
-@pytest.mark.skipif(not _knows_penalties(), reason="this OpenSSH has no PerSourcePenalties")
 @pytest.mark.parametrize("strict", ["PerSourcePenalties yes\nMaxStartups 3:50:5"], indirect=True)
 @pytest.mark.timeout(240)
-def test_sixty_hosts_are_reached_though_sshd_has_penalties(strict):
+def test_sixty_hosts_are_reached_though_sshd_has_penalties(newer_openssh, strict):
     with remoto.Group(FLEET[:60], connect_timeout=120) as group:
         assert len(group.run("true").ok) == 60
+    # what it refuses for its MaxStartups it does not penalise
+    assert "drop connection" in strict.log() and "penalty" not in strict.log()
+
+
+@pytest.mark.parametrize("strict", ["LogLevel VERBOSE\nPerSourcePenalties authfail:5s min:1s max:5s"], indirect=True)
+@pytest.mark.timeout(240)
+def test_other_hosts_are_reached_once_the_penalty_for_a_wrong_key_is_over(newer_openssh, strict):
+    # one by one: the wrong key comes first
+    with remoto.Group(["wrongkey", *FLEET[:8]], logins=1, connect_timeout=120) as group:
+        result = group.run("true")
+    assert list(result.ok) == FLEET[:8]
+    assert result.unreachable["wrongkey"].kind == "permission"
+    assert strict.log().count("Failed publickey") == 1
+    assert re.search("drop connection .* penalty: failed authentication", strict.log())
+
+
+@pytest.mark.parametrize("strict", ["PerSourcePenalties authfail:120s min:1s max:120s"], indirect=True)
+def test_the_error_of_a_source_that_is_penalised_says_so(newer_openssh, strict):
+    with remoto.Group(["wrongkey"]) as group:
+        group.run("true")
+    with remoto.Group(["node1"], connect_timeout=5) as group:
+        error = group.run("true").unreachable["node1"]
+    assert error.kind == "closed" and "PerSourcePenalties" in str(error)
+
+
+@pytest.mark.parametrize("strict", [""], indirect=True)
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [("wrongkey", "permission"), ("refused", "refused"), ("changed", "hostkey"), ("unresolvable", "unresolvable")],
+)
+def test_errors_of_a_newer_ssh_are_recognised(newer_openssh, strict, host, kind):
+    with pytest.raises(HostError) as caught:
+        remoto.Connection(host)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("strict", [""], indirect=True)
+def test_a_newer_ssh_logs_no_warning(newer_openssh, strict, caplog):
+    with remoto.Connection("node1") as conn:
+        assert check(conn, ["echo", "hello"]).stdout == ["hello"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 def test_wrong_key_is_offered_once(sshd, caplog, tmp_path):
