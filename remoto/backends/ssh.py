@@ -253,8 +253,8 @@ _OF_SSH = (
         r"|Connection (closed|reset) by \S+ port \d+",
         "closed",
         "connection closed by the remote host before authentication",
-        "Does sshd limit unauthenticated connections (MaxStartups, PerSourcePenalties)? "
-        "Connect to fewer hosts at a time.",
+        "sshd refuses too many logins at once (MaxStartups): connect to fewer hosts at a time. It refuses for a while "
+        "the source of failed logins (PerSourcePenalties): correct those, and wait. Its log says which.",
     ),
 )
 #: ssh's exit status if it failed itself; any other is the remote command's (ssh(1))

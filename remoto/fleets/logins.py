@@ -2,6 +2,9 @@
 
 sshd ends connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of all
 hosts behind it. So logins are counted for each door: a jump host, or this machine itself.
+
+sshd refuses a source that it penalises for failed logins in the same way, and ssh reports both in the same words. But
+a penalty also applies to the only login in flight.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from ..exc import ConnectError, HostError
 _PASSING = ("timeout",)
 # seconds before the first further try; they double with each, up to the second number
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
+# seconds before another try if the only login in flight was refused: sshd's shortest penalty, by default ("min" of
+# PerSourcePenalties in sshd_config(5))
+_PENALTY = 15.0
 # seconds between two looks whether a connection that waits was closed meanwhile
 _LOOK = 0.2
 
@@ -48,15 +54,18 @@ class Door:
             self._in_flight += 1
             return self._refusals
 
-    def leave(self, entered: int, result: str) -> None:
+    def leave(self, entered: int, result: str) -> bool:
         """End a login.
 
         :param entered: the number from :meth:`enter`.
         :param result: ``open``, ``closed`` by sshd before authentication, or anything else.
+        :returns: True if sshd refused the only login that was allowed.
         """
         with self._free:
             self._in_flight -= 1
+            alone = False
             if result == "closed" and entered == self._refusals:
+                alone = self.allowed < 2
                 # once for all that were in flight together
                 self._refusals += 1
                 self.allowed = max(1.0, self.allowed / 2)
@@ -64,6 +73,7 @@ class Door:
                 self.allowed = min(float(self._limit), self.allowed + 1 / self.allowed)
             # one has left, and the limit grows by at most one
             self._free.notify(2)
+            return alone
 
 
 class Logins:
@@ -134,8 +144,8 @@ class Logins:
                 result = "failed"
                 raise
             finally:
-                door.leave(entered, result)
-            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
+                alone = door.leave(entered, result)
+            longest = _PENALTY if alone else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
             # so that hosts which were refused together do not come back together
             pause = random.uniform(longest / 2, longest)
             if result == "closed":

@@ -61,7 +61,7 @@ def test_sixty_hosts_are_reached_though_sshd_has_penalties(newer_openssh, strict
 
 @pytest.mark.parametrize("strict", ["LogLevel VERBOSE\nPerSourcePenalties authfail:5s min:1s max:5s"], indirect=True)
 @pytest.mark.timeout(240)
-def test_other_hosts_are_reached_once_the_penalty_for_a_wrong_key_is_over(newer_openssh, strict):
+def test_other_hosts_connect_after_the_penalty_for_a_wrong_key(newer_openssh, strict):
     # one by one: the wrong key comes first
     with remoto.Group(["wrongkey", *FLEET[:8]], logins=1, connect_timeout=120) as group:
         result = group.run("true")
@@ -72,7 +72,7 @@ def test_other_hosts_are_reached_once_the_penalty_for_a_wrong_key_is_over(newer_
 
 
 @pytest.mark.parametrize("strict", ["PerSourcePenalties authfail:120s min:1s max:120s"], indirect=True)
-def test_the_error_of_a_source_that_is_penalised_says_so(newer_openssh, strict):
+def test_error_of_a_penalised_source_names_the_penalties(newer_openssh, strict):
     with remoto.Group(["wrongkey"]) as group:
         group.run("true")
     with remoto.Group(["node1"], connect_timeout=5) as group:
@@ -92,7 +92,7 @@ def test_errors_of_a_newer_ssh_are_recognised(newer_openssh, strict, host, kind)
 
 
 @pytest.mark.parametrize("strict", [""], indirect=True)
-def test_a_newer_ssh_logs_no_warning(newer_openssh, strict, caplog):
+def test_newer_ssh_logs_no_warning(newer_openssh, strict, caplog):
     with remoto.Connection("node1") as conn:
         assert check(conn, ["echo", "hello"]).stdout == ["hello"]
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []

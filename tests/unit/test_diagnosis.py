@@ -8,6 +8,11 @@ from remoto.backends.ssh import diagnosis, not_started
 from remoto.exc import HostError, StartError
 from remoto.gateways.bootstrap import BOOT_COMMAND, NotOpened
 
+# what ssh has on its stderr, from OpenSSH 10.1 on, about a host whose sshd is an old one
+NO_POST_QUANTUM = """\
+** WARNING: connection is not using a post-quantum key exchange algorithm.
+** This session may be vulnerable to "store now, decrypt later" attacks.
+** The server may need to be upgraded. See https://openssh.com/pq.html"""
 ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
 
 
@@ -22,6 +27,10 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
         (255, "kex_exchange_identification: Connection closed by remote host", "closed"),
         (255, "kex_exchange_identification: read: Connection reset by peer\nConnection reset by ::1 port 22", "closed"),
         (255, "Not allowed at this time\nConnection closed by UNKNOWN port 65535", "closed"),
+        # OpenSSH 10
+        (255, "Connection closed by ::1 port 22", "closed"),
+        (255, f"{NO_POST_QUANTUM}\nroot@node1: Permission denied (publickey).", "permission"),
+        (127, f"{NO_POST_QUANTUM}\nsh: 1: python3: not found", "interpreter"),
         (255, "banner exchange: Connection to ::1 port 22: invalid format", "other"),
         (-15, "", "other"),
         (255, "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @", "hostkey"),

@@ -74,9 +74,9 @@ def test_permanent_errors_are_not_retried(logins, kind):
 
 
 def test_connections_closed_by_sshd_do_not_count_as_retries(logins):
-    host = Host(*["closed"] * 10)
+    host = Host(*["closed"] * 6)
     logins.connect(host)
-    assert host.tries == 11 and not host.reported
+    assert host.tries == 7 and not host.reported
 
 
 def test_connections_closed_by_sshd_are_retried_within_connect_timeout(logins, clock):
@@ -97,6 +97,17 @@ def test_wait_for_a_login_does_not_count_for_connect_timeout(logins, clock, monk
     monkeypatch.setattr(Door, "enter", late)
     logins.connect(host)
     assert host.tries == 4 and clock.now > 200
+
+
+def test_only_login_in_flight_is_retried_after_the_shortest_penalty(clock):
+    host = Host("closed", "closed")
+    Logins(1, clock=clock, pause=clock.pause).connect(host)
+    assert host.tries == 3 and all(7.5 <= pause <= 15 for pause in clock.pauses)
+
+
+def test_one_of_several_logins_is_retried_soon(logins, clock):
+    logins.connect(Host("closed"))
+    assert clock.pauses[0] <= 0.5
 
 
 def test_closed_connection_is_not_retried(logins):
