@@ -77,6 +77,8 @@ class Group(Membership):
         more hosts than one process can serve. The hosts are dealt to its workers, which divide ``parallel`` and
         ``logins``. There, connections live for one call, log records stay in the worker's process, and ``on_stdout``
         and ``on_stderr`` are refused.
+    :param groups: look up ``@GROUP`` in ClusterShell's configuration, which may run programs. A file of that name comes
+        first.
     :param keywords: further keywords of each connection.
     :raises TypeError, ValueError: a host or a keyword is invalid; nothing was started.
 

@@ -6,6 +6,7 @@ first pattern comes.
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import re
 import sys
@@ -22,6 +23,8 @@ _RANGES = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+)(?:/([0-9]+))?)?")
 # an address such as fe80::1%eth0 or root@[::1]: brackets around digits and colons are no range
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.%\w]*:[0-9A-Fa-f:.%\w]*\]")
+# one group, no pattern of several
+_GROUP = re.compile(r"@(?:(?P<source>[^:@]+):)?(?P<name>[^:@*?\[\],!&^\s]+)")
 _INSTALL = "pip install 'remoto[fleet]'"
 
 
@@ -83,8 +86,9 @@ def _of_file_or_group(text: str, groups: bool) -> Iterable[str]:
     try:
         with open(text[1:], encoding="utf-8") as lines:
             yield from _of_lines(lines, groups)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if not groups:
+            error.strerror = f"{error.strerror}; a group of ClusterShell needs groups=True"
             raise
         yield from _expanded(text, groups)
 
@@ -108,11 +112,32 @@ def _expanded(pattern: str, groups: bool) -> list[str]:
         nodeset = _nodeset()
     except ImportError:
         raise ValueError(f"{pattern}: patterns of hosts need ClusterShell: {_INSTALL}") from None
-    resolver = None if groups else nodeset.RESOLVER_NOGROUP
+    lookup = nodeset.NodeUtils
     try:
-        return list(nodeset.NodeSet(pattern, resolver=resolver))
-    except nodeset.NodeSetException as error:
+        names = list(nodeset.NodeSet(pattern, resolver=None if groups else nodeset.RESOLVER_NOGROUP))
+    except lookup.GroupResolverSourceError as error:
+        raise ValueError(f"{pattern}: no source of groups in ClusterShell's groups.conf: {error}") from None
+    except (
+        nodeset.NodeSetException,
+        lookup.GroupResolverError,
+        lookup.GroupSourceError,
+        configparser.Error,
+    ) as error:
         raise ValueError(f"{pattern}: {error}") from None
+    if groups and not names and _is_unknown(pattern, nodeset):
+        raise ValueError(f"{pattern}: no such group")
+    return names
+
+
+def _is_unknown(pattern: str, nodeset: ModuleType) -> bool:
+    """Return True for an unknown group, which is an empty one to NodeSet if its source is a file."""
+    group = _GROUP.fullmatch(pattern)
+    if not group:
+        return False
+    try:
+        return group["name"] not in nodeset.grouplist(group["source"])
+    except nodeset.NodeUtils.GroupSourceError:  # the source can't list its groups
+        return False
 
 
 def _count(pattern: str) -> int:

@@ -195,16 +195,18 @@ def members_of(
     backend: str | type[BaseConnection],
     keywords: Keywords,
     relays_of: Callable[[Sequence[str]], Mapping[str, Member]] = lambda names: {},
+    groups: bool = False,
 ) -> dict[str, Member]:
     """Return the members of a group, by name. Nothing is opened.
 
     :param relays_of: returns the relay of each host that has one.
+    :param groups: look up ``@GROUP`` in ClusterShell's configuration.
     :raises TypeError, ValueError: a host, a keyword or the backend is of no use.
     """
     named_by = _named_by(class_of(backend))
     named: dict[str, Keywords | BaseConnection] = {}
     twice: list[str] = []
-    for name, given in _named(hosts):
+    for name, given in _named(hosts, groups):
         if name in named:
             twice.append(name)
         else:
@@ -241,7 +243,7 @@ def class_of(backend: str | type[BaseConnection]) -> type[BaseConnection]:
     return kind
 
 
-def _named(hosts: Hosts) -> Iterator[tuple[str, Keywords | BaseConnection]]:
+def _named(hosts: Hosts, groups: bool) -> Iterator[tuple[str, Keywords | BaseConnection]]:
     if isinstance(hosts, BaseConnection):
         raise TypeError(f"hosts: expected several connections in a list, not one: {hosts!r}")
     if isinstance(hosts, bytes) or not isinstance(hosts, Iterable):
@@ -251,7 +253,7 @@ def _named(hosts: Hosts) -> Iterator[tuple[str, Keywords | BaseConnection]]:
             yield name_of(item), item
         else:
             pattern, keywords = (item, {}) if isinstance(item, str) else _pair(item)
-            for name in expand([pattern]):
+            for name in expand([pattern], groups=groups):
                 yield name, keywords
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
 
 # keywords of a group, and those of a container's connection that are for the engine's host
-_OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via"}
+_OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via", "groups"}
 _OF_HOST = {
     "logger",
     "sudo",
@@ -69,6 +69,7 @@ class Membership:
         connect_retries: int = ...,
         via: Via | None = ...,
         executor: Executor | None = ...,
+        groups: bool = ...,
         **keywords: object,
     ) -> None: ...
     def __init__(
@@ -81,6 +82,7 @@ class Membership:
         connect_retries: int = 2,
         via: Via | None = None,
         executor: Executor | None = None,
+        groups: bool = False,
         **keywords: object,
     ) -> None:
         self._parallel = positive("parallel", parallel)
@@ -93,8 +95,9 @@ class Membership:
             kind = type(executor).__name__
             raise TypeError(f"executor: expected a concurrent.futures.Executor, not {kind}: {executor!r}")
         self._executor = executor
-        self._relays = Relays(via)
-        self._members = rooms.members_of(hosts, backend, keywords, self._relays.of)
+        self._groups = groups
+        self._relays = Relays(via, groups)
+        self._members = rooms.members_of(hosts, backend, keywords, self._relays.of, groups)
         self._is_part = False
         # asks again for the members of a group that was found by labels
         self._find: Callable[[], dict[str, Member]] | None = None
@@ -265,7 +268,9 @@ class Membership:
 
     def _known(self, hosts: Iterable[str]) -> list[str]:
         # a name of a connection or container may look like a pattern
-        names = [name for host in hosts for name in ([host] if host in self._members else expand([host]))]
+        names = [
+            name for host in hosts for name in ([host] if host in self._members else expand(host, groups=self._groups))
+        ]
         unknown = [name for name in names if name not in self._members]
         if unknown:
             raise KeyError(f"not in the group: {', '.join(unknown)}")

@@ -22,6 +22,7 @@ class _GroupOptions(SharedOptions, total=False):
     logins: int
     connect_retries: int
     executor: Union[Executor, None]
+    groups: bool
 
 
 class GroupOptions(_GroupOptions, total=False):

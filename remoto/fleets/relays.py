@@ -46,18 +46,19 @@ class Relays:
     """The relays of a group, and which host has which.
 
     :param via: None for none.
+    :param groups: look up ``@GROUP`` in ClusterShell's configuration.
     :raises TypeError, ValueError: it names none, or a host twice.
     """
 
-    def __init__(self, via: Via | None) -> None:
+    def __init__(self, via: Via | None, groups: bool = False) -> None:
         self._assigned: dict[str, Relay] | None = None
         self._dealt: list[Relay] = []
         if isinstance(via, Mapping):
             self._assigned = {}
             for given, hosts in via.items():
-                self._assign(_relay(given), expand([hosts] if isinstance(hosts, str) else hosts))
+                self._assign(_relay(given), expand(hosts, groups=groups))
         elif via is not None:
-            self._dealt = [_relay(given) for given in _listed(via)]
+            self._dealt = [_relay(given) for given in _listed(via, groups)]
         if via is not None and not (self._dealt or self._assigned):
             raise ValueError("via: no relay is named")
 
@@ -84,14 +85,14 @@ class Relays:
         return self._assigned or {}
 
 
-def _listed(via: object) -> list[_Relay]:
+def _listed(via: object, groups: bool) -> list[_Relay]:
     if isinstance(via, BaseConnection):
         return [via]
     if isinstance(via, bytes) or not isinstance(via, Iterable):
         raise TypeError(f"via: expected names or connections, not {type(via).__name__}: {via!r}")
     listed: list[_Relay] = []
     for given in [via] if isinstance(via, str) else via:
-        listed += expand([given]) if isinstance(given, str) else [given]
+        listed += expand(given, groups=groups) if isinstance(given, str) else [given]
     return listed
 
 

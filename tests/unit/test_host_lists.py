@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import remoto
 from remoto.fleets import hosts
 from remoto.fleets.hosts import expand, fold
 
@@ -55,10 +56,72 @@ def test_group_is_looked_up_only_if_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
     with pytest.raises(FileNotFoundError):
         expand("@web")
-    # ClusterShell reads its configuration when it is imported
     code = "from remoto.fleets.hosts import expand; print(expand(['@web', 'x'], groups=True, exclude='@lab:web!node1'))"
+    assert in_a_program(code) == ["['node1', 'x']"]
+
+
+def in_a_program(code):
+    """Run code in another process, since ClusterShell reads its configuration when it is imported."""
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-    assert done.stdout == "['node1', 'x']\n"
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def groups_of_clustershell(monkeypatch, tmp_path):
+    """Groups in a file, as ClusterShell has them by default."""
+    directory = tmp_path / "clustershell"
+    (directory / "groups.d").mkdir(parents=True)
+    (directory / "groups.conf").write_text("[Main]\ndefault: lab\nautodir: $CFGDIR/groups.d\n")
+    (directory / "groups.d" / "lab.yaml").write_text("lab:\n  web: node[1-3]\n  canary: node2\n  down: ''\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+def test_a_group_of_hosts_takes_groups_of_clustershell_if_asked(groups_of_clustershell):
+    with pytest.raises(FileNotFoundError):
+        remoto.Group("@web")
+    code = """
+import remoto
+group = remoto.Group(["@web", "x"], groups=True, via={"gate": "@canary"})
+print(*group)
+print(*group.only("@lab:canary", "x"))
+print(*group.without("@canary"))
+print([host for host in group if group[host].via])
+"""
+    assert in_a_program(code) == ["node1 node2 node3 x", "node2 x", "node1 node3 x", "['node2']"]
+
+
+@pytest.mark.parametrize(
+    ("group", "text"),
+    [
+        ("@wbe", "@wbe: no such group"),
+        ("@lab:wbe", "@lab:wbe: no such group"),
+        ("@home:web", "@home:web: no source of groups in ClusterShell's groups.conf: home"),
+        ("@down", "@down has no host"),
+    ],
+)
+def test_an_unknown_group_is_an_error_and_an_empty_one_is_not(groups_of_clustershell, group, text):
+    code = f"""
+from remoto.fleets.hosts import expand
+try:
+    print("{group} has no host" if expand("{group}", groups=True) == [] else "hosts")
+except ValueError as error:
+    print(error)
+"""
+    assert in_a_program(code) == [text]
+
+
+@pytest.mark.parametrize("configuration", ["no section\n", "[lab]\nmap: exit 3\n", "[lab]\nlist: echo web\n", ""])
+def test_groups_that_clustershell_cannot_look_up_are_a_value_error(monkeypatch, tmp_path, configuration):
+    (tmp_path / "groups.conf").write_text(configuration)
+    monkeypatch.setenv("CLUSTERSHELL_CFGDIR", str(tmp_path))
+    code = """
+from remoto.fleets.hosts import expand
+try:
+    expand("@web", groups=True)
+except ValueError as error:
+    print(str(error).partition(":")[0])
+"""
+    assert in_a_program(code) == ["@web"]
 
 
 @pytest.mark.parametrize("pattern", ["node[1-200000]", "a[1-1000]b[1-1000]", "x[1-60000],y[1-60000]"])

@@ -94,7 +94,7 @@ from remoto.exc import GroupError
 
 from remoto import connection
 
-group = remoto.Group(["node1", ("node2", {"sudo": True})], parallel=8, connect_timeout=5)
+group = remoto.Group(["node1", ("node2", {"sudo": True})], parallel=8, groups=True, connect_timeout=5)
 remoto.Group({"web": {"user": "www"}}, backend="docker")
 remoto.Group(["web"], "podman", user="www", persistent=True, hostname="engine", via=["gate"])
 remoto.Group(["web-0"], backend="oc", namespace="shop", persistent="require")
