@@ -18,7 +18,7 @@ from .fleets.functions import GroupModule
 from .fleets.membership import Membership
 from .fleets.options import divided
 from .fleets.result import GroupResult
-from .fleets.rounds import Round, ThreadedRound
+from .fleets.rounds import MembersRound, Round
 from .fleets.schedule import plan
 from .process import CheckResult
 
@@ -306,7 +306,7 @@ class Group(Membership):
 
     def _round(self, chosen: Plan, progress: Progress | None, what: works.Work) -> Round:
         if self._executor is None:
-            return ThreadedRound(chosen, progress, what, self._members, self._connect)
+            return MembersRound(chosen, progress, what, self._members, self._connect)
         from .fleets.shares import SharedRound
 
         return SharedRound(chosen, progress, what, self._members, self._executor, *self._login_limits)

@@ -14,16 +14,14 @@ from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError
 from . import report
-from .choosing import Host, add_hosts, member
+from .choosing import Host, add_hosts
 from .hosts import (
-    INTERRUPTED,
     NOT_STARTED,
     TIMED_OUT,
     WRONG_USAGE,
     Hosts,
     Outcome,
     end_command,
-    login,
     message,
     no_connection,
 )
@@ -76,51 +74,39 @@ exit status: the command's; with several hosts, the highest. Otherwise:
 """
 
 
-class Work:
+class Work(Hosts):
     """Runs the command on all hosts."""
 
     def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
-        self._options = options
+        super().__init__(options, Output(len(options.chosen) > 1 and not options.no_prefix, options.raw))
         self._stdin = stdin
-        self._names = [host.name for host in options.chosen]
         self._collects = options.gather or options.json
-        self._output = Output(len(self._names) > 1 and not options.no_prefix, options.raw)
-        self._connections: list[BaseConnection] = []
-        self._log_in = login(options)
 
     def do(self) -> int:
         """Run the command; return the exit status."""
-        options = self._options
+        options, names = self._options, list(self._hosts)
         # lines of JSON on the same terminal would mix with the progress line
         shown = options.gather or (options.json and not sys.stdout.isatty())
-        hosts = Hosts(self._serve, options, self._output, self._connections)
-        with report.failures_saved(options, hosts.done), report.progress(len(self._names), shown) as self._done:
-            outcomes = hosts.outcomes()
+        with report.failures_saved(options, self.done), report.progress(len(names), shown) as self._progress:
+            outcomes = self.serve()
         if options.gather:
-            report.gathered(self._names, outcomes, self._output)
+            report.gathered(names, outcomes, self._output)
         if options.json:
-            report.not_started_in_json(self._names, outcomes, self._output)
-        return report.summarise(self._names, outcomes, self._output)
+            report.not_started_in_json(names, outcomes, self._output)
+        return report.summarise(names, outcomes, self._output)
 
-    def _serve(self, host: Host) -> Outcome:
+    def _work_on(self, host: Host) -> Outcome:
         begun = time.monotonic()
         outcome = self._run_on(host)._replace(seconds=time.monotonic() - begun)
         if self._options.json:
             report.in_json(host.name, outcome, self._output)
-        self._done()
         return outcome
 
     def _run_on(self, host: Host) -> Outcome:
-        options, output = self._options, self._output
+        options = self._options
         collected: tuple[list[bytes], list[bytes]] = ([], [])
         try:
-            chosen = member(host, options)
-            conn = chosen.conn
-            self._connections.append(conn)
-            if output.closed:
-                return Outcome(INTERRUPTED)
-            with conn, self._streams(host, conn, collected) as (stdout, stderr):
-                chosen.connect(self._log_in)
+            with self._connected(host) as conn, self._streams(host, conn, collected) as (stdout, stderr):
                 status = process.run(
                     conn,
                     options.command,

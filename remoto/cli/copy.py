@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
+from ..fleets.result import reason_of_error
 from ..util import escape_controls
-from .choosing import NO_CONNECTION, Host, add_hosts, choose, member
-from .hosts import INTERRUPTED, Hosts, Outcome, login, message, no_connection, reason
+from .choosing import NO_CONNECTION, Host, add_hosts, choose
+from .hosts import Hosts, Outcome, message, no_connection
 from .options import Parser, add_connection, add_program, parse, seconds, split, start_logging
-from .output import Lines, Output, Show, progress
+from .output import Output, Show, progress
 from .report import failures_saved, summarise
 
 if TYPE_CHECKING:
@@ -80,45 +80,33 @@ def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
         parser.exit(FAILED, escape_controls(f"remoto: local path {source}: {error.strerror}") + "\n")
 
 
-class _Copies:
+class _Copies(Hosts):
     """Copies to or from all hosts."""
 
     def __init__(self, action: str, source: str, destination: str, options: argparse.Namespace) -> None:
+        super().__init__(options, Output())
         self._action = action
         self._source = source
         self._destination = destination
-        self._options = options
-        self._output = Output()
-        self._connections: list[BaseConnection] = []
-        self._log_in = login(options)
 
     def do(self) -> int:
         """Copy; return the exit status."""
-        names = [host.name for host in self._options.chosen]
-        with progress(f"{self._action} {self._source}", self._output) as shown:
-            copy = functools.partial(self._copy, shown)
-            hosts = Hosts(copy, self._options, self._output, self._connections)
-            with failures_saved(self._options, hosts.done):
-                outcomes = hosts.outcomes()
-        return summarise(names, outcomes, self._output)
+        shown = progress(f"{self._action} {self._source}", self._output)
+        with shown as self._shown, failures_saved(self._options, self.done):
+            outcomes = self.serve()
+        return summarise(list(self._hosts), outcomes, self._output)
 
-    def _copy(self, shown: Lines, host: Host) -> Outcome:
-        name = host.name
+    def _work_on(self, host: Host) -> Outcome:
+        name, shown = host.name, self._shown
         try:
-            chosen = member(host, self._options)
-            conn = chosen.conn
-            self._connections.append(conn)
-            if self._output.closed:
-                return Outcome(INTERRUPTED)
-            with conn:
-                chosen.connect(self._log_in)
+            with self._connected(host) as conn:
                 copied = self._way()(conn, name, shown.of(name))
                 if copied is not None:
                     shown.done(name, copied)
                 return Outcome(0)
         except FileTransferError as error:
             shown.problem(name, str(error).removeprefix(f"{error.host}: "))
-            return Outcome(FAILED, reason(error), "failed")
+            return Outcome(FAILED, reason_of_error(error), "failed")
         except RemotoError as error:
             shown.problem(name, message(error))
             return no_connection(error)
@@ -129,7 +117,7 @@ class _Copies:
             raise
         except OSError as error:
             shown.problem(name, str(error))
-            return Outcome(FAILED, reason(error), "failed")
+            return Outcome(FAILED, str(error), "failed")
 
     def _way(self) -> Callable[[BaseConnection, str, Show | None], file_sync.CopyResult | None]:
         return {"put": self._put, "get": self._get, "rsync": self._rsync}[self._action]

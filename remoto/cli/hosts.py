@@ -1,19 +1,22 @@
-"""Serve all hosts, each in a thread."""
+"""Work on all hosts, each in a thread."""
 
 from __future__ import annotations
 
+import abc
 import argparse
+import contextlib
 import re
-import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Callable, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..backends import BaseConnection
-from ..exc import ConnectError, ConnectionLost, FileTransferError
+from ..exc import ConnectError, ConnectionLost
+from ..fleets import result
 from ..fleets.logins import Logins
 from ..fleets.members import close
-from ..fleets.schedule import batches
-from .choosing import NO_CONNECTION, Host
+from ..fleets.rounds import CLOSED, ThreadedRound
+from ..fleets.schedule import Workers, plan
+from .choosing import NO_CONNECTION, Host, member
 from .output import Output
 
 TIMED_OUT = 124
@@ -24,8 +27,6 @@ INTERRUPTED = 130
 TERMINATED = 143
 #: 128 + SIGPIPE, as a shell has it
 BROKEN_PIPE = 141
-# seconds to wait for a thread to end once its connection is closed
-STUCK = 1.0
 # keyword arguments that the library's advice names
 _KEYWORD = re.compile(r"\b(connect_timeout|interpreter|ssh_options)\b=?")
 
@@ -37,8 +38,7 @@ class Outcome(NamedTuple):
     status: int
     #: why it failed; empty if only the exit status is known
     reason: str = ""
-    #: as in a GroupResult: ``ok``, ``failed``, ``unreachable`` or ``timed_out``
-    kind: str = "ok"
+    kind: result.Kind = "ok"
     #: the command's exit status, None if it has none
     exit_status: int | None = None
     #: the kind of the error, such as ``refused``
@@ -48,78 +48,70 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
 
 
-class Hosts:
-    """Serves all hosts, each in a thread: ``parallel`` at the same time, in batches, until too many have failed.
+class Hosts(ThreadedRound):
+    """Works on all hosts. Each has a connection of its own, which is closed when the host is done.
 
-    :param serve: returns a host's outcome.
-    :param connections: the connections that ``serve`` has opened so far.
     :ivar done: the outcomes of the hosts that are done, by name.
     """
 
-    def __init__(
-        self,
-        serve: Callable[[Host], Outcome],
-        options: argparse.Namespace,
-        output: Output,
-        connections: list[BaseConnection],
-    ) -> None:
-        self._serve = serve
+    def __init__(self, options: argparse.Namespace, output: Output) -> None:
         self._options = options
         self._output = output
-        self._connections = connections
+        self._hosts: dict[str, Host] = {host.name: host for host in options.chosen}
+        super().__init__(plan(list(self._hosts), options.parallel, options.batch, options.stop_after), None)
+        # at a pace, if there are several
+        self._log_in = Logins(options.logins).connect if len(self._hosts) > 1 else BaseConnection.connect
+        self._connections: dict[str, BaseConnection] = {}
         self.done: dict[str, Outcome] = {}
-        self._failures = 0
-        self._lock = threading.Lock()
 
-    def outcomes(self) -> list[Outcome | None]:
-        """Return the outcomes in the order of the hosts, None for hosts that were not started.
+    @abc.abstractmethod
+    def _work_on(self, host: Host) -> Outcome:
+        """Return a host's outcome. An exception ends the work on all hosts."""
 
-        An exception in any thread ends all of them.
-        """
-        hosts = self._options.chosen
-        names = [host.name for host in hosts]
-        by_name = dict(zip(names, hosts))
-        outcomes: list[Outcome | None] = []
+    def serve(self) -> list[Outcome | None]:
+        """Return the outcomes in the order of the hosts, None for hosts that were not started."""
         try:
-            for batch in batches(names, self._options.batch):
-                outcomes += self._of_batch([by_name[name] for name in batch])
-        finally:
-            close({host.relay for host in hosts if host.relay is not None}, STUCK)
-        return outcomes
-
-    def _of_batch(self, hosts: list[Host]) -> list[Outcome | None]:
-        pool = ThreadPoolExecutor(self._options.parallel)
-        futures = [pool.submit(self._unless_over, host) for host in hosts]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            ended = [future.result() for future in futures if future.done()]
-            pool.shutdown()
-            return ended
+            with contextlib.closing(self._reported()) as reported:
+                for _, outcome in reported:
+                    if isinstance(outcome.value, BaseException):
+                        raise outcome.value
         except BaseException as error:
-            self._output.close()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for conn in list(self._connections):
-                end_command(conn)
-                conn.exit()
             # a thread that writes output may wait forever for its reader
-            error.is_stuck = bool(wait(futures, timeout=STUCK).not_done)  # type: ignore[attr-defined]
+            error.is_stuck = bool(self._running())  # type: ignore[attr-defined]
             raise
+        finally:
+            self._close()
+        return [self.done.get(name) for name in self._hosts]
 
-    def _unless_over(self, host: Host) -> Outcome | None:
-        limit = self._options.stop_after
-        with self._lock:
-            if limit is not None and self._failures >= limit:
-                return None
-        outcome = self.done[host.name] = self._serve(host)
-        if outcome.status:
-            with self._lock:
-                self._failures += 1
-        return outcome
+    @contextlib.contextmanager
+    def _connected(self, host: Host) -> Iterator[BaseConnection]:
+        """Give the open connection of a host, and close it."""
+        chosen = member(host, self._options)
+        with chosen.conn as conn:
+            self._connections[host.name] = conn
+            if self._is_abandoned:
+                raise ConnectionLost(host.name, "nothing was run", "interrupted")
+            chosen.connect(self._log_in)
+            yield conn
 
+    def _outcome(self, host: str) -> result.Outcome:
+        try:
+            outcome = self.done[host] = self._work_on(self._hosts[host])
+        except BaseException as error:
+            return result.Outcome("failed", error)
+        return result.Outcome(outcome.kind, None)
 
-def login(options: argparse.Namespace) -> Callable[[BaseConnection], None]:
-    """Return the function that opens connections: at a pace, if there are several."""
-    return Logins(options.logins).connect if len(options.chosen) > 1 else BaseConnection.connect
+    def _abandon(self, hosts: Sequence[str]) -> None:
+        self._output.close()
+        connections = [self._connections[host] for host in hosts if host in self._connections]
+        for conn in connections:
+            end_command(conn)
+        # each takes a few seconds at most
+        for _ in Workers(connections, BaseConnection.exit, len(connections)):
+            pass
+
+    def _close(self) -> None:
+        close({host.relay for host in self._hosts.values() if host.relay is not None}, CLOSED)
 
 
 def message(error: Exception) -> str:
@@ -129,19 +121,10 @@ def message(error: Exception) -> str:
     return str(error)
 
 
-def reason(error: Exception) -> str:
-    """Return the reason of an error, without stderr and advice."""
-    if isinstance(error, ConnectionLost):
-        return error.what
-    if isinstance(error, FileTransferError):
-        return str(error).removeprefix(f"{error.host}: ").removeprefix(f"{error.what}: ")
-    return error.reason if isinstance(error, ConnectError) else str(error)
-
-
 def no_connection(error: Exception) -> Outcome:
     """Return the outcome of a host that can't be connected to, or whose connection was lost."""
-    kind = "failed" if isinstance(error, ConnectionLost) else "unreachable"
-    return Outcome(NO_CONNECTION, reason(error), kind, error=getattr(error, "kind", "lost"))
+    kind: result.Kind = "failed" if isinstance(error, ConnectionLost) else "unreachable"
+    return Outcome(NO_CONNECTION, result.reason_of_error(error), kind, error=getattr(error, "kind", "lost"))
 
 
 def end_command(conn: BaseConnection) -> None:

@@ -8,10 +8,10 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Callable
 
 from ..commands.lines import Lines
 from ..fleets.hosts import fold
+from ..fleets.schedule import Progress
 from .choosing import saved_name
 from .hosts import Outcome
 from .output import Output, in_one_line
@@ -41,13 +41,16 @@ def _lines(data: bytes) -> list[str]:
     return [*lines.feed(data), *lines.end()]
 
 
-def in_json(host: str, outcome: Outcome, output: Output) -> None:
-    """Write a host's result as one line."""
+def in_json(host: str, outcome: Outcome, output: Output, kind: str = "") -> None:
+    """Write a host's result as one line.
+
+    :param kind: by default that of the outcome.
+    """
     output.write_json(
         json.dumps(
             {
                 "host": host,
-                "outcome": outcome.kind,
+                "outcome": kind or outcome.kind,
                 "exit_status": outcome.exit_status,
                 "kind": outcome.error,
                 "reason": outcome.reason,
@@ -63,7 +66,7 @@ def not_started_in_json(hosts: Sequence[str], outcomes: Sequence[Outcome | None]
     """Write a line for each host that was not started."""
     for host, outcome in zip(hosts, outcomes):
         if outcome is None:
-            in_json(host, Outcome(0, kind="not_started"), output)
+            in_json(host, Outcome(0), output, "not_started")
 
 
 def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> int:
@@ -95,21 +98,21 @@ def failures_saved(options: argparse.Namespace, done: Mapping[str, Outcome]) -> 
 
 
 @contextlib.contextmanager
-def progress(total: int, shown: bool) -> Iterator[Callable[[], None]]:
+def progress(total: int, shown: bool) -> Iterator[Progress | None]:
     """Show a progress line on a terminal, where rich is installed.
 
-    :returns: a function to call for each host that is done.
+    :returns: a function to call for each host that is done; None without the line.
     """
     try:
+        from rich import progress as bars
         from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError:
         shown = False
     if not shown or not sys.stderr.isatty():
-        yield lambda: None
+        yield None
         return
-    columns = (TextColumn("hosts"), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (bars.TextColumn("hosts"), bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
     # rich would write to stderr what the program writes to stdout
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as line:
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as line:
         task = line.add_task("", total=total)
-        yield lambda: line.advance(task)
+        yield lambda done, total, host: line.advance(task)

@@ -132,14 +132,15 @@ def reason(outcome: Outcome) -> str:
     """Return why a host did not succeed, in one line without the host; empty if the kind of the outcome says it."""
     value = outcome.value
     if isinstance(value, BaseException):
-        return _reason_of_error(value)
+        return reason_of_error(value)
     if outcome.kind == "timed_out":
         return ""
     status, last = (value.returncode, _last_line(value.stderr)) if isinstance(value, CheckResult) else (value, "")
     return f"exit status {status}{last and f': {last}'}"
 
 
-def _reason_of_error(error: BaseException) -> str:
+def reason_of_error(error: BaseException) -> str:
+    """Return the reason of an error in one line, without the host, stderr and advice."""
     if isinstance(error, ConnectError):
         return error.reason
     if isinstance(error, ConnectionLost):

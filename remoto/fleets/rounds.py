@@ -111,7 +111,50 @@ class Round(abc.ABC):
 
 
 class ThreadedRound(Round):
-    """A round in this program: a thread for each host, at most ``parallel`` at the same time.
+    """A round in this program: a thread for each host, at most ``parallel`` at the same time."""
+
+    def __init__(self, plan: Plan, progress: Progress | None) -> None:
+        super().__init__(plan, progress)
+        self._is_abandoned = False
+        self._workers: Workers[str, Outcome | None] = Workers([], self._serve, 1)
+
+    def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
+        self._workers = Workers(batch, self._serve, self.plan.parallel)
+        try:
+            for host, outcome in self._workers:
+                if outcome is not None:
+                    yield host, outcome
+        except BaseException:
+            self._is_abandoned = True
+            self._workers.stop()
+            self._abandon(self._running())
+            self._workers.finish(ABANDONED)
+            raise
+
+    def _serve(self, host: str) -> Outcome | None:
+        """Serve a host in a worker's thread; None if nothing was started there."""
+        outcome = self._outcome(host)
+        if outcome is not None:
+            self._store(host, outcome)
+        # decided here: a fast thread would take the next host before the main thread knows
+        if self._is_over():
+            self._workers.stop()
+        return outcome
+
+    def _running(self) -> list[str]:
+        return list(self._workers.running)
+
+    @abc.abstractmethod
+    def _outcome(self, host: str) -> Outcome | None:
+        """Serve a host, and raise nothing; None if nothing was started there."""
+
+    @abc.abstractmethod
+    def _abandon(self, hosts: Sequence[str]) -> None:
+        """End the work on hosts, soon."""
+
+
+class MembersRound(ThreadedRound):
+    """A round on the members of a group.
 
     :param connect: opens a connection.
     """
@@ -128,34 +171,10 @@ class ThreadedRound(Round):
         self._work = work
         self._members = {host: hosts[host] for host in plan.hosts}
         self._connect = connect
-        self._is_abandoned = False
-        self._workers: Workers[str, Outcome | None] = Workers([], self._serve, 1)
         members.require_descriptors(sum(member.needs_descriptors for member in self._members.values()))
 
-    def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        self._workers = Workers(batch, self._serve, self.plan.parallel)
-        try:
-            for host, outcome in self._workers:
-                if outcome is not None:
-                    yield host, outcome
-        except BaseException:
-            self._is_abandoned = True
-            self._workers.stop()
-            members.abandon([self._members[host] for host in self._running()])
-            self._workers.finish(ABANDONED)
-            raise
-
-    def _serve(self, host: str) -> Outcome | None:
-        """Serve a host in a worker's thread; None if nothing was started there."""
-        outcome = self._outcome(self._members[host])
-        if outcome is not None:
-            self._store(host, outcome)
-        # decided here: a fast thread would take the next host before the main thread knows
-        if self._is_over():
-            self._workers.stop()
-        return outcome
-
-    def _outcome(self, member: Member) -> Outcome | None:
+    def _outcome(self, host: str) -> Outcome | None:
+        member = self._members[host]
         try:
             conn = member.connect(self._open)
         except BaseException as error:
@@ -174,8 +193,8 @@ class ThreadedRound(Round):
             raise ConnectionLost(conn.where(), "nothing was run", "interrupted")
         self._connect(conn)
 
-    def _running(self) -> list[str]:
-        return list(self._workers.running)
+    def _abandon(self, hosts: Sequence[str]) -> None:
+        members.abandon([self._members[host] for host in hosts])
 
     def _close(self) -> None:
         members.close_all(self._members.values(), CLOSED)

@@ -15,7 +15,7 @@ from . import members
 from .logins import Logins
 from .members import Maker, Member
 from .result import Outcome
-from .rounds import Round, ThreadedRound
+from .rounds import MembersRound, Round
 from .schedule import SLICE, Plan, Progress, plan
 from .work import Work
 
@@ -165,7 +165,7 @@ def serve_share(data: bytes) -> bytes:
     hosts = {host: Member(host, make(), make) for host, make in share.hosts.items()}
     chosen = plan(list(hosts), share.parallel, None, share.stop_after, share.count_unreachable)
     logins = Logins(share.logins, share.connect_retries)
-    served = ThreadedRound(chosen, None, share.work, hosts, logins.connect)
+    served = MembersRound(chosen, None, share.work, hosts, logins.connect)
     try:
         served.run()
     finally:
