@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .. import connection
@@ -19,6 +20,8 @@ from ..util import escape_controls
 from .options import BY_SSH, CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords
 
 NO_CONNECTION = 255
+# RELAY=PATTERN; the path in "-F PATH RELAY" may have a = as well
+_ASSIGNED = re.compile(r"(?P<relay>(?:-F \S+ )?[^\s=]+)=(?P<hosts>.*)")
 
 
 class Host(NamedTuple):
@@ -55,8 +58,9 @@ def add_hosts(parser: Parser) -> None:
         "--via",
         action="append",
         default=[],
-        metavar="RELAY",
-        help="run ssh on this relay; if there are several, the hosts are dealt to them in turn [ssh, docker, podman]",
+        metavar="RELAY[=PATTERN]",
+        help="run ssh on this relay; may be repeated: hosts are assigned to the relays in turn, or by PATTERN; hosts "
+        "that no PATTERN names are connected to directly [ssh, docker, podman]",
     )
     parser.add_argument(
         "hosts",
@@ -74,14 +78,14 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
         parser.error("the following arguments are required: HOST")
     try:
         hosts = _found(options) if options.selector or options.label else _named(options)
-        relays = Relays(options.via or None).of([host.name for host in hosts])
+        relays = _relays(options, [host.name for host in hosts])
         if options.save_failed:
             # an error now, not when all is done; @FILE may name the same file
             open(options.save_failed, "a").close()
     except (ValueError, OSError) as error:
         if isinstance(error, ConnectError):
             parser.exit(NO_CONNECTION, escape_controls(f"remoto: {error}".replace("\n", "; ")) + "\n")
-        parser.error(str(error))
+        parser.error(_text(error))
     if not hosts:
         parser.error("no host is left")
     elsewhere = [host.name for host in hosts if options.backend == "local" and connection.needs_ssh(host.name)]
@@ -115,7 +119,8 @@ def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
         parser.error("--via: not with --label, which asks the engine's host itself")
     if options.all_containers and options.save_failed:
         parser.error("--save-failed: not with --all-containers, since a file of hosts names no container of a pod")
-    if "-" in (*options.hosts, *options.exclude) and getattr(options, "stdin", False):
+    relays = [text.rpartition("=")[2] for text in options.via]
+    if "-" in (*options.hosts, *options.exclude, *relays) and getattr(options, "stdin", False):
         parser.error("-: stdin has the names of hosts, so --stdin can't send it to the command")
 
 
@@ -128,6 +133,30 @@ def _named(options: argparse.Namespace) -> list[Host]:
     if twice:
         print(escape_controls(f"remoto: named more than once, used once: {', '.join(twice)}"), file=sys.stderr)
     return [Host(name, {HOST_PARAMETER[options.backend]: name}) for name in named if name not in left_out]
+
+
+def _text(error: Exception) -> str:
+    """Return the text of an error, which names options instead of keyword arguments."""
+    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    return re.sub("^via: ", "--via: ", text.replace("groups=True", "--groups"))
+
+
+def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, Member]:
+    """Return the relay of each host that has one."""
+    from ..fleets.hosts import expand
+
+    assigned = [found for found in map(_ASSIGNED.fullmatch, options.via) if found]
+    if not assigned:
+        return Relays(options.via or None, options.groups).of(names)
+    if len(assigned) < len(options.via):
+        raise ValueError("via: RELAY and RELAY=PATTERN: expected one of them")
+    via: dict[str, list[str]] = {}
+    for found in assigned:
+        hosts = set(expand(found["hosts"], groups=options.groups)).intersection(names)
+        if not hosts:
+            raise ValueError(f"via: {found[0]}: names none of the hosts")
+        via.setdefault(found["relay"], []).extend(hosts)
+    return Relays(via).of(names)
 
 
 def _found(options: argparse.Namespace) -> list[Host]:

@@ -8,7 +8,7 @@ from typing import Union
 
 from ..backends import BaseConnection
 from ..exc import ConnectionLost
-from .hosts import expand
+from .hosts import expand, is_pattern
 from .members import Maker, Member, name_of
 
 _Relay = Union[str, BaseConnection]
@@ -76,7 +76,7 @@ class Relays:
         hosts = set(names)
         for relay in self._dealt or (self._assigned or {}).values():
             if relay.name in hosts:
-                raise ValueError(f"via: the relay {relay.name} is also a host of the group")
+                raise ValueError(f"via: the relay {relay.name} is also a host")
         unknown = [name for name in self._assigned or () if name not in hosts]
         if unknown:
             raise ValueError(f"via: not in the group: {', '.join(unknown)}")
@@ -101,4 +101,6 @@ def _relay(given: object) -> Relay:
         return Relay(name_of(given), given, None)
     if not isinstance(given, str):
         raise TypeError(f"via: expected a name or a connection, not {type(given).__name__}: {given!r}")
+    if is_pattern(given):
+        raise ValueError(f"via: {given}: expected one relay, not a pattern")
     return Relay.unopened(given, Maker("ssh", {"hostname": given}))

@@ -22,6 +22,20 @@ def test_hosts_are_named_by_patterns_files_stdin_and_exclusion(sshd, tmp_path):
     assert status == 0 and sorted(stdout.splitlines()) == ["node1: x", "node2: x"]
 
 
+def test_groups_of_clustershell_name_hosts_only_with_the_option(sshd, tmp_path):
+    directory = tmp_path / "clustershell"
+    (directory / "groups.d").mkdir(parents=True)
+    (directory / "groups.conf").write_text("[Main]\ndefault: lab\nautodir: $CFGDIR/groups.d\n")
+    (directory / "groups.d" / "lab.yaml").write_text("lab:\n  web: node[1-4]\n  down: node[2-3]\n")
+    words = ["@web", "--exclude", "@lab:down", "--", "echo", "x"]
+    status, stdout, stderr = outcome("--groups", *words, XDG_CONFIG_HOME=str(tmp_path))
+    assert (status, sorted(stdout.splitlines()), stderr) == (0, ["node1: x", "node4: x"], "")
+    status, stdout, stderr = outcome(*words, XDG_CONFIG_HOME=str(tmp_path))
+    assert (status, stdout) == (2, "") and "--groups" in stderr.splitlines()[-1]
+    status, stdout, stderr = outcome("--groups", "@web", "@wbe", "--", "true", XDG_CONFIG_HOME=str(tmp_path))
+    assert (status, stdout) == (2, "") and stderr.splitlines()[-1] == "remoto: error: @wbe: no such group"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -39,7 +53,18 @@ def test_hosts_are_named_by_patterns_files_stdin_and_exclusion(sshd, tmp_path):
         (["--backend", "docker", "--label", "a=b", "web", "--", "true"], "in the place of HOST"),
         (["--backend", "docker", "--all-containers", "web", "--", "true"], "--all-containers"),
         (["--backend", "ssh", "--persistent", "node1", "--", "true"], "--persistent"),
-        (["--via", "node1", "node1", "--", "true"], "the relay node1 is also a host"),
+        (["--via", "node1", "node1", "--", "true"], "--via: the relay node1 is also a host"),
+        (["--via", "node2=node1", "node[1-2]", "--", "true"], "--via: the relay node2 is also a host"),
+        (
+            ["--via", "a", "--via", "b=node1", "node1", "--", "true"],
+            "--via: RELAY and RELAY=PATTERN",
+        ),
+        (["--via", "a=node[3-9]", "node[1-2]", "--", "true"], "--via: a=node[3-9]: names none of the hosts"),
+        (["--via", "a=", "node1", "--", "true"], "--via: a=: names none of the hosts"),
+        (["--via", "a=node1", "--via", "b=node1", "node1", "--", "true"], "--via: node1 has two relays: a and b"),
+        (["--via", "a[1-2]=node1", "node1", "--", "true"], "--via: a[1-2]: expected one relay, not a pattern"),
+        (["--stdin", "--via", "-", "node1", "--", "cat"], "--stdin"),
+        (["--stdin", "--via", "a=-", "node1", "--", "cat"], "--stdin"),
         (["--backend", "local", "--via", "gate", "localhost", "--", "true"], "not used by backend local"),
         (["--backend", "docker", "--via", "gate", "--label", "a=b", "--", "true"], "--via"),
         (["--save-failed", "/nonexistent/bad", "node1", "--", "true"], "/nonexistent/bad"),
@@ -121,6 +146,21 @@ def test_hosts_are_reached_through_relays(sshd, tmp_path):
     )
 
 
+def test_hosts_log_in_one_after_the_other(sshd, tmp_path):
+    # ssh and the remote Python log that they start
+    log = tmp_path / "log"
+    (tmp_path / "ssh").write_text(
+        f'#!/bin/sh\n[ "$1" = -G ] || echo ssh >> {log}\nexec {sshd.wrapper_folder}/ssh "$@"\n'
+    )
+    (tmp_path / "interpreter").write_text(f'#!/bin/sh\necho python >> {log}\nexec python3 "$@"\n')
+    for name in ("ssh", "interpreter"):
+        (tmp_path / name).chmod(0o755)
+    options = ["--logins", "1", "--interpreter", str(tmp_path / "interpreter")]
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    assert outcome(*options, "node[1-6]", "--", "true", PATH=path) == (0, "", "")
+    assert log.read_text().split() == ["ssh", "python"] * 6
+
+
 def test_hosts_that_failed_are_saved_and_can_be_read(sshd, tmp_path):
     saved = tmp_path / "failed"
     outcome("--save-failed", str(saved), "node1", "refused", "unresolvable", "--", "true")
@@ -155,6 +195,18 @@ def test_relays_may_be_a_pattern(sshd):
         "--via", "node[8-9]", "node[1-2]", "--ssh-options", f"-F {sshd.config}", "--", "echo", "x"
     )
     assert (status, sorted(stdout.splitlines())) == (0, ["node1: x", "node2: x"])
+
+
+def test_relays_are_assigned_to_patterns_and_other_hosts_are_connected_to_directly(sshd):
+    hosts = ["node[1-3]", "refused", "unresolvable"]
+    relays = ["--via", "node8=refused", "--via", f"-F {sshd.config} node9=node[2-5]", "--via", "node8=node1"]
+    before = sshd.logins()
+    status, stdout, stderr = outcome(*relays, *hosts, "--ssh-options", f"-F {sshd.config}", "--", "echo", "x")
+    assert (status, sorted(stdout.splitlines())) == (255, ["node1: x", "node2: x", "node3: x"])
+    # three hosts and two relays
+    assert sshd.logins() == before + 5
+    assert "remoto: refused: cannot connect to refused via node8: connection refused; " in stderr
+    assert "remoto: unresolvable: cannot connect to unresolvable: " in stderr
 
 
 def test_hosts_of_a_relay_that_cannot_be_reached_are_unreachable(sshd):
