@@ -42,7 +42,7 @@ def checked_text(name: str, value: object) -> str | None:
     if text is not None and not isinstance(text, str):
         raise TypeError(f"{name}: expected str, not {type(value).__name__}: {value!r}")
     if text and "\0" in text:
-        raise ValueError(f"{name}: has a NUL character: {value!r}")
+        raise ValueError(f"{name}: embedded null byte: {value!r}")
     return text or None
 
 

@@ -244,7 +244,7 @@ def _checked_env(env: object) -> dict[str, str]:
     checked = {_text(name): _text(value) for name, value in env.items()}
     for name, value in checked.items():
         if not name or "=" in name or "\0" in name + value:
-            raise ValueError(f"env: not a variable that can be set: {name!r}")
+            raise ValueError(f"env: invalid environment variable: {name!r}")
     return checked
 
 

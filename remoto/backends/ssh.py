@@ -128,7 +128,7 @@ def split_hostname(hostname: str) -> list[str]:
     if host.startswith("-") or name.startswith("-") or not name:
         raise refuse("a hostname can't begin with a dash or be empty")
     if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
-        raise refuse("a hostname can't hold blanks or characters that are special to a shell")
+        raise refuse("a hostname can't contain blanks or shell metacharacters")
     return arguments
 
 

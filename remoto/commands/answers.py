@@ -123,7 +123,7 @@ def could_not_be_killed(item: object) -> bool:
 
 def wrong_answer(host: str, command: str, item: object) -> ConnectionLost:
     """Return the error for an item that is not a valid answer."""
-    return ConnectionLost(host, command, f"the remote side sent something that is not an answer: {shown(item)}")
+    return ConnectionLost(host, command, f"the remote side sent an invalid answer: {shown(item)}")
 
 
 def _pair(item: object) -> tuple[int, object]:

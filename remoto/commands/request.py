@@ -48,13 +48,13 @@ class PopenOptions(_Decoding, total=False):
 _DECODING = {"text", *_Decoding.__annotations__}
 _POPEN = PopenOptions.__annotations__.keys() - _DECODING
 _PATHS = ("cwd", "executable")
-_READS_OUTPUT = "remoto reads the output itself: check() returns it, on_stdout= and on_stderr= get it as it comes"
+_READS_OUTPUT = "remoto reads the output itself: check() returns it, on_stdout= and on_stderr= get it as it arrives"
 _REFUSED = {
     "stdout": _READS_OUTPUT,
     "stderr": _READS_OUTPUT,
     "capture_output": _READS_OUTPUT,
     "args": "the command is the second argument",
-    "stop_on_nonzero": "check() returns the exit status, whatever it is; this is a keyword of run()",
+    "stop_on_nonzero": "check() always returns the exit status; this is a keyword of run()",
 }
 
 
@@ -126,8 +126,8 @@ def warn_of_unused_arguments(command: object, popen: Mapping[str, object]) -> No
     """Warn about ``shell=True`` with a list of several items. It points at the call of ``run`` or ``check``."""
     if popen.get("shell") and isinstance(command, (list, tuple)) and len(command) > 1:
         warnings.warn(
-            "shell=True with a list of several: only the first is the command, the others are the shell's arguments "
-            f"(subprocess has it so); pass one string, such as {shlex.join(map(str, command))!r}",
+            "shell=True with a list of several items: only the first is the command, the others are arguments of the "
+            f"shell, as in subprocess; pass one string, such as {shlex.join(map(str, command))!r}",
             stacklevel=3,
         )
 
@@ -174,7 +174,7 @@ def _variables(name: str, variables: Mapping[str, str]) -> dict[bytes, bytes]:
     encoded = {_bytes(name, variable): _bytes(f"{name}[{variable!r}]", value) for variable, value in variables.items()}
     for variable, value in encoded.items():
         if not variable or b"=" in variable or b"\0" in variable + value:
-            raise ValueError(f"{name}: not a variable that can be set: {variable!r}")
+            raise ValueError(f"{name}: invalid environment variable: {variable!r}")
     return encoded
 
 
@@ -182,7 +182,7 @@ def _popen(name: str, value: object) -> object:
     if name in _REFUSED:
         raise TypeError(f"{name}: not supported: {_REFUSED[name]}")
     if name not in _POPEN:
-        raise TypeError(f"{name}: neither a keyword of remoto's nor one of subprocess.Popen's")
+        raise TypeError(f"{name}: unknown keyword, neither of remoto nor of subprocess.Popen")
     if name == "umask":
         return _umask(value)
     if name in _PATHS or isinstance(value, (str, bytes, os.PathLike)):

@@ -37,7 +37,7 @@ def contents_of(source: object) -> bytes | BinaryIO:
         expected = "a path, bytes or a file opened for reading bytes"
         raise TypeError(f"source: expected {expected}, not {type(source).__name__}: {source!r}")
     if isinstance(source, io.IOBase) and (source.closed or not source.readable()):
-        raise ValueError(f"source: a file that is closed, or not opened for reading: {source!r}")
+        raise ValueError(f"source: the file is closed, or not opened for reading: {source!r}")
     return cast("BinaryIO", source)
 
 
@@ -85,7 +85,7 @@ def _checked_path(name: str, path: object) -> str | bytes:
     except TypeError:
         raise TypeError(f"{name}: expected a path, not {type(path).__name__}: {path!r}") from None
     if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
-        raise ValueError(f"{name}: a path can't hold NUL: {path!r}")
+        raise ValueError(f"{name}: embedded null byte: {path!r}")
     return text
 
 

@@ -101,7 +101,7 @@ def is_problem(value: object) -> TypeGuard[Problem]:
 
 def wrong_answer(host: str, name: str, answer: object) -> FunctionError:
     """Return the error for an invalid answer."""
-    what = f"{name}() on {host} was answered by something that is not an answer: {_excerpt(answer)}"
+    what = f"invalid answer to {name}() on {host}: {_excerpt(answer)}"
     return FunctionError(host, name, "", what, "", f"{UNEXPECTED}: {what}")
 
 

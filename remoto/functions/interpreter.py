@@ -98,7 +98,7 @@ def missing(conn: BaseConnection) -> ConnectError:
         conn,
         "no python3, python or python2.7 was found, and functions need one",
         "interpreter",
-        "python_executable= of import_module() names another; commands need none in a container.",
+        "Pass python_executable= to import_module() to name another one. Commands in a container need none.",
     )
 
 
@@ -120,14 +120,14 @@ def _search(conn: BaseConnection, check: Check) -> str:
     if "\0" in path:
         raise _error(
             conn,
-            f"the search for a Python was answered by something that is not a path: {path!r:.200}",
+            f"invalid answer to the search for a Python: {path!r:.200}",
             "interpreter",
             _NAME_ONE,
         )
     return path
 
 
-_NAME_ONE = "python_executable= of import_module() names one, and no search is made."
+_NAME_ONE = "Pass python_executable= to import_module() to name one without a search."
 
 
 def _error(conn: BaseConnection, reason: str, kind: str, advice: str) -> ConnectError:

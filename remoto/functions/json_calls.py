@@ -171,7 +171,7 @@ def _time_limit(conn: BaseConnection, started: float, status: int) -> float | No
 def plain(value: object, depth: int = 0) -> object:
     """Convert a value to built-in types, whose literals mean the same to every Python."""
     if depth > DEEPEST:
-        raise TypeError(f"it is nested more than {DEEPEST} deep")
+        raise TypeError(f"nested more than {DEEPEST} levels deep")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -187,4 +187,4 @@ def plain(value: object, depth: int = 0) -> object:
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, dict):
         return {plain(key, depth + 1): plain(item, depth + 1) for key, item in value.items()}
-    raise TypeError(f"{type(value).__name__} has no literal that JSON calls send")
+    raise TypeError(f"{type(value).__name__} is not supported in JSON calls")

@@ -141,12 +141,12 @@ class Incoming:
         if self._code is None:
             return self._problem_of_header(data)
         code, self._code = self._code, None
-        return "" if _is_payload(code, data) else f"the remote side sent a message with wrong contents: {shown(data)}"
+        return "" if _is_payload(code, data) else f"the remote side sent an invalid message: {shown(data)}"
 
     def _problem_of_header(self, data: bytes) -> str:
         code, number, length = struct.unpack(_HEADER, data)
         if code not in _FROM_REMOTE or length < 0:
-            return f"something else than remoto writes to the remote Python's stdout: {data!r}"
+            return f"another program writes to the remote Python's stdout: {data!r}"
         window = self.window_of(number) if code == Message.CHANNEL_DATA else None
         if window is not None and not window.announce(length):
             return f"{TOO_MUCH} (a message of {length} bytes)"
@@ -168,7 +168,7 @@ def _is_payload(code: int, data: bytes) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, bool) for item in value)
 
 
-TOO_MUCH = "the remote side sends more than it may before earlier messages have been processed"
+TOO_MUCH = "the remote side sent more data than the receive window allows"
 
 
 class ExecModel:
@@ -302,7 +302,7 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         try:
             item = Values(data, channel, strconfig).load()
         except Exception as error:  # execnet.LoadError, struct.error, TypeError for an unhashable key, ...
-            self._refuse(f"the remote side sent something that is not a value ({error}): {shown(data)}")
+            self._refuse(f"the remote side sent an invalid value ({error}): {shown(data)}")
         if channel is not None and channel.window is not None and not channel.window.receive(item):
             self._refuse(TOO_MUCH)
         if callback is None:

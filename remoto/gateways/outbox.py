@@ -122,7 +122,7 @@ class Outbox(ABC):
         deadline = _deadline.get()
         seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not message.finished.acquire(timeout=seconds):
-            raise SendTimeout(f"{self._host} does not accept what is sent")
+            raise SendTimeout(f"{self._host} does not accept more data")
         if message.error is not None:
             raise message.error
 

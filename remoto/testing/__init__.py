@@ -348,7 +348,7 @@ class _Command:
 
     def receive(self, timeout: float | None = None) -> object:
         if isinstance(self._items[0], execnet.TimeoutError) and timeout is None:
-            raise Unexpected(f"a command that never ends was run without a timeout: {self.ran.command!r}")
+            raise Unexpected(f"a command with times_out=True was run without a timeout: {self.ran.command!r}")
         item = self._items.popleft()
         if isinstance(item, BaseException):
             raise item

@@ -262,7 +262,7 @@ def test_nul_in_a_path_is_refused(conn, there, tmp_path):
         (rsync_conn, f"{tmp_path}\0", there),
         (rsync_conn, os.fsencode(tmp_path), os.fsencode(there) + b"\0"),
     ):
-        with pytest.raises(ValueError, match="a path can't hold NUL"):
+        with pytest.raises(ValueError, match="embedded null byte"):
             function(conn, *paths)
     assert check(conn, ["ls", "-A", there]).stdout == []
 

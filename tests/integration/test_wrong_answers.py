@@ -69,7 +69,7 @@ def test_invalid_answer_to_a_command_raises_an_error_with_host_and_answer(hostil
         conn = hostile(answer)
         with pytest.raises(ConnectionLost, match="localhost, ls -a") as caught:
             function(conn, ["ls", "-a"])
-        assert "not an answer" in str(caught.value) or "(" in str(caught.value)
+        assert "invalid answer" in str(caught.value) or "(" in str(caught.value)
         assert len(str(caught.value)) < 1000
 
 
@@ -170,7 +170,7 @@ def test_more_output_than_the_window_ends_the_connection(hostile, answer):
         # until too much was sent
         wait_until(lambda: not conn.has_connection())
 
-    with pytest.raises(ConnectionLost, match="the remote side sends more than it may.*") as caught:
+    with pytest.raises(ConnectionLost, match="sent more data than the receive window allows.*") as caught:
         run(conn, ["ls"], on_stdout=slow, text=False)
     assert caught.value.host == "localhost"
 
@@ -182,7 +182,7 @@ def test_more_items_than_the_window_end_the_connection(hostile):
     items = iter(conn.import_module(posixpath).join("a"))
     assert next(items) == 1
     wait_until(lambda: not conn.has_connection())
-    with pytest.raises(ConnectionLost, match="sends more than it may"):
+    with pytest.raises(ConnectionLost, match="more data than the receive window allows"):
         list(items)
 
 

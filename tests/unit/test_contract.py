@@ -296,14 +296,14 @@ def test_local_connection_ignores_its_hostname(hostname):
         ({"logger": "x"}, TypeError, "logger: expected a logger, not str: 'x'"),
         ({"interpreter": 3}, TypeError, "interpreter: expected str, not int: 3"),
         ({"interpreter": " "}, ValueError, "interpreter: expected a command, not blanks: ' '"),
-        ({"interpreter": "python3\0"}, ValueError, "interpreter: has a NUL character: 'python3\\x00'"),
+        ({"interpreter": "python3\0"}, ValueError, "interpreter: embedded null byte: 'python3\\x00'"),
         ({"ssh_options": ["-p", "22"]}, TypeError, "ssh_options: expected str, not list: ['-p', '22']"),
         ({"ssh_options": "-o 'x"}, exc.HostError, "cannot connect to node1: ssh_options: No closing quotation"),
         ({"connect_timeout": "7"}, TypeError, "connect_timeout: expected seconds, not str: '7'"),
         ({"connect_timeout": -1}, ValueError, "connect_timeout: not a number of seconds: -1"),
         ({"keepalive": "7"}, TypeError, "keepalive: expected seconds, not str: '7'"),
         ({"env": [1]}, TypeError, "env: expected a mapping of names to values, not list: [1]"),
-        ({"env": {"A=B": "1"}}, ValueError, "env: not a variable that can be set: 'A=B'"),
+        ({"env": {"A=B": "1"}}, ValueError, "env: invalid environment variable: 'A=B'"),
     ],
 )
 def test_invalid_value_is_refused_before_anything_starts(arguments, error, text):
@@ -680,7 +680,7 @@ def test_json_call_without_an_answer_returns_none_or_raises(monkeypatch, caplog)
 def test_invalid_answer_to_a_json_call_raises_an_error_that_names_the_host(monkeypatch, answer):
     monkeypatch.setattr("os.urandom", lambda number: b"\0" * number)
     executor = json_executor(monkeypatch, ([f"remoto-answer-{'00' * 8} {answer}"], [], 0))
-    with pytest.raises(exc.FunctionError, match=r"join\(\) on node1 was answered by something that is not an answer"):
+    with pytest.raises(exc.FunctionError, match=r"invalid answer to join\(\) on node1"):
         executor.join("a")
 
 
@@ -704,7 +704,7 @@ def test_search_without_a_result_returns_the_interpreter_of_the_connection(monke
 
 def test_nul_in_the_path_of_the_interpreter_is_an_error_that_names_the_host(monkeypatch):
     one = searched(monkeypatch, (["/usr/bin\0/python3"], [], 0))
-    with pytest.raises(exc.StartError, match=r"node1: the search for a Python was answered by .* '/usr/bin\\x00"):
+    with pytest.raises(exc.StartError, match=r"node1: invalid answer to the search for a Python: '/usr/bin\\x00"):
         backends.get_python_executable(one)
 
 

@@ -44,7 +44,7 @@ NUL = {
 
 @pytest.mark.parametrize("transfer", NUL.values(), ids=NUL)
 def test_nul_in_a_path_is_refused(conn, transfer):
-    with pytest.raises(ValueError, match=r"^(source|destination): a path can't hold NUL: b?'"):
+    with pytest.raises(ValueError, match=r"^(source|destination): embedded null byte: b?'"):
         transfer(conn)
 
 
@@ -57,7 +57,7 @@ WRONG_SOURCES = {
     "a class": (io.BytesIO, TypeError, "source: expected a path, .*, not type"),
     "text in memory": (io.StringIO("text"), TypeError, "source: expected a file opened for reading bytes, not text"),
     "a file of text": (sys.__stdin__, TypeError, "source: expected a file opened for reading bytes, not text"),
-    "a closed file": (CLOSED, ValueError, "source: a file that is closed"),
+    "a closed file": (CLOSED, ValueError, "source: the file is closed"),
 }
 
 

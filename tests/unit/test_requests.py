@@ -35,7 +35,7 @@ def test_object_that_is_not_a_connection_is_refused(function, wrong):
         ({"on_stderr": "x"}, "on_stderr: expected a callable, not str: 'x'"),
         ({"stdout": 1}, "stdout: not supported: remoto reads the output itself"),
         ({"stderr": None}, "stderr: not supported: remoto reads the output itself"),
-        ({"timout": 1}, "timout: neither a keyword of remoto's nor one of subprocess.Popen's"),
+        ({"timout": 1}, "timout: unknown keyword, neither of remoto nor of subprocess.Popen"),
         ({"cwd": 3}, "cwd: expected str, bytes or a path, not int: 3"),
         ({"umask": 2**40}, "umask: expected 0 to 0o777, not 0o20000000000000"),
         ({"umask": -(2**40)}, "umask: expected 0 to 0o777"),
@@ -69,7 +69,7 @@ def test_object_that_is_not_a_command_is_refused(conn, command):
 
 
 def test_stop_on_nonzero_is_a_keyword_of_run(conn):
-    with pytest.raises(TypeError, match=r"^stop_on_nonzero: not supported: check\(\) returns the exit status"):
+    with pytest.raises(TypeError, match=r"^stop_on_nonzero: not supported: check\(\) always returns the exit status"):
         check(conn, ["true"], stop_on_nonzero=False)
     assert run(conn, ["true"], stop_on_nonzero=False) == 0
 
