@@ -103,8 +103,8 @@ class Sshd:
         # the wrapper of ssh is on PATH, so that a host can use the aliases as well
         system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         path = f"{self.wrapper_folder}:{sys.base_prefix}/bin:{system}"
-        # of this one, sshd takes the last
-        startups = "MaxStartups 1000:30:2000\n"
+        # of several, some versions of sshd take the first and some the last
+        startups = "" if "MaxStartups" in self._settings else "MaxStartups 1000:30:2000\n"
         (self.folder / "sshd_config").write_text(
             f"{startups}{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
