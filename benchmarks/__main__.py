@@ -1,11 +1,10 @@
 """usage: python -m benchmarks [--short] [--only PART] [--output FOLDER]
 
-What remoto costs, beside the limit (what the same work costs without any library) and what a user would pick instead.
-All of them take turns in one run; a figure is a median. It starts an sshd and a Docker engine of its own, as the tests
-do, and needs root for that; the other libraries are installed from the package registry into environments of their
-own.
+Compare remoto with the limit (the same work without any library) and with other libraries. All of them take turns in
+one run; a figure is a median. This starts its own sshd and Docker engine, as the tests do, which needs root. The other
+libraries are installed from the package registry, each into its own environment.
 
-The exit status is 1 if something failed; that a time is longer than it should be is said in the table.
+The exit status is 1 if something failed. Missed limits are marked in the tables only.
 """
 
 import argparse
@@ -49,7 +48,7 @@ def main():
 def report(name, versions, figures, folder, rows=()):
     """Print figures, and write them to a folder if there is one. Return True if remoto or a peer failed.
 
-    :param rows: of hosts that were held open.
+    :param rows: the rows for hosts held open.
     """
     print(table(versions, figures))
     if rows:

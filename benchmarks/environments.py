@@ -1,4 +1,4 @@
-"""An environment of its own for each contestant, made once and kept."""
+"""A separate environment for each contestant, created once and kept."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "remoto-benchmarks"
 
-#: module in peers/ -> what is installed for it; None: what runs this
+#: by module in peers/: the requirement to install; None for the Python that runs this
 CONTESTANTS = {
     "with_remoto": None,
     "without": None,
@@ -19,13 +19,13 @@ CONTESTANTS = {
     "with_mitogen": "mitogen==0.3.54",
     "with_clush": "ClusterShell==1.10.1",
 }
-#: on one host at a time, and on many
+#: contestants for a single host, and for many hosts
 SINGLE = [contestant for contestant in CONTESTANTS if contestant != "with_clush"]
 FLEET = ["with_remoto", "without", "with_clush", "with_parallel_ssh", "with_fabric", "with_asyncssh"]
 
 
 def python_for(contestant):
-    """The Python that has the contestant's requirement; it is installed on first use."""
+    """Return the Python with the contestant's requirement, which is installed on first use."""
     requirement = CONTESTANTS[contestant]
     if requirement is None:
         return sys.executable
@@ -35,7 +35,7 @@ def python_for(contestant):
     if not ready.exists():
         venv.create(folder, clear=True, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement], check=True)
-        # so that nobody has to compile at an import that is timed
+        # compile all modules, so that no timed import has to
         subprocess.run([python, "-m", "compileall", "-q", folder / "lib"], stdout=subprocess.DEVNULL)
         ready.touch()
     return str(python)

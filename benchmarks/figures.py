@@ -1,4 +1,4 @@
-"""What is measured, and what we hold ourselves to."""
+"""The measurements, and the limits for remoto."""
 
 from typing import Callable, NamedTuple, Optional
 
@@ -11,9 +11,9 @@ class Sizes(NamedTuple):
     output: int = 64_000_000
     file: int = 256 * 1024 * 1024
     files_in_tree: int = 2000
-    #: connected to, and left again
+    #: numbers of hosts to connect to and disconnect from
     hosts: int = 40
-    #: held open over ssh; and over a stand-in for ssh, on this machine alone
+    #: numbers of hosts to hold open over ssh, and over a replacement for ssh on this machine
     held: tuple = (20, 200)
     held_by_stand_in: tuple = (10, 30, 100, 300, 1000)
 
@@ -26,23 +26,24 @@ class Figure(NamedTuple):
     name: str
     #: seconds, cpu (seconds), memory (bytes), processes, bytes or trips
     quantity: str = "seconds"
-    #: what the limit is
+    #: a description of the limit
     limit: str = ""
-    #: the most that it may be, from the values of the contestants, and from remoto's own earlier ones, by full name
+    #: a function of the contestants' values, and of remoto's earlier values by full name, that returns the highest
+    #: allowed value
     at_most: Optional[Callable[[dict], float]] = None
 
 
 class Work(NamedTuple):
-    """Something that all contestants do, and what is read off it."""
+    """The work of all contestants, and the figures measured from it."""
 
     do: str
     on: tuple
     figures: list
-    #: one after another, whose mean is one measurement
+    #: repetitions, whose mean is one measurement
     times: int = 1
-    #: measurements, whose median is the figure
+    #: rounds, whose median is the figure
     rounds: int = 5
-    #: the contestants; all of them if there is none
+    #: the contestants; all of them if empty
     by: tuple = ()
 
 
@@ -51,19 +52,19 @@ def limited(factor):
 
 
 def at_most_persistent(of):
-    """Return the most that a command over a persistent connection may take: as on a host, and as with mitogen."""
+    """Return the limit for a command over a persistent connection, from those on a host and with mitogen."""
     return min(of[LIMIT] / 20, 1.5 * of["a command"], 1.15 * of.get(MITOGEN, float("inf")))
 
 
 def full_name(figure, parent):
-    """The name of a figure where it stands alone: one that is indented belongs to the one above it."""
+    """Return the full name of a figure: an indented one belongs to the figure above it."""
     if not figure.name.startswith("  "):
         return figure.name
     own = figure.name.strip()
     return f"{parent} {own}" if figure.quantity == "seconds" else f"{parent}: {own}"
 
 
-#: reached as ``node0`` is, through a link that counts, as the slow one does
+#: the same host as ``node0``, through a link that counts bytes
 COUNTED = "node1"
 HOST, SLOW, NAME = ("connection", "node0"), ("connection", "slow"), ("name", "node0")
 ROUND_TRIP = "an execnet round trip of the same"

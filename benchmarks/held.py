@@ -1,4 +1,4 @@
-"""Hosts that a program holds open: what each of them costs it, from 10 to 1,000."""
+"""The cost of each host that a program holds open, for 10 to 1,000 hosts."""
 
 from benchmarks.race import Worker
 from benchmarks.table import amount
@@ -15,17 +15,17 @@ COLUMNS = {
     "descriptors": ("descriptors", "count"),
     "left": ("left after closing", "whole"),
 }
-#: for each host over ssh; what it costs with the fewest hosts
+#: the highest allowed growth of the cost of a host, compared with the fewest hosts
 AT_MOST = {"threads": 1, "descriptors": 4, "memory": 200_000}
 GROWTH = {"ssh": {"check": 1.2}, "stand-in": {"connect": 1.2, "check": 1.2, "memory": 1.2}}
 
 
 def measured(sizes, settings):
-    """Return a row for each number of hosts: quantities for each host, or why there are none."""
+    """Return a row for each number of hosts: the cost of each host, or the reason why it is missing."""
     rows = []
     for way, counts in (("ssh", sizes.held), ("stand-in", sizes.held_by_stand_in)):
         for count in counts:
-            # memory that was in use before would not count
+            # a fresh process, since memory that is reused would not be counted
             worker = Worker("with_remoto", settings)
             try:
                 answer = worker.ask(do="held", on=("name", (way, count)), times=1, bound=BOUND)
@@ -37,8 +37,8 @@ def measured(sizes, settings):
 
 
 def missed(row, rows):
-    """Return the columns in which a row exceeds its bound."""
-    # with few hosts, what all of them share is a large part
+    """Return the columns in which a row exceeds its limit."""
+    # with few hosts, the costs that all hosts share are a large part
     fewest = 20 if row["way"] == "ssh" else 100
     base = next((r for r in rows if r["way"] == row["way"] and r["hosts"] >= fewest and "failed" not in r), row)
     found = {key for key, bound in AT_MOST.items() if row["hosts"] >= fewest and row[key] > bound}
@@ -70,7 +70,7 @@ def headings():
 
 
 def text(rows):
-    """Return lines of a table: hosts held open, for each host."""
+    """Return the lines of a table of the cost of each host held open."""
     table = [headings(), *(cells(row, rows) for row in rows)]
     widths = [max(len(row[column]) for row in table if column < len(row)) for column in range(len(table[0]))]
     yield "Held open, for each host:"
@@ -79,7 +79,7 @@ def text(rows):
 
 
 def rst(rows):
-    """Return the same in reStructuredText."""
+    """Return the same table in reStructuredText."""
     lines = ["Hosts held open", "~" * 15, "", "For each host:", "", ".. csv-table::", "   :header-rows: 1", ""]
     lines += ["   " + ", ".join(f'"{cell}"' for cell in row) for row in (headings(), *(cells(r, rows) for r in rows))]
     return "\n".join([*lines, ""])

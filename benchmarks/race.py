@@ -1,4 +1,4 @@
-"""The contestants take turns, so that a slow moment of the machine hits all of them."""
+"""Let the contestants take turns, so that a slow moment of the machine affects all of them."""
 
 import json
 import os
@@ -17,7 +17,7 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 class Worker:
-    """A contestant in a process of its environment, which is started when it is first asked."""
+    """A contestant in a process of its environment, started at the first request."""
 
     def __init__(self, contestant, settings):
         self.contestant = contestant
@@ -31,7 +31,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # where it is set, this repository would be compiled at each import, the others, which are installed, not
+            # if it were set, this repository would be compiled at each import, unlike the installed libraries
             env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         )
         self._send(self.settings)
@@ -42,7 +42,7 @@ class Worker:
         self._process.stdin.flush()
 
     def ask(self, **request):
-        """The worker's answer: quantities, or why there are none, as ``missing`` or ``failed``."""
+        """Return the worker's answer: quantities, or the reason why there are none, as ``missing`` or ``failed``."""
         if self._process is None:
             self._start()
         self._send(request)
@@ -70,7 +70,7 @@ class Worker:
 
 
 class Race:
-    """One work, done by all contestants that can."""
+    """One work, done by all contestants that support it."""
 
     def __init__(self, work, workers, settings, links):
         self.work = work
@@ -88,19 +88,19 @@ class Race:
     def run(self, times, rounds):
         contestants = [contestant for contestant in self.workers if contestant in (self.work.by or self.workers)]
         for contestant in contestants:
-            # a process that has handled more than 64 MB at once gets memory faster from then on
+            # after a process has handled more than 64 MB at once, it gets memory faster
             self.workers[contestant].close()
             self.turn(contestant, 1)
         for answers in self.answers.values():
             answers.clear()
         for number in range(rounds):
-            # whoever comes first, or behind a heavy one, is another one in each round
+            # change the order in each round, since the first one, and one after heavy work, are at a disadvantage
             first = number % len(contestants)
             for contestant in contestants[first:] + contestants[:first]:
                 if contestant in self.reasons:
                     continue
                 if self.wants_memory:
-                    # memory that was in use before would not count
+                    # a fresh process, since memory that is reused would not be counted
                     self.workers[contestant].close()
                     self.ask(contestant, do="command", on=("connection", "node0"), times=1)
                 self.turn(contestant, times)
@@ -113,7 +113,7 @@ class Race:
         if self.wants_trips:
             kind, _ = self.work.on
             near = self.ask(contestant, on=(kind, COUNTED), **request)
-            # all that is not the way there and back takes as long over the other link
+            # the work itself takes as long over the other link; the difference is round trips
             waited = answer.get("seconds", 0) - near.get("seconds", 0)
             counts["trips"] = max(0, round(waited / (2 * self.links[0].delay)))
         self.answers[contestant].append({**answer, **counts})
@@ -129,7 +129,7 @@ class Race:
         return sum(link.bytes for link in self.links)
 
     def values(self, quantity):
-        """All of each contestant."""
+        """Return all values of each contestant."""
         return {
             contestant: [answer[quantity] for answer in answers]
             for contestant, answers in self.answers.items()
@@ -146,7 +146,7 @@ def at_most(figure, values, earlier):
 
 
 def result(figure, name, race, earlier):
-    """A figure as it goes into JSON."""
+    """Return a figure, ready for JSON."""
     all_values = race.values(figure.quantity)
     medians = {contestant: statistics.median(values) for contestant, values in all_values.items()}
     return {
@@ -164,9 +164,9 @@ def result(figure, name, race, earlier):
 
 
 def run(works, settings, links, short=False, contestants=SINGLE):
-    """The versions of the contestants, and a result for each figure, ready for JSON.
+    """Return the versions of the contestants, and a result for each figure, ready for JSON.
 
-    :param links: to the host ``slow``, and to the same one without a delay.
+    :param links: the link to the host ``slow``, and one to the same host without delay.
     """
     workers = {contestant: Worker(contestant, settings) for contestant in contestants}
     results, earlier, parent = [], {}, ""

@@ -1,4 +1,4 @@
-"""What is measured against: an sshd with ways to it that count, one of them slow, a container, and files."""
+"""The servers for the measurements: an sshd behind links that count bytes, one of them slow; a container; files."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ Host node* curve*
   UserKnownHostsFile {known_hosts}
   GlobalKnownHostsFile /dev/null
 """
-# as ssh does: -G tells the configuration, and the last argument is a command
+# like ssh: -G prints the configuration, and the last argument is a command
 STAND_IN = """\
 #!/bin/sh
 [ "$1" = -G ] && echo serveraliveinterval 0 && exit
@@ -37,10 +37,10 @@ eval "exec $last"
 
 @contextlib.contextmanager
 def servers():
-    """Yield the sshd and a link to it without delay; its aliases and the engine are the environment's meanwhile."""
+    """Yield the sshd and a link to it without delay; meanwhile, the environment has its aliases and the engine."""
     before = dict(os.environ)
     with Sshd() as sshd, Docker() as docker, Link(sshd.port, delay=0) as link:
-        # ssh takes the first value that it finds
+        # ssh uses the first value that it finds
         host = f"Host {COUNTED}\n  Port {link.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
         sshd.config.write_text(host + sshd.config.read_text())
         os.environ["PATH"] = f"{sshd.wrapper_folder}{os.pathsep}{os.environ['PATH']}"
@@ -58,7 +58,7 @@ def log_line(number, identity):
 
 
 def write_log(path, lines):
-    """A log, the same each time, that can be compressed no more than a real one."""
+    """Return a log, the same each time, that compresses no better than a real one."""
     source = random.Random(0)
     with open(path, "w") as file:
         file.writelines(log_line(number, source.getrandbits(128)) for number in range(lines))
@@ -74,7 +74,7 @@ def write_uncompressed_ssh(path):
 
 
 def write_fleet(folder, sshd, sizes):
-    """Return what the contestants are told about the hosts of a fleet: all are the sshd."""
+    """Return the settings for the contestants about many hosts, all of which are the same sshd."""
     user = pwd.getpwuid(os.getuid()).pw_name
     known_hosts = sshd.folder / "known_hosts"
     config = folder / "fleet"
@@ -83,7 +83,7 @@ def write_fleet(folder, sshd, sizes):
     stand_in.parent.mkdir()
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
-    # ssh itself, and not the script that names the aliases' configuration
+    # ssh itself, not the wrapper that names the configuration with the aliases
     folders = [name for name in os.environ["PATH"].split(os.pathsep) if name != str(sshd.wrapper_folder)]
     return {
         "hosts": sizes.hosts,
@@ -95,7 +95,7 @@ def write_fleet(folder, sshd, sizes):
 
 @contextlib.contextmanager
 def settings(sshd, link, sizes):
-    """What the contestants are told; the files are there while it lasts."""
+    """Yield the settings for the contestants; meanwhile, the files exist."""
     folder = Path(tempfile.mkdtemp(prefix="remoto-benchmark-"))
     try:
         output_lines = sizes.output // len(log_line(0, 0))
@@ -110,7 +110,7 @@ def settings(sshd, link, sizes):
         for name in ("new", "kept", "uncompressed"):
             (folder / name).mkdir()
         write_uncompressed_ssh(folder / "uncompressed" / "ssh")
-        # for those that read no configuration of ssh's
+        # for libraries that do not read ssh's configuration
         target = {
             "address": "127.0.0.1",
             "user": pwd.getpwuid(os.getuid()).pw_name,

@@ -29,7 +29,7 @@ def cell(figure, contestant):
 
 
 def is_ahead(figure, contestant):
-    """A peer that needs over 5 % less than remoto: not just by noise."""
+    """Return True if a peer needs over 5 % less than remoto, which is more than noise."""
     return contestant != "without" and figure["values"][contestant] < 0.95 * figure["values"]["with_remoto"]
 
 
@@ -44,7 +44,7 @@ def bound(figure):
 
 
 def table(versions, figures):
-    """A line for each figure; what the words mean, below."""
+    """Return a line for each figure, and an explanation below."""
     contestants = [contestant for contestant in versions if contestant != "with_remoto"]
     rows = [("", "remoto", "at most", *(title(contestant, versions) for contestant in contestants))]
     for figure in figures:
@@ -100,7 +100,7 @@ def tables(versions, figures):
 
 
 def grouped(figures):
-    """Return lists of figures: the name of each that belongs to the one above it is indented."""
+    """Return lists of figures. Indented figures belong to the one above them."""
     groups = []
     for figure in figures:
         if figure["name"].startswith("  "):

@@ -1,9 +1,9 @@
-"""usage: worker.py CONTESTANT: do what stdin asks for and answer on stdout what it took; a line of JSON each.
+"""usage: worker.py CONTESTANT: read requests from stdin and write measurements to stdout, each a line of JSON.
 
-A contestant is a module of peers/. The first line in is its settings. A request names one of its functions and what
-that is done with: a ``connection`` to a host, one ``inside`` a container, or a ``persistent`` one there, which are kept
-for the next request; the ``name`` of a host; ``nothing``. The first line out tells the contestant's version. Standard
-library only: there is nothing else in every environment.
+A contestant is a module of peers/. The first line of stdin has its settings. A request names one of its functions and
+the argument: a ``connection`` to a host, one ``inside`` a container, or a ``persistent`` one in it, which are kept for
+the next request; the ``name`` of a host; or ``nothing``. The first line of stdout has the contestant's version. The
+worker uses only the standard library, since it runs in every environment.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-#: seconds for a request; what takes longer ends the worker
+#: seconds for a request; after that, the worker exits
 BOUND = 60
 STARTING = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn")
 started = 0
@@ -31,11 +31,11 @@ def count_starts(event, _):
 
 
 def children():
-    """The processes below this one that live."""
+    """Return the running descendants of this process."""
     found, parents = [], [os.getpid()]
     while parents:
         for task in Path(f"/proc/{parents.pop()}/task").glob("*/children"):
-            # a process may end while it is looked at
+            # a process may end meanwhile
             with contextlib.suppress(OSError):
                 pids = [int(pid) for pid in task.read_text().split()]
                 found += pids
@@ -44,7 +44,7 @@ def children():
 
 
 def cpu():
-    """Seconds of processor time of this process and what it started."""
+    """Return the seconds of processor time of this process and its descendants."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = time.process_time() + ended.ru_utime + ended.ru_stime
     for pid in children():
@@ -54,15 +54,15 @@ def cpu():
 
 
 def memory(field, pid="self"):
-    """Bytes; 0 for a process that has ended."""
+    """Return the memory of a process in bytes; 0 if it has ended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), 0)
 
 
 class LargestChild:
-    """A context manager that looks for the most memory that one process below this one has had.
+    """A context manager that measures the highest memory use of a descendant of this process.
 
-    The kernel's own figure for the children that have ended is at least what this process had when it started them.
+    It polls, since the kernel's figure for children that have ended includes the memory of this process at their start.
     """
 
     #: seconds; a process's highest mark outlives it by no time at all

@@ -1,4 +1,4 @@
-"""What the contestants share. Standard library only: there is nothing else in every environment."""
+"""Code shared by the contestants. It uses only the standard library, since it runs in every environment."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ settings = {}
 
 
 def quiet():
-    """A logger that formats and writes all it gets, to nowhere."""
+    """Return a logger that formats all records and writes them to /dev/null."""
     logger = logging.getLogger("benchmark")
     if not logger.handlers:
         logger.propagate = False
@@ -25,7 +25,7 @@ def fleet_names(kind):
 
 
 def import_time(module):
-    """Seconds that a fresh interpreter takes to import it."""
+    """Return the seconds that a new interpreter needs to import a module."""
     code = f"import time; begun = time.perf_counter(); import {module}; print(time.perf_counter() - begun)"
     # not from this folder
     runs = [

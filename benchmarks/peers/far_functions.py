@@ -1,4 +1,4 @@
-"""Goes to the far side."""
+"""Functions for the remote side."""
 
 
 def same(value):

@@ -1,4 +1,4 @@
-"""Runs on the far side of mitogen."""
+"""Functions for mitogen's remote side."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""remoto's Group, and what holding its hosts open costs this process."""
+"""remoto's Group, and the cost of holding its hosts open in this process."""
 
 import os
 import resource
@@ -14,14 +14,14 @@ import remoto
 
 def group_of(names, path, **keywords):
     os.environ["PATH"] = path
-    # that all hosts log in is measured, not how long one of them may take on a busy machine
+    # no short timeout: the login of all hosts is measured, of which one may take long on a busy machine
     own = {"logger": quiet(), "connect_timeout": 240}
     return remoto.Group(names, ssh_options=f"-F {settings['fleet']['config']}", **own, **keywords)
 
 
 def fleet(kind):
     names, path = fleet_names(kind), settings["fleet"]["path"]
-    # all at the same time, as the others
+    # all hosts at the same time, as with the other contestants
     with mock.patch.dict(os.environ), group_of(names, path, logins=len(names)) as group:
         group.run(["true"]).raise_for_errors()
 
@@ -37,12 +37,12 @@ def relayed(kind):
 
 
 def usage():
-    """Return what this process uses, and the number of its children, by name."""
+    """Return the resources that this process uses, and the number of its children, by name."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     children = [
         child
         for task in Path("/proc/self/task").iterdir()
-        # a thread may end meanwhile
+        # a thread may have ended meanwhile
         for child in ((task / "children").read_text().split() if (task / "children").exists() else ())
     ]
     return {
@@ -60,7 +60,7 @@ def growth(before, after):
 
 
 def settled(threads):
-    """Return the usage once no more than so many threads are left: those of the last call are about to end."""
+    """Return the usage once at most so many threads are left, since those of the last call are about to end."""
     deadline = time.monotonic() + 5
     while True:
         now = usage()
@@ -76,7 +76,7 @@ def took(function):
 
 
 def held(what):
-    """Hold hosts open, over ssh or over a stand-in for it. Return seconds, and this process's growth, for each host."""
+    """Hold hosts open, over ssh or its replacement. Return the seconds and this process's growth for each host."""
     way, count = what
     path = settings["fleet"]["path"]
     if way != "ssh":
@@ -84,7 +84,7 @@ def held(what):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with mock.patch.dict(os.environ):
-        # the first one starts what all share
+        # the first host starts the threads that all hosts share
         with group_of(["node"], path) as group:
             group.run(["true"]).raise_for_errors()
         before = usage()

@@ -33,7 +33,7 @@ def close(conn):
 
 
 def fleet(_):
-    # its own ThreadingGroup takes several hosts at one address for one
+    # fabric's ThreadingGroup treats several hosts with the same address as one
     def one(_):
         with connect("node0") as conn:
             command(conn)

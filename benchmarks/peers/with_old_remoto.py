@@ -1,4 +1,4 @@
-"""remoto 1.2.1, the last of the old line."""
+"""remoto 1.2.1, the last 1.x release."""
 
 import os
 

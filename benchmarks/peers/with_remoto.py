@@ -1,4 +1,4 @@
-"""remoto, of this repository."""
+"""remoto from this repository."""
 
 import far_functions
 import fleets
@@ -82,7 +82,7 @@ def file(host):
 
 def put_persistent(conn):
     file_sync.put(conn, settings["output"], "/tmp/put")
-    # otherwise there would be nothing to send the next time
+    # otherwise the next round would have nothing to send
     check(conn, ["rm", "/tmp/put"])
 
 

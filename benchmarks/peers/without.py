@@ -1,6 +1,6 @@
 """The limit: the same work with bare execnet, ssh, docker, scp and rsync.
 
-Where the limit is what remoto itself does for something else, through the same connection, that is what is done here.
+If the limit is other work that remoto does through the same connection, this module does that.
 """
 
 import functools
@@ -33,7 +33,7 @@ for kind, item in channel:
 class Bare:
     def __init__(self, spec, host=None):
         self.host = host
-        # execnet has ssh compress, which remoto does not
+        # execnet makes ssh compress, remoto does not
         path = settings["uncompressed"] + os.pathsep + os.environ["PATH"]
         with mock.patch.dict(os.environ, PATH=path):
             self.gateway = execnet.makegateway(spec)
@@ -79,7 +79,7 @@ def fleet(kind):
 
     def one(host):
         argv = [program, "-T", "-F", settings["fleet"]["config"], host, "python3 -c pass"]
-        # as remoto does: on a busy machine, Linux gives each session its share (sched(7), autogroup)
+        # in its own session, as in remoto: on a busy machine, Linux gives each session its share (sched(7), autogroup)
         subprocess.run(argv, check=True, start_new_session=True)
 
     names = fleet_names(kind)
