@@ -221,7 +221,7 @@ _OF_SSH = (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
         "hostkey",
         "host key has changed",
-        "If the machine was installed anew: ssh-keygen -R HOST, then connect once with ssh.",
+        "If the machine was reinstalled, run ssh-keygen -R HOST, and connect once with ssh.",
     ),
     (
         r"Host key verification failed|No .* host key is known",
