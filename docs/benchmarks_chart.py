@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-# Sphinx runs this in its folder
+# Sphinx runs this in its directory
 found = json.loads(Path("benchmarks.json").read_text("utf-8"))
 figures = [f for f in found["figures"] if f["quantity"] == "seconds" and "with_remoto" in f["values"]]
 names = {"without": "the limit", "with_old_remoto": "remoto 1.2.1"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-# Sphinx runs this in its folder
+# Sphinx runs this in its directory
 found = json.loads(Path("benchmarks-many.json").read_text("utf-8"))
 rows = [row for row in found["held"] if row["way"] == "stand-in"]
 hosts = [row["hosts"] for row in rows]

@@ -13,9 +13,9 @@ html_theme = "furo"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 exclude_patterns = ["_build"]
-# a reference that leads nowhere is a warning, and so an error where -W is given
+# broken references are warnings, and so errors with -W
 nitpicky = True
-# types of the standard library, whose index would have to be fetched, and this package's own aliases
+# types of the standard library, whose index would have to be downloaded, and this package's own aliases
 nitpick_ignore_regex = [
     (
         "py:class",
