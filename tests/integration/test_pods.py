@@ -282,7 +282,7 @@ def test_tests_run_on_the_cluster_that_the_environment_names(kube, docker_shell,
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         environment["KUBECONFIG"] = str(tmp_path / "kubeconfig")
         environment.update(REMOTO_TEST_REQUIRE="kubectl", REMOTO_TEST_KUBE_CONTEXT=kube.context)
-        chosen = "container_runtime or does_not_run or (kubernetes-shell and (each_argument or not_utf_8))"
+        chosen = "container_runtime or is_not_running or (kubernetes-shell and (each_argument or not_utf_8))"
         files = [__file__, str(Path(__file__).with_name("test_commands.py"))]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *files],

@@ -81,7 +81,7 @@ def is_ssh_failure(status):
         (0, "", "ssh ended before Python started"),
     ],
 )
-def test_reason_uses_the_words_of_ssh(status, words, reason):
+def test_reason_uses_the_usual_words(status, words, reason):
     assert diagnosis(ARGV, "node1", "python3", NotOpened(status, words)).reason == reason
 
 
