@@ -1,4 +1,4 @@
-"""The list of a source, which several transfers use at the same time."""
+"""The list of a source, shared by several transfers at the same time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .arguments import Path, local_path
 class Listing:
     """List a source once for several transfers, for instance to many hosts.
 
-    The first transfer that needs a page of the list reads it; the others get it from memory. So each transfer sends the
-    source as it was when it was listed: a file that is removed meanwhile is an error, and a new one is left out.
+    The first transfer that needs a page of the list reads it; the others get it from memory. So all transfers send the
+    files that were listed: a file removed later is an error, and a new file is not sent.
 
-    It takes about 200 bytes for each file, and each transfer 16 more. A process of an executor that gets a pickled one
-    lists the source anew.
+    It needs about 200 bytes for each file, and 16 more for each transfer. After unpickling, in a process of an executor,
+    the source is listed again.
 
     :param source: a path.
-    :param accept: called with the path of each entry of a directory; False leaves it out.
+    :param accept: called with the path of each entry of a directory; returns False to skip it.
     """
 
     def __init__(self, source: Path, accept: Callable[[bytes], bool] | None = None) -> None:
@@ -43,7 +43,7 @@ class Listing:
             number += 1
 
     def _has(self, number: int) -> bool:
-        """Return True if there is a page of that number, which is the next one at most. Read it if needed."""
+        """Return True if the page of that number exists; read it if it is the next one."""
         with self._reading:
             if number == len(self._pages) and not self._ended:
                 self._read()
@@ -57,7 +57,7 @@ class Listing:
         except StopIteration:
             self._ended = True
         except BaseException as error:
-            # for the other transfers: a generator that has failed ends as if the list were complete
+            # keep it for the other transfers, since a failed generator ends as if the list were complete
             self._error = error
             raise
 
