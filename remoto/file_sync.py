@@ -91,9 +91,9 @@ def put_listed(
     progress: Progress | None = None,
     timeout: float | None = None,
 ) -> CopyResult:
-    """Like :func:`put`, but use a list of the source that other transfers use as well.
+    """Like :func:`put`, but with a list of the source that several transfers share.
 
-    :param listing: None if the source is not a path, or to list it anew.
+    :param listing: None if the source is not a path, or to list it for this transfer only.
     """
     require_connection(conn)
     require_progress(progress)

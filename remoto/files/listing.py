@@ -16,7 +16,7 @@ class Listing:
     The first transfer that needs a page of the list reads it; the others get it from memory. So all transfers send the
     files that were listed: a file removed later is an error, and a new file is not sent.
 
-    It needs about 200 bytes for each file, and 16 more for each transfer. After unpickling, in a process of an executor,
+    It needs about 200 bytes for each file, and 16 more for each transfer. After unpickling, as by an executor,
     the source is listed again.
 
     :param source: a path.
