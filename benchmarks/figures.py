@@ -3,6 +3,7 @@
 from typing import Callable, NamedTuple, Optional
 
 REMOTO, LIMIT, OLD, MITOGEN = "with_remoto", "without", "with_old_remoto", "with_mitogen"
+CLUSH = "with_clush"
 
 
 class Sizes(NamedTuple):
@@ -208,7 +209,8 @@ def works(sizes, container):
 def fleet_works(sizes):
     """Return works on many hosts.
 
-    ``node`` hosts use ssh's default key exchange, ``curve`` hosts the one that most libraries use.
+    ``node`` hosts use the default key exchange of ssh, ``curve`` hosts that of the libraries without ssh, which use no
+    other one.
     """
     name = f"{sizes.hosts} hosts: connect, a command, close"
     limit = f"ssh HOST python3 -c pass in {sizes.hosts} threads"
@@ -218,6 +220,7 @@ def fleet_works(sizes):
             ("name", "node"),
             [Figure(name, "seconds", limit, limited(1.3)), Figure("  processor time here", "cpu", "", limited(1.1))],
             rounds=3,
+            by=(REMOTO, LIMIT, CLUSH),
         ),
         Work(
             "fleet",

@@ -88,6 +88,7 @@ def write_fleet(folder, sshd, sizes):
     return {
         "hosts": sizes.hosts,
         "config": str(config),
+        "known_hosts": str(known_hosts),
         "path": os.pathsep.join(folders),
         "stand_in": str(stand_in.parent),
     }

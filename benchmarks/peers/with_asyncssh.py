@@ -48,7 +48,7 @@ def fleet(_):
             target["port"],
             username=target["user"],
             client_keys=[target["key"]],
-            known_hosts=None,
+            known_hosts=settings["fleet"]["known_hosts"],
         ) as conn:
             assert (await conn.run("true")).exit_status == 0
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from common import import_time, quiet, settings
 from fabric import Connection
+from paramiko import RejectPolicy
 
 DISTRIBUTION = "fabric"
 FUNCTIONS = "it runs no functions"
@@ -20,10 +21,14 @@ MISSING = {
 }
 
 
-def connect(host):
+def unopened(host):
     target = settings["hosts"][host]
     keys = {"key_filename": target["key"], "look_for_keys": False, "allow_agent": False}
-    conn = Connection(target["address"], user=target["user"], port=target["port"], connect_kwargs=keys)
+    return Connection(target["address"], user=target["user"], port=target["port"], connect_kwargs=keys)
+
+
+def connect(host):
+    conn = unopened(host)
     conn.open()
     return conn
 
@@ -35,7 +40,10 @@ def close(conn):
 def fleet(_):
     # fabric's ThreadingGroup treats several hosts with the same address as one
     def one(_):
-        with connect("node0") as conn:
+        with unopened("node0") as conn:
+            # it accepts any host key otherwise
+            conn.client.load_host_keys(settings["fleet"]["known_hosts"])
+            conn.client.set_missing_host_key_policy(RejectPolicy())
             command(conn)
 
     count = settings["fleet"]["hosts"]
