@@ -14,7 +14,8 @@ import threading
 import time
 
 from .ending import RUNNING, TERMINATING, Ending, Group, Shell
-from .process import PIPE_SIZE, encoded, in_background, leave_to_cat, needs_sudo, prepare_pipe, retry, start
+from .pipes import PIPE_SIZE, prepare_pipe, retry
+from .process import encoded, in_background, leave_to_cat, needs_sudo, start
 from .stdin import Stdin
 from .streams import STATUS, STDERR, STDOUT, TAKEN, Plain
 

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 
-from .process import OWN_SESSION, encoded, in_background, retry
+from .pipes import retry
+from .process import OWN_SESSION, encoded, in_background
 from .streams import CLIENT_OUTPUT
 
 # how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection

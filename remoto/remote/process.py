@@ -2,19 +2,16 @@
 
 from __future__ import absolute_import, unicode_literals
 
-import errno
-import fcntl
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
 
+from .pipes import make_blocking
+
 PY2 = sys.version_info[0] == 2
-PIPE_SIZE = 1024 * 1024
 EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
-F_SETPIPE_SZ = 1031
 
 
 def native(data):
@@ -83,34 +80,6 @@ def start(args, sudo, stdin, env, extend_env, popen):
     finally:
         if devnull is not None:
             devnull.close()
-
-
-def prepare_pipe(pipe):
-    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_SIZE)
-    except (IOError, OSError):
-        pass  # a larger pipe only saves time
-
-
-def make_blocking(pipe):
-    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
-
-
-def retry(call, *args):
-    """Call a function again after EINTR, which Python 2 raises. Return None if it would block."""
-    while True:
-        try:
-            return call(*args)
-        except (IOError, OSError, select.error) as error:
-            code = error.args[0]
-            if code == errno.EINTR:
-                continue
-            if code in (errno.EAGAIN, errno.EWOULDBLOCK):
-                return None
-            raise
 
 
 def in_background(function):

@@ -19,7 +19,8 @@ import signal
 import subprocess
 import threading
 
-from .process import environment, in_background, native, retry, start
+from .pipes import retry
+from .process import environment, in_background, native, start
 
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
 # bytes that may be on their way until the controller has dealt with them; MESSAGE bytes count of each message besides its data

@@ -6,7 +6,8 @@ import collections
 import errno
 import os
 
-from .process import in_background, leave_to, leave_to_cat, make_blocking, native, retry
+from .pipes import make_blocking, retry
+from .process import in_background, leave_to, leave_to_cat, native
 
 STDIN_BLOCK = 256 * 1024
 # A shell between the stdout of a container's client and its stdin, for a command that has not begun yet. It reads the
