@@ -14,7 +14,7 @@ import threading
 import time
 
 from .ending import RUNNING, TERMINATING, Ending, Group, Shell
-from .pipes import PIPE_SIZE, prepare_pipe, retry
+from .pipes import PIPE_SIZE, WakePipe, prepare_pipe, retry
 from .process import encoded, in_background, leave_to_cat, needs_sudo, start
 from .stdin import Stdin
 from .streams import STATUS, STDERR, STDOUT, TAKEN, Plain
@@ -61,8 +61,8 @@ class Command(object):
         self.ending = Ending(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
         self.poller = select.poll()
-        self.wake_reader, self.wake_writer = os.pipe()
-        for pipe in [self.wake_reader] + list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
+        self.wake_pipe = WakePipe()
+        for pipe in list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
             prepare_pipe(pipe)
         COMMANDS.add(self)
         in_background(self.wait)
@@ -80,7 +80,7 @@ class Command(object):
     def wait(self):
         self.process.wait()
         self.exited_at = time.time()
-        self.wake()
+        self.wake_pipe.wake()
 
     def hear(self, item):
         if item is CLOSED:
@@ -92,12 +92,7 @@ class Command(object):
         else:
             with self.lock:
                 self.unacknowledged -= item
-        self.wake()
-
-    def wake(self):
-        with self.lock:
-            if self.wake_writer is not None:
-                retry(os.write, self.wake_writer, b".")
+        self.wake_pipe.wake()
 
     # called in the thread that serves the command
 
@@ -153,7 +148,7 @@ class Command(object):
                 limit += self.wait_for_window()
                 continue
             self.watch(window_open=True)
-            self.unwatch(self.wake_reader)
+            self.unwatch(self.wake_pipe)
             ready = retry(self.poller.poll, LINGER * 1000)
             if not ready:
                 break
@@ -175,7 +170,7 @@ class Command(object):
                 self.unwatch(pipe)
         if self.may_write():
             self.poller.register(self.stdin.pipe, select.POLLOUT)
-        self.poller.register(self.wake_reader, select.POLLIN)
+        self.poller.register(self.wake_pipe, select.POLLIN)
 
     def may_write(self):
         # no command begins while it is being ended
@@ -206,8 +201,8 @@ class Command(object):
     def handle(self, ready):
         by_number = dict((pipe.fileno(), pipe) for pipe in self.outputs)
         for fd, _ in ready:
-            if fd == self.wake_reader:
-                retry(os.read, fd, 4096)
+            if fd == self.wake_pipe.fileno():
+                self.wake_pipe.wait()
             elif fd in by_number:
                 self.read(by_number[fd], BLOCK)
             elif self.stdin.pipe is not None and fd == self.stdin.pipe.fileno():
@@ -250,10 +245,7 @@ class Command(object):
     def leave(self):
         """Close everything here; a command that runs on keeps a reader for its output and gets the rest of its input."""
         COMMANDS.discard(self)
-        with self.lock:
-            os.close(self.wake_reader)
-            os.close(self.wake_writer)
-            self.wake_writer = None
+        self.wake_pipe.close()
         self.ending.group.leave()
         self.leave_stdin()
         for pipe in self.outputs:

@@ -2,11 +2,12 @@
 
 from __future__ import absolute_import, unicode_literals
 
-import errno
 import os
 import signal
 import sys
 import threading
+
+from .pipes import WakePipe
 
 
 class MainThread(object):
@@ -21,11 +22,11 @@ class MainThread(object):
         self.is_new = False
         # for ever in a gateway that execnet itself opened: execnet uses the main thread there
         self.ended = True
-        self.reader = self.writer = None
+        self.wake_pipe = None
 
     def start(self):
         """Accept tasks from now on, though :meth:`serve` may run them later."""
-        self.reader, self.writer = os.pipe()
+        self.wake_pipe = WakePipe()
         self.ended = False
 
     def offer(self, task):
@@ -36,7 +37,7 @@ class MainThread(object):
                 return False
             self.task = task
             self.is_new = True
-        os.write(self.writer, b".")
+        self.wake_pipe.wake()
         return True
 
     def release(self, task):
@@ -46,15 +47,13 @@ class MainThread(object):
 
     def end(self):
         self.ended = True
-        os.write(self.writer, b".")
+        self.wake_pipe.wake()
 
     def serve(self):
         """Run tasks until the end."""
         # a signal that comes just before the thread waits would be handled after the wait. That a child of fork() writes here,
         # too, only wakes this thread once more
-        if hasattr(os, "set_blocking"):
-            os.set_blocking(self.writer, False)
-        signal.set_wakeup_fd(self.writer)
+        signal.set_wakeup_fd(self.wake_pipe.writer)
         while True:
             try:
                 if self.is_new:
@@ -63,9 +62,9 @@ class MainThread(object):
                     return
                 else:
                     # bytes only wake the thread: if a handler raised, one may have been lost
-                    os.read(self.reader, 1024)
+                    self.wake_pipe.wait()
             except Exception:
-                self.report(sys.exc_info()[1])
+                self.report()
 
     def run(self):
         task = self.task
@@ -78,11 +77,10 @@ class MainThread(object):
         finally:
             self.release(task)
 
-    def report(self, error):
+    def report(self):
         """Print what a handler raised between two tasks; it ends neither."""
-        os.fstat(self.reader)  # fails if a function has closed all descriptors
-        if getattr(error, "errno", None) != errno.EINTR:
-            sys.excepthook(*sys.exc_info())
+        os.fstat(self.wake_pipe.reader)  # fails if a function has closed all descriptors
+        sys.excepthook(*sys.exc_info())
 
 
 MAIN_THREAD = MainThread()

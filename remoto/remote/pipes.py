@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: pipes that do not block."""
+"""RUNS ON THE REMOTE SIDE: pipes, and what wakes a thread that waits for them."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -6,14 +6,46 @@ import errno
 import fcntl
 import os
 import select
+import threading
 
 PIPE_SIZE = 1024 * 1024
 F_SETPIPE_SZ = 1031
 
 
-def prepare_pipe(pipe):
+class WakePipe(object):
+    """A pipe that wakes the thread that reads or polls it."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.reader, self.writer = os.pipe()
+        # a full pipe wakes as well
+        make_nonblocking(self.writer)
+
+    def fileno(self):
+        return self.reader
+
+    def wake(self):
+        with self.lock:
+            if self.writer is not None:
+                retry(os.write, self.writer, b".")
+
+    def wait(self):
+        retry(os.read, self.reader, 4096)
+
+    def close(self):
+        with self.lock:
+            os.close(self.reader)
+            os.close(self.writer)
+            self.writer = None
+
+
+def make_nonblocking(pipe):
     flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
     fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+
+
+def prepare_pipe(pipe):
+    make_nonblocking(pipe)
     try:
         fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_SIZE)
     except (IOError, OSError):

@@ -11,7 +11,6 @@ from __future__ import absolute_import, unicode_literals
 
 import collections
 import errno
-import fcntl
 import os
 import re
 import select
@@ -19,7 +18,7 @@ import signal
 import subprocess
 import threading
 
-from .pipes import retry
+from .pipes import WakePipe, make_nonblocking, retry
 from .process import environment, in_background, native, start
 
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
@@ -53,10 +52,9 @@ class Child(object):
         self.waiting = False
         self.last_bytes = LAST_BYTES
         self.lock = threading.Lock()
-        self.wake_reader, self.wake_writer = os.pipe()
-        for pipe in (self.wake_reader, self.wake_writer, self.stdin, self.process.stdout, self.process.stderr):
-            flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
-            fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        self.wake_pipe = WakePipe()
+        for pipe in (self.stdin, self.process.stdout, self.process.stderr):
+            make_nonblocking(pipe)
         CHILDREN.add(self)
         channel.setcallback(self.hear, endmarker=CLOSED)
 
@@ -74,7 +72,7 @@ class Child(object):
         else:
             with self.lock:
                 self.windows[item[0]] += item[1]
-        self.wake()
+        self.wake_pipe.wake()
 
     def kill(self):
         self.killed = True
@@ -89,12 +87,7 @@ class Child(object):
         self.process.wait()
         with self.lock:
             self.exited = True
-        self.wake()
-
-    def wake(self):
-        with self.lock:
-            if self.wake_writer is not None:
-                retry(os.write, self.wake_writer, b".")
+        self.wake_pipe.wake()
 
     # called in the thread that serves the process
 
@@ -113,7 +106,7 @@ class Child(object):
     def poll(self):
         """Return the descriptors that are ready. If the process has exited, its streams end where they are empty."""
         poller = select.poll()
-        poller.register(self.wake_reader, select.POLLIN)
+        poller.register(self.wake_pipe, select.POLLIN)
         if self.stdin is not None and self.blocks:
             poller.register(self.stdin, select.POLLOUT)
         with self.lock:
@@ -129,8 +122,8 @@ class Child(object):
 
     def handle(self, ready):
         for fd in ready:
-            if fd == self.wake_reader:
-                retry(os.read, fd, 4096)
+            if fd == self.wake_pipe.fileno():
+                self.wake_pipe.wait()
             elif self.stdin is not None and fd == self.stdin.fileno():
                 self.write()
             else:
@@ -208,10 +201,7 @@ class Child(object):
             self.outputs.pop(name).close()
         if not self.waiting:
             self.process.wait()
-        with self.lock:
-            os.close(self.wake_reader)
-            os.close(self.wake_writer)
-            self.wake_writer = None
+        self.wake_pipe.close()
 
 
 def end_all():
