@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar, Unio
 
 import execnet
 
-from .commands.answers import STDERR, STDOUT, wrong_answer
+from .commands.answers import wrong_answer
 from .commands.call import CHECK, RUN, Call
 from .commands.failure import without_own_frames
 from .commands.lines import Blocks, Lines
@@ -19,6 +19,7 @@ from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
 from .gateways.bootstrap import lost
 from .gateways.execnet_internals import is_gateway
+from .remote.wire import STDERR, STDOUT
 from .util import RemoteError
 
 if TYPE_CHECKING:

@@ -16,9 +16,8 @@ from typing import NamedTuple, cast
 
 from .. import remote
 from ..commands.request import Request
+from ..remote.wire import NO_SCRIPT
 
-#: the exit status of the container's shell if stdin ended before the script was complete: nothing was run
-NO_SCRIPT = 98
 #: bytes of arguments and variables from which on the kernel may refuse them: Linux limits one string to 128 KiB
 #: (execve(2))
 LONG_ARGUMENTS = 100_000

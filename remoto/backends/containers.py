@@ -16,10 +16,11 @@ from ..functions import interpreter
 from ..gateways import bootstrap as gateways
 from ..gateways.bootstrap import BOOT_COMMAND, RemoteFunction
 from ..gateways.outbox import sending_within
+from ..remote.wire import NO_SCRIPT
 from ..util import checked_text
 from . import ssh
 from .base import BaseConnection
-from .client_requests import NO_SCRIPT, for_client, inside_of
+from .client_requests import for_client, inside_of
 from .patched import get_python_executable
 from .sessions import NOT_FOUND, Pythons, Session, for_session
 

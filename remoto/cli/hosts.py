@@ -16,6 +16,7 @@ from ..fleets.logins import Logins
 from ..fleets.members import close
 from ..fleets.rounds import CLOSED, ThreadedRound
 from ..fleets.schedule import Workers, plan
+from ..remote.wire import KILL
 from .choosing import NO_CONNECTION, Host, member
 from .output import Output
 
@@ -130,6 +131,6 @@ def no_connection(error: Exception) -> Outcome:
 def end_command(conn: BaseConnection) -> None:
     """End the command that a connection runs."""
     try:
-        conn.channel.send("kill")
+        conn.channel.send(KILL)
     except (AttributeError, OSError):
         pass  # it has not started, or has ended

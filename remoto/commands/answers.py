@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple, Union
 
 from ..exc import ConnectionLost
+from ..remote.wire import ENDED, LEFT, RUNNING, STATUS, STDERR, STDOUT, TAKEN
 from ..util import shown
 
-STATUS, STDOUT, STDERR, TAKEN = 0, 1, 2, 3
-#: bytes to count for a message of ``run`` besides its data, as ``remote/command.py`` does
-MESSAGE = 64
-# states of a command from remote/ending.py; LEFT: it could not be killed
-RUNNING, ENDED, LEFT = "running", "ended", "left"
 # the range of exit statuses on any system; -N after signal N
 _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 

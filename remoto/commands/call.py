@@ -11,11 +11,9 @@ import execnet
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
 from ..gateways.bootstrap import RemoteFunction, lost
+from ..remote.wire import MESSAGE, STDERR, STDOUT
 from ..util import admin_command, bound
 from .answers import (
-    MESSAGE,
-    STDERR,
-    STDOUT,
     Block,
     Ended,
     Exited,

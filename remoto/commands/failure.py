@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from ..exc import ConnectionLost
+from ..remote.wire import ENDED, LEFT
 from ..util import RemoteError
-from .answers import ENDED, LEFT, ClientEnded
+from .answers import ClientEnded
 from .lines import split_lines
 
 #: stderr lines to show in an error, and characters of each line

@@ -12,6 +12,7 @@ from ..gateways.bootstrap import lost, raise_cause
 from ..gateways.execnet_internals import release, set_window
 from ..gateways.outbox import sending_within
 from ..gateways.receiving import Window
+from ..remote.wire import KILL
 from .answers import WrongAnswer, could_not_be_killed, wrong_answer
 from .output import TimedOut, TimeLimit
 from .target import Channel
@@ -96,7 +97,7 @@ class Wire:
         """
         limit = TimeLimit(seconds, total=True)
         try:
-            self.send("kill", seconds)
+            self.send(KILL, seconds)
             while not could_not_be_killed(self.channel.receive(limit.left())):
                 pass
             return False

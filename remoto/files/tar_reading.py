@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Callable, NoReturn
 
-from ..commands.answers import STDOUT, Block, Exited
+from ..commands.answers import Block, Exited
 from ..remote import records
 from ..remote.receiver import Receiver
 from ..remote.records import (
@@ -32,6 +32,7 @@ from ..remote.records import (
     PeerFailure,
     malformed,
 )
+from ..remote.wire import STDOUT
 
 #: bytes, far more than a path can have (4096)
 LONGEST_HEADER = 64 * 1024

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Callable
 
+from ..remote.wire import WINDOW
+
 # bytes to count for each message besides its payload, about its overhead in memory
 _PER_MESSAGE = 48
 # the most bytes that a payload has besides its data
 _PER_DATA = 16
 #: bytes; twice the window that remote sides observe, which they may exceed by a block that they have just read
-LIMIT = 16 * 1024 * 1024
+LIMIT = 2 * WINDOW
 
 
 class Window:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
+from ..remote.relay import EXITED, FAILED, KILL, MESSAGE, STDERR, STDIN, STDOUT, WINDOWS
 from ..util import shown
 from .execnet_internals import data_message, error_of, release, set_window
 from .gateway_io import GatewayIO, own_io
@@ -28,9 +29,6 @@ from .stderr import Stderr
 if TYPE_CHECKING:
     import execnet
 
-# as in remote/relay.py
-STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
-MESSAGE = 64
 #: bytes of stdin to send before the process has read them
 WINDOW = 1024 * 1024
 # bytes of stdin in a message; messages of other hosts can go in between
@@ -38,7 +36,7 @@ BLOCK = 64 * 1024
 # bytes of stdout to receive before acknowledging them
 ACKNOWLEDGE = 256 * 1024
 # bytes that the relay may send unacknowledged: twice its windows, and as much again for what surrounds the data
-_AHEAD = 4 * 1024 * 1024
+_AHEAD = 4 * sum(WINDOWS.values())
 #: the exit status of its processes after the relay was lost
 _HANGUP = -signal.SIGHUP
 

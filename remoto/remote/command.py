@@ -13,18 +13,16 @@ import select
 import threading
 import time
 
-from .ending import RUNNING, TERMINATING, Ending, Group, Shell
+from .ending import Ending, Group, Shell
 from .pipes import PIPE_SIZE, WakePipe, prepare_pipe, retry
 from .process import encoded, in_background, leave_to_cat, needs_sudo, start
 from .stdin import Stdin
-from .streams import STATUS, STDERR, STDOUT, TAKEN, Plain
+from .streams import Plain
+from .wire import KILL, MESSAGE, RUNNING, STATUS, STDERR, STDOUT, TAKEN, TERMINATING, WINDOW
 
 BLOCK = 256 * 1024
 # what check keeps for its one answer; of a longer output the rest goes ahead
 ANSWER = 256 * 1024
-# what may be on its way to a controller that has not dealt with it yet; of each message, besides its data, MESSAGE bytes count
-WINDOW = 8 * 1024 * 1024
-MESSAGE = 64
 # a process substitution such as `> >(tee log)` writes a moment after its shell has ended, seconds
 LINGER = 0.1
 LINGER_LIMIT = 1.0
@@ -85,7 +83,7 @@ class Command(object):
     def hear(self, item):
         if item is CLOSED:
             self.closed = True
-        elif item == "kill":
+        elif item == KILL:
             self.kill_wanted = True
         elif isinstance(item, tuple):
             self.stdin.add(item[0])

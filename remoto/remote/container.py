@@ -12,10 +12,9 @@ from .command import check as check_command
 from .command import run as run_command
 from .ending import Shell
 from .process import native
-from .streams import CLIENT_OUTPUT, STDERR, STDOUT
+from .streams import CLIENT_OUTPUT
+from .wire import NO_SCRIPT, STDERR, STDOUT
 
-# the exit status of the shell in a container that has not received the whole script
-NO_SCRIPT = 98
 # exit statuses of a shell's exec that fails
 EXEC_FAILED = {"126": errno.EACCES, "127": errno.ENOENT}
 # kubectl, to a user of whom it knows no credentials: it would wait for an answer

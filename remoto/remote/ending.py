@@ -12,13 +12,12 @@ import time
 from .pipes import retry
 from .process import OWN_SESSION, encoded, in_background
 from .streams import CLIENT_OUTPUT
+from .wire import ENDED, LEFT, RUNNING, TERMINATING
 
 # how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection
 GRACE = 2.0
 # how long an engine may take to deliver KILL, seconds; with all of TERM's less than the controller's KILL_TIMEOUT
 KILL_PATIENCE = 5.0
-# the states of a command; ENDED also where another signal or the command itself was quicker
-RUNNING, TERMINATING, ENDED, LEFT = "running", "terminating", "ended", "left"
 SIGNALS = {"0": 0, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
 # a signal's name a line, for the process group that is the argument; an answer a line
 SEND_SIGNALS = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then echo yes; else echo no; fi; done'

@@ -8,8 +8,6 @@ import sys
 
 PY2 = sys.version_info[0] == 2
 BLOCK = 256 * 1024
-# bytes sent and not acknowledged: more takes more memory, less is slow over a link with a long delay
-WINDOW = 8 * 1024 * 1024
 ACKNOWLEDGE = 1024 * 1024
 # nanoseconds: Python 2 sets times to the microsecond
 SAME_TIME = 2000
@@ -101,7 +99,7 @@ def packed(kind, data):
 
 
 class Records(object):
-    """Records over execnet's channel. A sender waits while more than ``WINDOW`` bytes are unacknowledged."""
+    """Records over execnet's channel. A sender waits while more than ``wire.WINDOW`` bytes are unacknowledged."""
 
     def __init__(self, channel, timeout=None):
         self.channel = channel

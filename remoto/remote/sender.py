@@ -31,7 +31,6 @@ from .records import (
     SKIP,
     STREAM,
     WANTED,
-    WINDOW,
     Gone,
     PeerFailure,
     Unreadable,
@@ -39,6 +38,7 @@ from .records import (
     times,
 )
 from .sources import Scan, first_block, next_block, open_to_read, reading, require_unchanged, true_size
+from .wire import WINDOW
 
 
 class Sender(object):

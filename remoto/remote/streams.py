@@ -2,7 +2,6 @@
 
 from __future__ import absolute_import, unicode_literals
 
-STDOUT, STDERR, STATUS, TAKEN = 1, 2, 0, 3
 # the end of what the client of a container has written, for errors, bytes
 CLIENT_OUTPUT = 4096
 

@@ -15,7 +15,6 @@ import execnet
 
 from .. import connection
 from ..backends import BaseConnection
-from ..commands.answers import STATUS, STDERR, STDOUT
 from ..commands.call import CHECK, RUN
 from ..commands.request import Argv, Request, argv_of
 from ..commands.target import Channel
@@ -25,6 +24,7 @@ from ..functions.facade import Arguments, Keywords, ModuleExecute, Problem, rais
 from ..functions.json_calls import plain
 from ..gateways.bootstrap import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
+from ..remote.wire import STATUS, STDERR, STDOUT
 from .files import Files, Transfer, as_bytes, traceback_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest
 
 import remoto
 from remoto import file_sync
-from remoto.commands.answers import STDOUT, Block, Exited
+from remoto.commands.answers import Block, Exited
 from remoto.exc import ConnectionLost, FileTransferError, HostError, RsyncError
 from remoto.file_sync import CopyResult, get, put, rsync, rsync_conn
 from remoto.files import tar_reading
@@ -31,6 +31,7 @@ from remoto.remote.receiver import Receiver
 from remoto.remote.records import (
     Failure,
 )
+from remoto.remote.wire import STDOUT
 from tests.integration import leftovers
 from tests.integration.leftovers import wait_until
 
