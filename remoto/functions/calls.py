@@ -1,4 +1,4 @@
-"""Call functions of a module that stays loaded in a gateway's Python; ``remote/module.py`` serves the calls.
+"""Call functions of a module that stays loaded in a gateway's Python; ``remote/functions.py`` serves the calls.
 
 Its docstring describes the messages.
 """
@@ -20,7 +20,7 @@ from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
 from ..gateways.execnet_internals import ExecnetGateway, packed, release, send_packed, set_window
 from ..gateways.interrupts import PerObject
 from ..gateways.receiving import ItemWindow
-from ..remote import module as remote_module
+from ..remote import values
 from ..util import RemoteError
 from .facade import Arguments, Keywords, Problem, host_of, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment
@@ -28,11 +28,9 @@ from .shipping import Shipment
 if TYPE_CHECKING:
     from ..log import AnyLogger
 
-_HOLD = RemoteFunction("module", "hold")
-_SERVE = RemoteFunction("module", "serve")
+_HOLD = RemoteFunction("modules", "hold")
+_SERVE = RemoteFunction("functions", "serve")
 _numbers = itertools.count()
-# its plainly(), pack() and unpack() convert values that execnet can't serialise
-_values = remote_module
 #: items of a generator to receive before requesting more; fewer than the remote side's window
 REQUESTED = 16
 #: answers and items that the remote side may send before they are received: twice its window
@@ -205,7 +203,7 @@ def _parsed(answer: object) -> tuple[str, object]:
         if isinstance(answer, tuple):
             kind, value, *packed = answer
             if packed == [True]:
-                value = _values.unpack(value)
+                value = values.unpack(value)
             if packed in ([], [True]) and _VALUES[kind](value):
                 return kind, value
     except Exception:  # a value of a wrong type may raise anything
@@ -224,13 +222,13 @@ def call_data(name: str, args: Arguments, kwargs: Keywords) -> bytes:
     """
     call = (name, args, kwargs)
     try:
-        return packed(_values.plainly(call))
+        return packed(values.plainly(call))
     except Exception:  # execnet.DumpError, struct.error, RecursionError, ...
         pass
     try:
-        return packed((_values.pack(call), (), {}, True))
+        return packed((values.pack(call), (), {}, True))
     except Exception:
-        refuse(name, args, kwargs, lambda value: packed(_values.pack(value)))
+        refuse(name, args, kwargs, lambda value: packed(values.pack(value)))
         raise
 
 

@@ -551,7 +551,7 @@ def test_unused_modules_are_dropped_on_the_remote_side(legacy):
 
     def held():
         inside = legacy.inside()
-        return inside.remote_exec("import sys; channel.send(len(sys.modules['remoto_remote.module'].HELD))").receive()
+        return inside.remote_exec("import sys; channel.send(len(sys.modules['remoto_remote.modules'].HELD))").receive()
 
     for _ in range(5):
         legacy.import_module(posixpath).join("a", "b")

@@ -25,9 +25,9 @@ def loaded(conn):
 
 def test_module_is_sent_with_the_first_call_that_needs_it(conn):
     check(conn, ["true"])
-    assert "command" in loaded(conn) and "module" not in loaded(conn)
+    assert "command" in loaded(conn) and "functions" not in loaded(conn)
     conn.import_module(functions).same(1)
-    assert "module" in loaded(conn) and "receiver" not in loaded(conn)
+    assert "functions" in loaded(conn) and "receiver" not in loaded(conn)
 
 
 def test_remote_function_that_imports_remoto_gets_the_installed_one():
@@ -35,7 +35,7 @@ def test_remote_function_that_imports_remoto_gets_the_installed_one():
     with remoto.Connection("localhost", interpreter=sys.executable) as conn:
         path, names = conn.import_module(uses_remoto).names()
     assert path == remoto.__file__
-    assert "remoto.backends" in names and "remoto_remote.module" in names
+    assert "remoto.backends" in names and "remoto_remote.functions" in names
 
 
 def test_gateways_of_one_interpreter_share_the_package():

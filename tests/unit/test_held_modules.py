@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from remoto.remote import module as functions
+from remoto.remote import functions, modules
 
 
 class Channel:
@@ -23,12 +23,12 @@ def test_module_whose_loading_was_interrupted_fails_later_calls(monkeypatch):
     def capture():
         raise OSError("no stdout")
 
-    monkeypatch.setattr(functions, "capture", capture)
+    monkeypatch.setattr(modules, "capture", capture)
     module = ("odd", "", "odd.py", "def function(): pass\n", False)
-    holder = threading.Thread(target=functions.hold, args=(Channel(), "1", module, {}, []), daemon=True)
+    holder = threading.Thread(target=modules.hold, args=(Channel(), "1", module, {}, []), daemon=True)
     holder.start()
     channel = Channel()
-    calls = functions.Calls(channel, functions.held("1"))
+    calls = functions.Calls(channel, modules.held("1"))
     with pytest.raises(OSError, match="no stdout"):
         functions.Call(calls, ("function", (), {})).run()
     functions.Call(calls, ("function", (), {})).run()

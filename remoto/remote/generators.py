@@ -1,0 +1,48 @@
+"""RUNS ON THE REMOTE SIDE: serve a generator."""
+
+from __future__ import absolute_import, unicode_literals
+
+from .answers import CLOSED, deliver, send
+from .capture import Printed, guarded
+
+# items of a generator to send before the controller requests more
+WINDOW = 32
+
+
+def serve_generator(channel, jobs, function, generator):
+    """Send the items of a generator as it yields them; close it when the controller closes the channel."""
+    printed = Printed(channel)
+    unasked = 0
+    done = object()
+    send(channel, "generator", None)
+    try:
+        asked(jobs)
+        while True:
+            item, problem = guarded(printed, lambda: next(generator, done), done)
+            if problem is not None:
+                send(channel, "raise", problem)
+                return
+            if item is done:
+                send(channel, "end", None)
+                return
+            if not deliver(channel, "item", function, item):
+                return
+            unasked += 1
+            while unasked >= WINDOW:
+                unasked -= asked(jobs)
+    except EOFError:
+        pass
+    finally:
+        guarded(printed, generator.close)
+
+
+def asked(jobs):
+    """Wait until the controller requests more items of a generator; return how many it has received.
+
+    :raises EOFError: the controller has closed the channel.
+    """
+    job = jobs.get()
+    if job is CLOSED:
+        jobs.put(CLOSED)
+        raise EOFError
+    return job
