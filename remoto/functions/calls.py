@@ -21,6 +21,7 @@ from ..gateways.execnet_internals import ExecnetGateway, packed, release, send_p
 from ..gateways.interrupts import PerObject
 from ..gateways.receiving import ItemWindow
 from ..remote import values
+from ..remote.answers import DEBUG, END, GENERATOR, ITEM, RAISE, RETURN, WARNING, WINDOW
 from ..util import RemoteError
 from .facade import Arguments, Keywords, Problem, host_of, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 _HOLD = RemoteFunction("modules", "hold")
 _SERVE = RemoteFunction("functions", "serve")
 _numbers = itertools.count()
-#: items of a generator to receive before requesting more; fewer than the remote side's window
-REQUESTED = 16
-#: answers and items that the remote side may send before they are received: twice its window
-AHEAD = 64
+#: items of a generator to receive before requesting more
+REQUESTED = WINDOW // 2
+#: answers and items that the remote side may send before they are received
+AHEAD = 2 * WINDOW
 
 
 class Calls:
@@ -76,16 +77,16 @@ class Calls:
         try:
             if not self._loading_is_logged:
                 self._log_loading(loading, name, logger)
-            kind, value = self._answer(channel, name, ("return", "raise", "generator"), logger)
+            kind, value = self._answer(channel, name, (RETURN, RAISE, GENERATOR), logger)
         except EOFError:
             raise self._lost(f"{name}()") from None
         except BaseException:
             _close(channel)
             raise
-        if kind == "generator":
+        if kind == GENERATOR:
             return self._items(channel, name, logger)
         self.idle.append(channel)
-        if kind == "raise":
+        if kind == RAISE:
             raise self._raised(name, cast("Problem", value), logger)
         return value
 
@@ -167,10 +168,10 @@ class Calls:
             while True:
                 _request(channel, received)
                 for _ in range(REQUESTED):
-                    kind, value = self._answer(channel, name, ("item", "end", "raise"), logger)
-                    if kind == "end":
+                    kind, value = self._answer(channel, name, (ITEM, END, RAISE), logger)
+                    if kind == END:
                         return
-                    if kind == "raise":
+                    if kind == RAISE:
                         raise self._raised(name, cast("Problem", value), logger)
                     yield value
                 received = REQUESTED
@@ -187,13 +188,13 @@ def function_lost(gateway: execnet.Gateway, what: str) -> ConnectionLost:
     return ConnectionLost(error.host, what, "the connection ended before the function did", error.stderr)
 
 
-_LINES = ("debug", "warning")
+_LINES = (DEBUG, WARNING)
 # a check for the value of each kind of answer
 _VALUES: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(_LINES, lambda value: isinstance(value, str)),
-    **dict.fromkeys(("return", "item"), lambda value: True),
-    **dict.fromkeys(("generator", "end"), lambda value: value is None),
-    "raise": is_problem,
+    **dict.fromkeys((RETURN, ITEM), lambda value: True),
+    **dict.fromkeys((GENERATOR, END), lambda value: value is None),
+    RAISE: is_problem,
 }
 
 

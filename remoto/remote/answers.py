@@ -1,10 +1,15 @@
-"""RUNS ON THE REMOTE SIDE: send the answers to the calls of a channel."""
+"""RUNS ON THE REMOTE SIDE, and here as well: the answers to calls of functions."""
 
 from __future__ import absolute_import, unicode_literals
 
 from .problem import text
 from .values import pack, plainly
 
+# the kinds of answers; the first two are lines that were printed, named as the levels of logging
+DEBUG, WARNING = "debug", "warning"
+RETURN, RAISE, GENERATOR, ITEM, END = "return", "raise", "generator", "item", "end"
+# items of a generator to send before the controller requests more
+WINDOW = 32
 # passed to a channel's callback when the channel ends
 CLOSED = object()
 
@@ -27,5 +32,5 @@ def deliver(channel, kind, function, value):
             reason = text(str(error))
     message = "%s() returned %s, which execnet can't carry: %s" % (function, type(value).__name__, reason)
     line = "TypeError: " + message
-    send(channel, "raise", {"name": "TypeError", "message": message, "traceback": line, "missing": False})
+    send(channel, RAISE, {"name": "TypeError", "message": message, "traceback": line, "missing": False})
     return False

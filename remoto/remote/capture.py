@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 
-from .answers import send
+from .answers import DEBUG, WARNING, send
 from .problem import describe, end_child, exit_status, printable
 from .values import TEXTS
 
@@ -21,7 +21,7 @@ class Printed(object):
         self.thread = threading.current_thread()
         # reentrant: a signal handler may print during add()
         self.lock = threading.RLock()
-        self.rest = {"debug": [], "warning": []}
+        self.rest = {DEBUG: [], WARNING: []}
 
     def add(self, level, text):
         with self.lock:
@@ -114,8 +114,8 @@ def capture():
             CAPTURED.append(True)
             # execnet redirects descriptor 1 to /dev/null: without this, the output of a function's children would be lost
             os.dup2(2, 1)
-            sys.stdout = Output(sys.stdout, "debug")
-            sys.stderr = Output(sys.stderr, "warning")
+            sys.stdout = Output(sys.stdout, DEBUG)
+            sys.stderr = Output(sys.stderr, WARNING)
 
 
 def guarded(printed, function, left=None):

@@ -13,7 +13,7 @@ from __future__ import absolute_import, unicode_literals
 
 import threading
 
-from .answers import CLOSED, deliver, send
+from .answers import CLOSED, RAISE, RETURN, deliver, send
 from .capture import Printed, guarded
 from .generators import serve_generator
 from .main_thread import MAIN_THREAD
@@ -102,18 +102,18 @@ class Call(object):
         if module.module is None:
             self.release()
             # without a problem, the module called sys.exit(0)
-            send(channel, "raise" if module.problem else "return", module.problem)
+            send(channel, RAISE if module.problem else RETURN, module.problem)
             return
         function, args, kwargs = unpack(self.item[0]) if len(self.item) > 3 else self.item
         printed = Printed(channel)
         result, problem = guarded(printed, lambda: getattr(module.module, function)(*args, **kwargs))
         self.release()
         if problem is not None:
-            send(channel, "raise", problem)
+            send(channel, RAISE, problem)
         elif hasattr(result, "send") and hasattr(result, "gi_frame"):
             self.calls.jobs.put(lambda: serve_generator(channel, self.calls.jobs, function, result))
         else:
-            deliver(channel, "return", function, result)
+            deliver(channel, RETURN, function, result)
 
     def release(self):
         """Free the main thread: the next call may arrive as soon as this one is answered."""

@@ -2,11 +2,8 @@
 
 from __future__ import absolute_import, unicode_literals
 
-from .answers import CLOSED, deliver, send
+from .answers import CLOSED, END, GENERATOR, ITEM, RAISE, WINDOW, deliver, send
 from .capture import Printed, guarded
-
-# items of a generator to send before the controller requests more
-WINDOW = 32
 
 
 def serve_generator(channel, jobs, function, generator):
@@ -14,18 +11,18 @@ def serve_generator(channel, jobs, function, generator):
     printed = Printed(channel)
     unasked = 0
     done = object()
-    send(channel, "generator", None)
+    send(channel, GENERATOR, None)
     try:
         asked(jobs)
         while True:
             item, problem = guarded(printed, lambda: next(generator, done), done)
             if problem is not None:
-                send(channel, "raise", problem)
+                send(channel, RAISE, problem)
                 return
             if item is done:
-                send(channel, "end", None)
+                send(channel, END, None)
                 return
-            if not deliver(channel, "item", function, item):
+            if not deliver(channel, ITEM, function, item):
                 return
             unasked += 1
             while unasked >= WINDOW:
