@@ -9,12 +9,10 @@ the channel, or the connection ends, the command is left running, unless it was 
 from __future__ import absolute_import, unicode_literals
 
 import os
-import select
-import threading
 import time
 
 from .ending import Ending, Group, Shell
-from .pipes import PIPE_SIZE, WakePipe, prepare_pipe, retry
+from .pipes import PIPE_SIZE, WakePipe, poll, prepare_pipe, retry
 from .process import encoded, in_background, leave_to_cat, needs_sudo, start
 from .stdin import Stdin
 from .streams import Plain
@@ -41,24 +39,22 @@ class Command(object):
         """
         :param overhead: bytes that count of each block besides its data.
         """
-        self.overhead = overhead
         container = request.get("container")
         sudo = needs_sudo(request["sudo"])
-        data = request["stdin"]
         self.deliver = deliver
+        self.overhead = overhead
         self.kill_at_end = kill
         self.kill_wanted = False
         self.closed = False  # by the controller, or with the connection
-        self.unacknowledged = 0
-        self.exited_at = None
-        self.lock = threading.Lock()
+        self.exited = False
+        # bytes of output: only the thread that serves changes the first, the receiver the second
+        self.sent = self.acknowledged = 0
         self.process = start(**dict((name, request[name]) for name in request if name != "container"))
-        self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", data)
+        self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", request["stdin"])
         group = Group(self.process.pid, Shell(["sudo"]) if sudo else None)
         self.streams, group = self.divide(request, sudo, group)
         self.ending = Ending(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
-        self.poller = select.poll()
         self.wake_pipe = WakePipe()
         for pipe in list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
             prepare_pipe(pipe)
@@ -77,7 +73,7 @@ class Command(object):
 
     def wait(self):
         self.process.wait()
-        self.exited_at = time.time()
+        self.exited = True
         self.wake_pipe.wake()
 
     def hear(self, item):
@@ -88,8 +84,7 @@ class Command(object):
         elif isinstance(item, tuple):
             self.stdin.add(item[0])
         else:
-            with self.lock:
-                self.unacknowledged -= item
+            self.acknowledged += item
         self.wake_pipe.wake()
 
     # called in the thread that serves the command
@@ -104,8 +99,8 @@ class Command(object):
                         continue  # the process's end may have been reported before
                 elif self.closed:
                     return None
-                self.handle(self.poll())
-            if self.exited_at is not None:
+                self.handle(self.poll(self.timeout(), self.wake_pipe))
+            if self.exited:
                 self.drain()
             if self.kill_at_end and self.streams.is_lost(self.process.returncode, self.script_is_sent()):
                 self.end_without_client()
@@ -120,7 +115,7 @@ class Command(object):
     def has_ended(self):
         if self.ending.state == TERMINATING:
             return False
-        if self.exited_at is not None:
+        if self.exited:
             return True
         # both streams are complete: a client that stays does so for a daemon
         return self.streams.ended_at is not None and time.time() > self.streams.ended_at + CLIENT_PATIENCE
@@ -145,9 +140,7 @@ class Command(object):
             if not self.window_open():
                 limit += self.wait_for_window()
                 continue
-            self.watch(window_open=True)
-            self.unwatch(self.wake_pipe)
-            ready = retry(self.poller.poll, LINGER * 1000)
+            ready = self.poll(LINGER)
             if not ready:
                 break
             self.handle(ready)
@@ -156,19 +149,8 @@ class Command(object):
         """Return the seconds until the controller has dealt with some of the output, or does not want it any more."""
         started = time.time()
         while not (self.window_open() or self.closed or self.kill_wanted):
-            self.watch(window_open=False)
-            self.handle(retry(self.poller.poll) or [])
+            self.handle(self.poll(None, self.wake_pipe))
         return time.time() - started
-
-    def watch(self, window_open):
-        for pipe in self.outputs:
-            if window_open:
-                self.poller.register(pipe, select.POLLIN)
-            else:
-                self.unwatch(pipe)
-        if self.may_write():
-            self.poller.register(self.stdin.pipe, select.POLLOUT)
-        self.poller.register(self.wake_pipe, select.POLLIN)
 
     def may_write(self):
         # no command begins while it is being ended
@@ -176,34 +158,27 @@ class Command(object):
             return False
         return self.stdin.is_waiting()
 
-    def unwatch(self, pipe):
-        try:
-            self.poller.unregister(pipe)
-        except KeyError:
-            pass
-
     def window_open(self):
-        with self.lock:
-            # nobody reads the output of a command that is being ended; a container's client ends when it has written it
-            return self.kill_wanted or self.unacknowledged < WINDOW
+        # nobody reads the output of a command that is being ended; a container's client ends when it has written it
+        return self.kill_wanted or self.sent - self.acknowledged < WINDOW
 
-    def poll(self):
-        self.watch(self.window_open())
-        timeout = None
+    def timeout(self):
         if self.ending.state == TERMINATING:
-            timeout = ENDING_STEP * 1000
-        elif self.streams.ended_at is not None:
-            timeout = LINGER * 1000
-        return retry(self.poller.poll, timeout) or []
+            return ENDING_STEP
+        return None if self.streams.ended_at is None else LINGER
+
+    def poll(self, timeout, *others):
+        readable = list(self.outputs) if self.window_open() else []
+        writable = [self.stdin.pipe] if self.may_write() else []
+        return poll(readable + list(others), writable, timeout)
 
     def handle(self, ready):
-        by_number = dict((pipe.fileno(), pipe) for pipe in self.outputs)
-        for fd, _ in ready:
-            if fd == self.wake_pipe.fileno():
-                self.wake_pipe.wait()
-            elif fd in by_number:
-                self.read(by_number[fd], BLOCK)
-            elif self.stdin.pipe is not None and fd == self.stdin.pipe.fileno():
+        for pipe in ready:
+            if pipe is self.wake_pipe:
+                pipe.wait()
+            elif pipe in self.outputs:
+                self.read(pipe, BLOCK)
+            elif pipe is self.stdin.pipe:
                 self.write()
 
     def read(self, pipe, limit):
@@ -212,16 +187,14 @@ class Command(object):
             if data is None:
                 return
             if not data:
-                self.unwatch(pipe)
                 pipe.close()
                 del self.outputs[pipe]
                 return
             limit -= len(data)
             data = self.streams.feed(self.outputs[pipe], data)
             if self.streams.client_asks():
-                self.end_stdin()
-            with self.lock:
-                self.unacknowledged += len(data) + self.overhead if data else 0
+                self.stdin.close()
+            self.sent += len(data) + self.overhead if data else 0
             try:
                 if data and not (self.closed or self.kill_wanted):
                     self.deliver(self.outputs[pipe], data)
@@ -229,16 +202,10 @@ class Command(object):
                 self.closed = True  # nobody is there to get it
 
     def write(self):
-        pipe, has_more = self.stdin.pipe, self.stdin.more
-        self.unwatch(pipe)  # it is watched while there is something to write
+        has_more = self.stdin.more
         taken = self.stdin.write()
         if taken and has_more and not self.closed:
             self.deliver(TAKEN, taken)
-
-    def end_stdin(self):
-        if self.stdin.pipe is not None:
-            self.unwatch(self.stdin.pipe)
-            self.stdin.close()
 
     def leave(self):
         """Close everything here; a command that runs on keeps a reader for its output and gets the rest of its input."""
@@ -251,7 +218,7 @@ class Command(object):
             pipe.close()
 
     def leave_stdin(self):
-        if self.stdin.pipe is None or self.exited_at is not None or self.stdin.more or self.ending.state != RUNNING:
+        if self.stdin.pipe is None or self.exited or self.stdin.more or self.ending.state != RUNNING:
             self.stdin.close()
         elif self.script_is_sent():
             self.stdin.leave()

@@ -4,12 +4,11 @@ from __future__ import absolute_import, unicode_literals
 
 import errno
 import os
-import select
 import signal
 import subprocess
 import time
 
-from .pipes import retry
+from .pipes import poll
 from .process import OWN_SESSION, encoded, in_background
 from .streams import CLIENT_OUTPUT
 from .wire import ENDED, LEFT, RUNNING, TERMINATING
@@ -36,7 +35,6 @@ class Shell(object):
         self.argv = prefix + ["/bin/sh", "-c", SEND_SIGNALS, "remoto"]
         self.words = b""
         self.process = None
-        self.poller = select.poll()
         self.unanswered = 0
 
     def send(self, name, group, seconds):
@@ -62,13 +60,12 @@ class Shell(object):
             close_fds=True,
             **OWN_SESSION
         )
-        self.poller.register(self.process.stdout, select.POLLIN)
 
     def answer(self, deadline):
         """Return the answer to the last signal, that was sent after all others."""
         answer = None
         while self.unanswered:
-            if not retry(self.poller.poll, max(0.0, deadline - time.time()) * 1000):
+            if not poll([self.process.stdout], [], max(0.0, deadline - time.time())):
                 return None
             line = self.process.stdout.readline()
             if not line:

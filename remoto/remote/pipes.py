@@ -57,6 +57,21 @@ def make_blocking(pipe):
     fcntl.fcntl(pipe, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
 
 
+def poll(readable, writable, timeout=None):
+    """Return the pipes that are ready.
+
+    :param timeout: seconds; None for no limit.
+    """
+    poller = select.poll()
+    by_number = {}
+    for pipes, event in (readable, select.POLLIN), (writable, select.POLLOUT):
+        for pipe in pipes:
+            poller.register(pipe, event)
+            by_number[pipe.fileno()] = pipe
+    ready = retry(poller.poll, None if timeout is None else timeout * 1000)
+    return [by_number[number] for number, _ in ready or []]
+
+
 def retry(call, *args):
     """Call a function again after EINTR, which Python 2 raises. Return None if it would block."""
     while True:

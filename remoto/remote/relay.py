@@ -13,12 +13,11 @@ import collections
 import errno
 import os
 import re
-import select
 import signal
 import subprocess
 import threading
 
-from .pipes import WakePipe, make_nonblocking, retry
+from .pipes import WakePipe, make_nonblocking, poll, retry
 from .process import environment, in_background, native, start
 
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
@@ -45,7 +44,9 @@ class Child(object):
         self.stdin = self.process.stdin
         self.blocks = collections.deque()
         self.outputs = {STDOUT: self.process.stdout, STDERR: self.process.stderr}
-        self.windows = dict(WINDOWS)
+        # bytes of each: only the thread that serves changes the first, the receiver the second
+        self.sent = dict.fromkeys(self.outputs, 0)
+        self.acknowledged = dict.fromkeys(self.outputs, 0)
         self.closed = False  # by the controller, or with the connection
         self.killed = False
         self.exited = False
@@ -70,8 +71,7 @@ class Child(object):
         elif item[0] == KILL:
             self.kill()
         else:
-            with self.lock:
-                self.windows[item[0]] += item[1]
+            self.acknowledged[item[0]] += item[1]
         self.wake_pipe.wake()
 
     def kill(self):
@@ -104,30 +104,25 @@ class Child(object):
             self.leave()
 
     def poll(self):
-        """Return the descriptors that are ready. If the process has exited, its streams end where they are empty."""
-        poller = select.poll()
-        poller.register(self.wake_pipe, select.POLLIN)
-        if self.stdin is not None and self.blocks:
-            poller.register(self.stdin, select.POLLOUT)
-        with self.lock:
-            readable = [name for name in self.outputs if self.windows[name] > 0]
-        for name in readable:
-            poller.register(self.outputs[name], select.POLLIN)
+        """Return the pipes that are ready. If the process has exited, its streams end where they are empty."""
+        names = [name for name in self.outputs if self.sent[name] - self.acknowledged[name] < WINDOWS[name]]
         exited = self.exited
-        ready = [fd for fd, _ in retry(poller.poll, 0 if exited and readable else None) or []]
+        readable = [self.wake_pipe] + [self.outputs[name] for name in names]
+        writable = [self.stdin] if self.stdin is not None and self.blocks else []
+        ready = poll(readable, writable, 0 if exited and names else None)
         if exited and not ready:
-            for name in readable:
+            for name in names:
                 self.end_output(name)
         return ready
 
     def handle(self, ready):
-        for fd in ready:
-            if fd == self.wake_pipe.fileno():
-                self.wake_pipe.wait()
-            elif self.stdin is not None and fd == self.stdin.fileno():
+        for pipe in ready:
+            if pipe is self.wake_pipe:
+                pipe.wait()
+            elif pipe is self.stdin:
                 self.write()
             else:
-                for name in [name for name in self.outputs if self.outputs[name].fileno() == fd]:
+                for name in [name for name in self.outputs if self.outputs[name] is pipe]:
                     self.read(name)
         if self.stdin is None and self.blocks:
             self.drop_blocks()
@@ -142,8 +137,7 @@ class Child(object):
         if not data:
             self.end_output(name)
             return
-        with self.lock:
-            self.windows[name] -= len(data) + MESSAGE
+        self.sent[name] += len(data) + MESSAGE
         self.send(name, data)
 
     def end_output(self, name):
