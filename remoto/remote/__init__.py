@@ -1,6 +1,6 @@
-"""Source that is sent to the remote side, which imports it as the package ``remoto_remote``. It imports nothing else of remoto.
+"""Source that is sent to the remote side, which imports it as the package ``remoto_remote``.
 
-It runs on Python 2.7 and 3.5 to 3.14, with only the standard library.
+It imports nothing else of remoto, and runs on Python 2.7 and 3.5 to 3.14 with only the standard library.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ def package(names: Iterable[str], **others: str) -> str:
 
 
 def package_of_literals(names: Iterable[str]) -> str:
-    """Return the same code as :func:`package`, without anything to unpack: a Python that is started for one call is quicker so."""
+    """Return the same code as :func:`package`, without anything to unpack.
+
+    A Python that is started for one call is quicker so.
+    """
     return f"texts = {[source('imports'), *named_sources(names)]!a}\n{_MAKE_PACKAGE}"
 
 

@@ -46,7 +46,10 @@ PROCESS = os.getpid()
 
 
 def printed_now():
-    """Return the call that runs in this thread. In a thread started by a function: the latest call. Outside calls: None."""
+    """Return the call that runs in this thread; in a thread that a function started, the latest call.
+
+    Return None outside of calls.
+    """
     calls = list(PRINTED)
     own = [call for call in calls if call.thread is threading.current_thread()]
     # a forked child shares the connection, and must not write to it
@@ -54,7 +57,10 @@ def printed_now():
 
 
 class Output(object):
-    """Replaces sys.stdout or sys.stderr: sends the output of calls to the controller, and other output on to the old stream."""
+    """Replaces sys.stdout or sys.stderr.
+
+    It sends the output of calls to the controller, and other output on to the old stream.
+    """
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -112,7 +118,7 @@ def capture():
     with LOCK:
         if not CAPTURED:
             CAPTURED.append(True)
-            # execnet redirects descriptor 1 to /dev/null: without this, the output of a function's children would be lost
+            # execnet redirects descriptor 1 to /dev/null, where the output of a function's children would be lost
             os.dup2(2, 1)
             sys.stdout = Output(sys.stdout, DEBUG)
             sys.stderr = Output(sys.stderr, WARNING)

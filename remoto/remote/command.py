@@ -1,9 +1,9 @@
 """RUNS ON THE REMOTE SIDE: start one command, stream or collect its output, report its end.
 
-``run`` sends blocks of output as they come and then the exit status; ``check`` one answer, and blocks before it where the
-output is long. The controller may send: a number, the bytes of output that it has dealt with; 'kill'; or, where stdin was
-True, (bytes,) to be written to it, an empty one at its end, of which ``run`` reports how many it has written. When it closes
-the channel, or the connection ends, the command is left running, unless it was started with ``kill``.
+``run`` sends blocks of output as they come and then the exit status; ``check`` one answer, and blocks before it where
+the output is long. The controller may send: a number, the bytes of output that it has dealt with; KILL; or, where
+stdin was True, (bytes,) to be written to it, an empty one at its end, of which ``run`` reports how many it has written.
+When it closes the channel, or the connection ends, the command is left running, unless it was started with ``kill``.
 """
 
 from __future__ import absolute_import, unicode_literals
@@ -208,7 +208,10 @@ class Command(object):
             self.deliver(TAKEN, taken)
 
     def leave(self):
-        """Close everything here; a command that runs on keeps a reader for its output and gets the rest of its input."""
+        """Close everything here.
+
+        A command that runs on keeps a reader for its output and gets the rest of its input.
+        """
         COMMANDS.discard(self)
         self.wake_pipe.close()
         self.ending.group.leave()

@@ -46,9 +46,9 @@ def check(channel, kill, **request):
 class Marked(object):
     """The streams of a container's client: the shell in the container marks where its command's output begins and ends.
 
-    Before the beginning, the client has written it; behind the end, the client or a daemon. The shell reports its process
-    group first, which needs no secret: nothing but the client has written before. The end has ``word`` in it, which the
-    command does not know.
+    Before the beginning, the client has written it; behind the end, the client or a daemon. The shell reports its
+    process group first, which needs no secret: nothing but the client has written before. The end has ``word`` in it,
+    which the command does not know.
 
     :param names: of the program and of the working directory, for errors.
     :ivar pid: the command's process group, in the container.
@@ -112,7 +112,8 @@ class Marked(object):
             self.failed = (value, EXEC_FAILED.get(code) or getattr(errno, code or "", errno.EINVAL))
             return
         self.status = int(value)
-        # else its beginning is missing: kubectl drops messages that come early ("Unknown stream id 1, discarding message")
+        # else its beginning is missing: kubectl drops messages that come early, with the warning
+        # "Unknown stream id 1, discarding message"
         if self.states[name] == "inside":
             self.states[name] = "after"
         if self.is_complete():
@@ -127,7 +128,8 @@ class Marked(object):
 
     def rest(self):
         """Return (stream, data) of what is left when the client has ended: the beginning of a mark, which was none."""
-        return [(name, self.held[name]) for name in (STDOUT, STDERR) if self.states[name] == "inside" and self.held[name]]
+        inside = [name for name in (STDOUT, STDERR) if self.states[name] == "inside"]
+        return [(name, self.held[name]) for name in inside if self.held[name]]
 
     def may_have_begun(self, client_status, script_sent):
         return self.pid is not None and script_sent and client_status != NO_SCRIPT
@@ -139,8 +141,8 @@ class Marked(object):
     def outcome(self, client_status, script_sent, ending):
         """Return the command's exit status, once both streams are complete.
 
-        Else return ["client", the client's exit status, whether the command may have begun, the last lines of stderr, the
-        state of its ending, why it could not be ended].
+        Else return ["client", the client's exit status, whether the command may have begun, the last lines of stderr,
+        the state of its ending, why it could not be ended].
 
         :raises OSError: the command could not be started.
         """
@@ -152,7 +154,8 @@ class Marked(object):
             return self.status
         # docker and podman report some of their problems on stdout
         stderr = self.last_stderr if self.pid is not None else self.held[STDERR] + self.held[STDOUT]
-        return ["client", client_status, self.may_have_begun(client_status, script_sent), stderr, ending.state, ending.group.words]
+        begun = self.may_have_begun(client_status, script_sent)
+        return ["client", client_status, begun, stderr, ending.state, ending.group.words]
 
 
 class ContainerGroup(object):

@@ -88,7 +88,8 @@ class Shell(object):
 class Group(object):
     """The process group of a command, or of a container's client, on this host.
 
-    :param shell: root's, if sudo has started it: this process may send a signal to sudo, but not to what that has started.
+    :param shell: root's, if sudo has started it: this process may send a signal to sudo, but not to what that has
+        started.
     """
 
     words = b""

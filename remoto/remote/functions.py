@@ -1,12 +1,13 @@
 """RUNS ON THE REMOTE SIDE, in a gateway's Python: serves calls of functions.
 
-A channel carries one call at a time: (function, args, kwargs). The answer is a series of pairs: ('debug' or 'warning', a
-printed line), then ('return', value) or ('raise', description). Or, from a generator, ('generator', None), then ('item',
-value) ... ('end', None): the controller requests items by sending numbers, first 0, then how many items it has received.
-Values that execnet can't carry are packed, which a third item, True, marks.
+A channel carries one call at a time: (function, args, kwargs). The answer is a series of pairs: (DEBUG or WARNING, a
+printed line), then (RETURN, value) or (RAISE, description). Or, from a generator, (GENERATOR, None), then (ITEM, value)
+... (END, None): the controller requests items by sending numbers, first 0, then how many items it has received. Values
+that execnet can't carry are packed, which a third item, True, marks.
 
-A call runs in the main thread if that is free, so that functions may set signal handlers; otherwise in the thread that serves
-its channel. A generator always runs in the latter: it works ahead, while the controller may call other functions.
+A call runs in the main thread if that is free, so that functions may set signal handlers; otherwise in the thread that
+serves its channel. A generator always runs in the latter: it works ahead, while the controller may call other
+functions.
 """
 
 from __future__ import absolute_import, unicode_literals

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, first of all, as the package ``remoto_remote``: imports the modules of this directory that were sent.
+"""RUNS ON THE REMOTE SIDE, first of all, as the package ``remoto_remote``: imports its modules, which were sent.
 
 The package is not named ``remoto``, which may be installed there.
 """

@@ -1,6 +1,7 @@
 """RUNS ON THE REMOTE SIDE, in a Python of its own: calls one function, and writes the answer to stdout.
 
-Starting Python takes most of the time of a call: import or compile only on first use what a simple answer does not need.
+Starting Python takes most of the time of a call: import or compile only on first use what a simple answer does not
+need.
 """
 
 from __future__ import absolute_import, unicode_literals

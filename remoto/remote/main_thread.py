@@ -30,7 +30,9 @@ class MainThread(object):
         self.ended = False
 
     def offer(self, task):
-        """Have ``task.run()`` called, and ``task.fail(error)`` if it raises. Return False, and do neither, if another task runs.
+        """Have ``task.run()`` called, and ``task.fail(error)`` if it raises.
+
+        Return False, and do neither, if another task runs.
         """
         with self.lock:
             if self.task is not None or self.ended:
@@ -51,8 +53,8 @@ class MainThread(object):
 
     def serve(self):
         """Run tasks until the end."""
-        # a signal that comes just before the thread waits would be handled after the wait. That a child of fork() writes here,
-        # too, only wakes this thread once more
+        # a signal that comes just before the thread waits would be handled after the wait. That a child of fork()
+        # writes here, too, only wakes this thread once more
         signal.set_wakeup_fd(self.wake_pipe.writer)
         while True:
             try:

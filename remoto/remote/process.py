@@ -24,7 +24,10 @@ def encoded(text):
 
 
 def environment(given, extra):
-    """Return a command's environment: the one given, or this process's with the administrator's directories last in PATH."""
+    """Return a command's environment.
+
+    It is the one given, or this process's with the administrator's directories last in PATH.
+    """
     if given is not None:
         result = dict(given)
     else:
@@ -89,7 +92,10 @@ def in_background(function):
 
 
 def leave_to_cat(source, target):
-    """Let cat copy from now on: it ends with the command, and no Python waits for it. Without target, read and forget."""
+    """Let cat copy from now on: it ends with the command, and no Python waits for it.
+
+    Without target, read and forget.
+    """
     with open(os.devnull, "wb") as devnull:
         leave_to(["cat"], source, target or devnull, devnull)
 

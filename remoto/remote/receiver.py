@@ -137,7 +137,8 @@ class Receiver(object):
                 raise ValueError("more files were left out than were requested")
         self.skipped_bytes += len(data)
         if self.skipped_bytes > MOST_SKIPPED:
-            raise Failure(self.destination, 0, "too many files can't be read: their names alone are %d bytes" % MOST_SKIPPED)
+            reason = "too many files can't be read: their names alone are %d bytes" % MOST_SKIPPED
+            raise Failure(self.destination, 0, reason)
         self.failures.append(PeerFailure.unpack(data))
 
     def check_all_is_there(self, complete):

@@ -1,8 +1,8 @@
 """RUNS ON A RELAY: starts a process, such as ssh, and carries its stdin, stdout and stderr over a channel.
 
-Each message is a pair. The controller sends (STDIN, data), empty at its end; (STDOUT or STDERR, size): it has dealt with so many
-bytes; (KILL, 0). It receives (STDOUT or STDERR, data), empty at its end; (STDIN, size): so many bytes were written; then
-(EXITED, status); or (FAILED, errno) alone if the process could not be started.
+Each message is a pair. The controller sends (STDIN, data), empty at its end; (STDOUT or STDERR, size): it has dealt
+with so many bytes; (KILL, 0). It receives (STDOUT or STDERR, data), empty at its end; (STDIN, size): so many bytes were
+written; then (EXITED, status); or (FAILED, errno) alone if the process could not be started.
 
 Each stream has a window: a process that does not read, or a controller that does not, stalls this process and no other.
 """
@@ -21,7 +21,8 @@ from .pipes import WakePipe, make_nonblocking, poll, retry
 from .process import environment, in_background, native, start
 
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
-# bytes that may be on their way until the controller has dealt with them; MESSAGE bytes count of each message besides its data
+# bytes that may be on their way until the controller has dealt with them; MESSAGE bytes count of each message besides
+# its data
 WINDOWS = {STDOUT: 1024 * 1024, STDERR: 64 * 1024}
 MESSAGE = 64
 BLOCK = 64 * 1024
@@ -92,7 +93,10 @@ class Child(object):
     # called in the thread that serves the process
 
     def serve(self):
-        """Carry the streams until the process has ended; return its exit status, or None if the controller has closed the channel."""
+        """Carry the streams until the process has ended.
+
+        Return its exit status, or None if the controller has closed the channel.
+        """
         try:
             while not self.closed and (self.outputs or not self.exited):
                 if self.exited and self.killed:

@@ -50,7 +50,10 @@ class Stdin(object):
         return len(self.unsent) > 0 or not self.more
 
     def write(self):
-        """Write what the pipe takes, and close it at the end. Return how many bytes of the command's own stdin that was."""
+        """Write what the pipe takes, and close it at the end.
+
+        Return how many bytes of the command's own stdin that was.
+        """
         try:
             written = retry(os.write, self.pipe.fileno(), self.unsent[:STDIN_BLOCK]) or 0
         except (IOError, OSError) as error:

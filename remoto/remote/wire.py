@@ -10,7 +10,7 @@ KILL = "kill"
 RUNNING, TERMINATING, ENDED, LEFT = "running", "terminating", "ended", "left"
 # the exit status of the shell in a container that has not received the whole script: nothing was run
 NO_SCRIPT = 98
-# bytes of output or of files that are sent and not acknowledged: more takes more memory, less is slow over a link with a long
+# bytes of output or of files, sent and not acknowledged: more takes more memory, less is slow over a link with a long
 # delay
 WINDOW = 8 * 1024 * 1024
 # bytes that a block of ``run`` counts for besides its data
