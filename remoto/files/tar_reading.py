@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Callable, NoReturn
 
 from ..commands.answers import Block, Exited
 from ..remote import records
+from ..remote.digest import Digest
 from ..remote.receiver import Receiver
 from ..remote.records import (
     BEGIN,
@@ -175,7 +175,7 @@ class Records:
         self, tar: tarfile.TarFile, info: tarfile.TarInfo, index: int, time: int
     ) -> Iterator[tuple[int, bytes]]:
         yield BEGIN, FILE_HEAD.pack(index, info.mode & 0o7777, time, info.size)
-        digest = hashlib.sha256()
+        digest = Digest()
         content = tar.extractfile(info)
         assert content is not None
         while True:
@@ -184,4 +184,4 @@ class Records:
                 break
             digest.update(block)
             yield DATA, block
-        yield END, digest.digest()
+        yield END, digest.value()

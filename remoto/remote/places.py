@@ -4,10 +4,10 @@ from __future__ import absolute_import, unicode_literals
 
 import binascii
 import errno
-import hashlib
 import os
 import stat
 
+from .digest import Digest
 from .records import ALL_BITS, NO_MODE, NO_SIZE, PERMISSIONS, SAME_TIME, TEMPORARY, Failure, set_times, times
 
 
@@ -19,8 +19,7 @@ class NewFile(object):
         self.mode = mode
         self.mtime = mtime
         self.size = size
-        self.written = 0
-        self.digest = hashlib.sha256()
+        self.digest = Digest()
         self.temporary = beside(path)
         self.fd = None
 
@@ -31,19 +30,14 @@ class NewFile(object):
             raise Failure.of(self.path, error)
 
     def write(self, data):
-        if self.written + len(data) > self.size:
+        if self.digest.size + len(data) > self.size:
             raise Failure(self.path, errno.EIO, "damaged: more data than its size")
         self.digest.update(data)
-        self.written += len(data)
         try:
             while data:
                 data = data[os.write(self.fd, data) :]
         except (IOError, OSError) as error:
             raise Failure.of(self.path, error)
-
-    def check(self, digest):
-        if self.size not in (NO_SIZE, self.written) or self.digest.digest() != digest:
-            raise Failure(self.path, errno.EIO, "damaged: its size or digest differs from what was sent")
 
     def finish(self):
         mode = self.mode

@@ -219,13 +219,13 @@ class Receiver(object):
         if self.file is None:
             raise self.tree.refused("the end of a file that did not begin")
         path = self.file.path
-        self.file.check(digest)
+        self.file.digest.check(path, self.file.size, digest)
         try:
             self.file.finish()
             self.tree.make_way(path)
             self.file.put_in_place()
             if self.file.size == NO_SIZE:
-                self.total += self.file.written
+                self.total += self.file.digest.size
             self.file = None
             self.copied += 1
         except (IOError, OSError) as error:

@@ -3,11 +3,11 @@
 from __future__ import absolute_import, unicode_literals
 
 import errno
-import hashlib
 import os
 import stat
 import struct
 
+from .digest import Digest
 from .records import (
     ACKNOWLEDGED,
     BEGIN,
@@ -152,7 +152,7 @@ class Sender(object):
         if self.report is not None:
             self.report(path[self.root_length :])
         self.begin(index, stat.S_IMODE(before.st_mode), times(before), size)
-        digest = hashlib.sha256()
+        digest = Digest()
         if size == NO_SIZE:
             self.send_rest(digest, block, lambda: reading(path, os.read, fd, BLOCK), None)
             return
@@ -169,7 +169,7 @@ class Sender(object):
 
     def send_stream(self, index):
         self.begin(index, NO_MODE, 0, NO_SIZE)
-        self.send_rest(hashlib.sha256(), next_block(self.source), lambda: next_block(self.source), self.size)
+        self.send_rest(Digest(), next_block(self.source), lambda: next_block(self.source), self.size)
 
     def send_rest(self, digest, block, read, size):
         """Send blocks up to the end of the stream. ``size`` is the expected number of bytes, None if unknown."""
@@ -184,7 +184,7 @@ class Sender(object):
         self.end(digest)
 
     def end(self, digest):
-        self.records.write(END, digest.digest())
+        self.records.write(END, digest.value())
         self.copied += 1
 
     def begin(self, index, mode, mtime, size):
