@@ -223,13 +223,11 @@ class Command(object):
     def leave_stdin(self):
         if self.stdin.pipe is None or self.exited or self.stdin.more or self.ending.state != RUNNING:
             self.stdin.close()
-        elif self.script_is_sent():
-            self.stdin.leave()
-        elif self.outputs.pop(self.process.stdout, None):
-            with self.process.stdout:
-                self.stdin.leave_until_start(self.process.stdout, self.streams.held[STDOUT])
         else:
-            self.stdin.close()
+            self.leave_rest_of_stdin()
+
+    def leave_rest_of_stdin(self):
+        self.stdin.leave()
 
 
 def outcome(kind, channel, kill, deliver, request, overhead=0):

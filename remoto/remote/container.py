@@ -11,7 +11,7 @@ from .command import Command
 from .command import check as check_command
 from .command import run as run_command
 from .ending import Shell
-from .process import native
+from .process import leave_to, native
 from .streams import CLIENT_OUTPUT
 from .wire import NO_SCRIPT, STDERR, STDOUT
 
@@ -19,6 +19,16 @@ from .wire import NO_SCRIPT, STDERR, STDOUT
 EXEC_FAILED = {"126": errno.EACCES, "127": errno.ENOENT}
 # kubectl, to a user of whom it knows no credentials: it would wait for an answer
 PROMPT = b"Please enter Username: "
+# A shell between the stdout of a container's client and its stdin, for a command that has not begun yet. It reads the
+# script and the command's stdin from its own stderr, which is a file.
+SEND_AFTER_START = """\
+while IFS= read -r line; do
+  case $1$line in
+  *"remoto started "[0-9]*) cat <&2 & exec cat > /dev/null 2>&1 ;;
+  esac
+  shift $#
+done
+"""
 STARTED = re.compile(br"remoto started (\d{1,20})\n")
 
 
@@ -33,6 +43,32 @@ class ContainerCommand(Command):
 
     def group_in_container(self):
         return self.streams.pid if self.script_is_sent() else None
+
+    def leave_rest_of_stdin(self):
+        if self.script_is_sent():
+            self.stdin.leave()
+        elif self.outputs.pop(self.process.stdout, None):
+            with self.process.stdout:
+                leave_until_start(self.stdin, self.process.stdout, self.streams.held[STDOUT])
+        else:
+            self.stdin.close()
+
+
+def leave_until_start(stdin, stdout, received):
+    """Let a client have the rest of its stdin once it reports the start of its command's shell.
+
+    :param stdout: the client's.
+    :param received: what was read from it.
+    """
+    try:
+        rest = stdin.as_file()
+    except (IOError, OSError):
+        stdin.close()  # the command does not begin
+        return
+    line = received.rpartition(b"\n")[2].replace(b"\0", b"")
+    with rest:
+        leave_to(["/bin/sh", "-c", SEND_AFTER_START, "sh", native(line)], stdout, stdin.pipe, rest)
+    stdin.close()
 
 
 def run(channel, kill, **request):

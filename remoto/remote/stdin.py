@@ -7,19 +7,9 @@ import errno
 import os
 
 from .pipes import make_blocking, retry
-from .process import in_background, leave_to, leave_to_cat, native
+from .process import in_background, leave_to_cat
 
 STDIN_BLOCK = 256 * 1024
-# A shell between the stdout of a container's client and its stdin, for a command that has not begun yet. It reads the
-# script and the command's stdin from its own stderr, which is a file.
-SEND_AFTER_START = """\
-while IFS= read -r line; do
-  case $1$line in
-  *"remoto started "[0-9]*) cat <&2 & exec cat > /dev/null 2>&1 ;;
-  esac
-  shift $#
-done
-"""
 
 
 class Stdin(object):
@@ -85,22 +75,6 @@ class Stdin(object):
             return
         with rest:
             leave_to_cat(rest, self.pipe)
-        self.close()
-
-    def leave_until_start(self, stdout, received):
-        """Do the same for a client that has not reported the start of its command's shell.
-
-        :param stdout: the client's.
-        :param received: what was read from it.
-        """
-        try:
-            rest = self.as_file()
-        except (IOError, OSError):
-            self.close()  # the command does not begin
-            return
-        line = received.rpartition(b"\n")[2].replace(b"\0", b"")
-        with rest:
-            leave_to(["/bin/sh", "-c", SEND_AFTER_START, "sh", native(line)], stdout, self.pipe, rest)
         self.close()
 
     def as_file(self):
