@@ -21,7 +21,7 @@ class Printed(object):
         self.thread = threading.current_thread()
         # reentrant: a signal handler may print during add()
         self.lock = threading.RLock()
-        self.rest = {DEBUG: [], WARNING: []}
+        self.rest = {DEBUG: [], WARNING: []}  # type: dict
 
     def add(self, level, text):
         with self.lock:

@@ -261,7 +261,7 @@ def run(channel, kill, kind=Command, **request):
 
 
 def check(channel, kill, kind=Command, **request):
-    held = {STDOUT: [], STDERR: []}
+    held = {STDOUT: [], STDERR: []}  # type: dict
     sizes = {STDOUT: 0, STDERR: 0}
 
     def deliver(name, data):

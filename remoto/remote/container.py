@@ -128,10 +128,10 @@ class Marked(object):
         self.held[name] = data[len(data) - keep :]
         if self.states[name] == "inside":
             own.append(data[: len(data) - keep])
-        own = b"".join(own)
+        joined = b"".join(own)
         if name == STDERR:
-            self.last_stderr = (self.last_stderr + own)[-CLIENT_OUTPUT:]
-        return own
+            self.last_stderr = (self.last_stderr + joined)[-CLIENT_OUTPUT:]
+        return joined
 
     def beginning_of_a_mark(self, data):
         """Return how many of the last bytes may be one."""

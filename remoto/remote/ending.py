@@ -40,15 +40,14 @@ class Shell(object):
     def send(self, name, group, seconds):
         """Return True if there was a process to get it, False if none is left, None if that is not known in time."""
         try:
-            if self.process is None:
-                self.start(group)
+            process = self.process or self.start(group)
             self.unanswered += 1
-            self.process.stdin.write(name.encode("ascii") + b"\n")
+            process.stdin.write(name.encode("ascii") + b"\n")
         except (IOError, OSError) as error:
             if error.errno != errno.EPIPE:
                 self.words = encoded(str(error))
                 return None  # it could not be started
-        return self.answer(time.time() + seconds)
+        return self.answer(process, time.time() + seconds)
 
     def start(self, group):
         self.process = subprocess.Popen(
@@ -60,14 +59,15 @@ class Shell(object):
             close_fds=True,
             **OWN_SESSION
         )
+        return self.process
 
-    def answer(self, deadline):
+    def answer(self, process, deadline):
         """Return the answer to the last signal, that was sent after all others."""
         answer = None
         while self.unanswered:
-            if not poll([self.process.stdout], [], max(0.0, deadline - time.time())):
+            if not poll([process.stdout], [], max(0.0, deadline - time.time())):
                 return None
-            line = self.process.stdout.readline()
+            line = process.stdout.readline()
             if not line:
                 return None
             if line in (b"yes\n", b"no\n"):
@@ -123,7 +123,7 @@ class Ending(object):
     def __init__(self, group):
         self.group = group
         self.state = RUNNING
-        self.deadline = None
+        self.deadline = 0.0
 
     def is_over(self):
         return self.state in (ENDED, LEFT)

@@ -43,7 +43,7 @@ class Calls(object):
     def __init__(self, channel, module):
         self.channel = channel
         self.module = module
-        self.jobs = queue.Queue()
+        self.jobs = queue.Queue()  # type: queue.Queue
         self.last = None
 
     def receive(self, item):

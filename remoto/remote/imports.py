@@ -53,7 +53,7 @@ class Sources(object):
     def find_spec(self, name, path=None, target=None):
         if self.has(name):
             # importing importlib.machinery takes longer
-            return type(sys.__spec__)(name, self)
+            return type(sys.__spec__)(name, self)  # type: ignore[arg-type]  # it has the methods of a loader
 
     def create_module(self, spec):
         pass

@@ -22,7 +22,7 @@ class Finder(object):
         from importlib.machinery import ModuleSpec
 
         is_package, filename, _ = self.modules[name]
-        spec = ModuleSpec(name, self, origin=filename, is_package=is_package)
+        spec = ModuleSpec(name, self, origin=filename, is_package=is_package)  # type: ignore[arg-type]  # it has the methods of a loader
         spec.has_location = True
         return spec
 

@@ -77,6 +77,7 @@ def failure():
 
     # not error.__class__, which may be anything
     kind, error = sys.exc_info()[:2]
+    assert kind is not None
     description = None
     if not issubclass(kind, SystemExit):
         description = describe()
@@ -106,7 +107,7 @@ def call(mark, function, args, kwargs, module, included, parents):
             include(included, parents, module[0])
         # remoto 1.x ran the module as __main__, where __builtins__ is the module, not its dictionary
         builtins = sys.modules["__builtin__" if PY2 else "builtins"]
-        result = getattr(load(*module, builtins=builtins), function)(*args, **kwargs)
+        result = getattr(load(module, builtins), function)(*args, **kwargs)
         if os.getpid() != pid:
             sys.exit()
         answer = '{"return": %s}' % encode(result, function)

@@ -11,14 +11,16 @@ LOADED = {}  # type: dict
 PY2 = sys.version_info[0] == 2
 
 
-def load(name, package, filename, source, is_package, builtins=None):
+def load(shipped, builtins=None):
     """Return a new module. Its name is neither '__main__' nor '__channelexec__', so that blocks for those do not run.
 
+    :param shipped: (name, package, filename, source, whether it is a package)
     :param builtins: its ``__builtins__``; by default those that exec() sets.
     """
+    name, package, filename, source, is_package = shipped
     module = type(sys)(str(name))
     if builtins is not None:
-        module.__builtins__ = builtins
+        module.__dict__["__builtins__"] = builtins
     module.__file__ = native(filename)
     module.__package__ = str(package)  # Python 2 requires bytes
     if is_package:
@@ -42,7 +44,7 @@ def fill(module, filename, source):
         # Python 2 accepts a coding line only in bytes, and takes those for UTF-8 only after a byte order mark
         source = b"\xef\xbb\xbf" + source
     # do not inherit this file's __future__ imports
-    exec(compile(source, filename, "exec", 0, 1), module.__dict__)
+    exec(compile(source, filename, "exec", 0, True), module.__dict__)
 
 
 def native(text):

@@ -16,13 +16,14 @@ class MainThread(object):
     It waits for tasks by reading a pipe: Python 2 runs no handlers while the main thread waits for a lock.
     """
 
+    wake_pipe = None  # type: WakePipe
+
     def __init__(self):
         self.lock = threading.Lock()
         self.task = None
         self.is_new = False
         # for ever in a gateway that execnet itself opened: execnet uses the main thread there
         self.ended = True
-        self.wake_pipe = None
 
     def start(self):
         """Accept tasks from now on, though :meth:`serve` may run them later."""
@@ -59,7 +60,7 @@ class MainThread(object):
         while True:
             try:
                 if self.is_new:
-                    self.run()
+                    self.run(self.task)
                 elif self.ended:
                     return
                 else:
@@ -68,8 +69,7 @@ class MainThread(object):
             except Exception:
                 self.report()
 
-    def run(self):
-        task = self.task
+    def run(self, task):
         try:
             self.is_new = False
             task.run()

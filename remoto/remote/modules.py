@@ -52,7 +52,7 @@ def hold(channel, number, module, included, parents, dropped=()):
     def loading():
         if included or parents:
             include(included, parents, module[0])
-        mine.module = load(*module)
+        mine.module = load(module)
 
     def load_it():
         try:

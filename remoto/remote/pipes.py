@@ -17,6 +17,7 @@ class WakePipe(object):
 
     def __init__(self):
         self.lock = threading.Lock()
+        self.closed = False
         self.reader, self.writer = os.pipe()
         # a full pipe wakes as well
         make_nonblocking(self.writer)
@@ -26,7 +27,7 @@ class WakePipe(object):
 
     def wake(self):
         with self.lock:
-            if self.writer is not None:
+            if not self.closed:
                 retry(os.write, self.writer, b".")
 
     def wait(self):
@@ -34,9 +35,9 @@ class WakePipe(object):
 
     def close(self):
         with self.lock:
+            self.closed = True
             os.close(self.reader)
             os.close(self.writer)
-            self.writer = None
 
 
 def make_nonblocking(pipe):

@@ -21,7 +21,7 @@ class NewFile(object):
         self.size = size
         self.digest = Digest()
         self.temporary = beside(path)
-        self.fd = None
+        self.fd = -1
 
     def open(self):
         try:
@@ -57,7 +57,7 @@ class NewFile(object):
         if mode == NO_MODE:
             mode = 0o666 & ~umask()
         os.fchmod(self.fd, mode)
-        fd, self.fd = self.fd, None
+        fd, self.fd = self.fd, -1
         # close() reports the error of a delayed write, such as an exceeded quota on NFS
         os.close(fd)
         if self.size != NO_SIZE:
@@ -67,9 +67,9 @@ class NewFile(object):
         os.rename(self.temporary, self.path)
 
     def drop(self):
-        if self.fd is not None:
+        if self.fd >= 0:
             os.close(self.fd)
-            self.fd = None
+            self.fd = -1
         try:
             os.unlink(self.temporary)
         except OSError:
@@ -114,7 +114,7 @@ def mode_to_set(mode, confine):
 
 def missing_directories(path):
     """Return the directories that have to be made for ``path``, the highest first."""
-    missing = []
+    missing = []  # type: list
     while path and not os.path.lexists(path):
         missing.insert(0, path)
         path = os.path.dirname(path)

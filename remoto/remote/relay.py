@@ -43,7 +43,7 @@ class Child(object):
         self.channel = channel
         self.process = start(argv, False, True, None, None, {})
         self.stdin = self.process.stdin
-        self.blocks = collections.deque()
+        self.blocks = collections.deque()  # type: collections.deque
         self.outputs = {STDOUT: self.process.stdout, STDERR: self.process.stderr}
         # bytes of each: only the thread that serves changes the first, the receiver the second
         self.sent = dict.fromkeys(self.outputs, 0)

@@ -24,7 +24,7 @@ class Stdin(object):
         self.more = data is True
         self.unsent = memoryview(script if self.more else script + (data or b""))
         self.script_left = len(script)
-        self.blocks = collections.deque()
+        self.blocks = collections.deque()  # type: collections.deque
 
     def add(self, block):
         """Take a block of the command's stdin, an empty one at its end. Called in another thread."""
