@@ -55,8 +55,9 @@ class MainThread(object):
     def serve(self):
         """Run tasks until the end."""
         # a signal that comes just before the thread waits would be handled after the wait. That a child of fork()
-        # writes here, too, only wakes this thread once more
-        signal.set_wakeup_fd(self.wake_pipe.writer)
+        # writes here, too, only wakes this thread once more. A full pipe wakes as well: no warning (since 3.7)
+        options = {"warn_on_full_buffer": False} if sys.version_info >= (3, 7) else {}
+        signal.set_wakeup_fd(self.wake_pipe.writer, **options)
         while True:
             try:
                 if self.is_new:

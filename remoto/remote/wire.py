@@ -6,7 +6,8 @@ from __future__ import absolute_import, unicode_literals
 STATUS, STDOUT, STDERR, TAKEN = range(4)
 # ends a command
 KILL = "kill"
-# the states of a command; ENDED also where another signal or the command itself was quicker; LEFT: it could not be killed
+# the states of a command; ENDED also where another signal or the command itself was quicker; LEFT: it could not be
+# killed
 RUNNING, TERMINATING, ENDED, LEFT = "running", "terminating", "ended", "left"
 # the exit status of the shell in a container that has not received the whole script: nothing was run
 NO_SCRIPT = 98

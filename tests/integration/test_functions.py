@@ -631,6 +631,13 @@ def test_signal_handler_ends_a_wait_in_a_call(legacy):
         assert remote.alarm() == "alarmed"
 
 
+def test_call_that_gets_more_signals_than_a_pipe_holds_logs_nothing(legacy, logged):
+    remote = legacy.import_module(trouble)
+    assert remote.count_signals(70_000) > 65_536
+    assert remote.threads() == MAIN
+    assert logged.texts("WARNING") == []
+
+
 def test_signal_handler_runs_between_two_calls(legacy):
     remote, path = legacy.import_module(trouble), temporary("alarmed")
     remote.alarm_later(path, False)

@@ -256,6 +256,18 @@ def endless_threads():
         yield threading.current_thread().name
 
 
+def count_signals(number):
+    """Sends itself so many signals; returns how many its handler got."""
+    received = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: received.append(1))
+    try:
+        for _ in range(number):
+            os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    return len(received)
+
+
 def alarm():
     """Waits for a signal whose handler ends the wait."""
 
