@@ -24,7 +24,7 @@ from .values import unpack
 try:
     import queue
 except ImportError:
-    import Queue as queue  # type: ignore # Python 2
+    import Queue as queue  # type: ignore[import-not-found,no-redef]  # Python 2
 
 
 def serve(channel, number):
