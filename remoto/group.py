@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Callable, Literal, TypeVar, Union, cast, overload
 
 from . import process
 from .backends import BaseConnection
@@ -16,7 +16,7 @@ from .fleets import arguments
 from .fleets import work as works
 from .fleets.functions import GroupModule
 from .fleets.membership import Membership
-from .fleets.options import divided
+from .fleets.options import taken_from
 from .fleets.result import GroupResult
 from .fleets.rounds import MembersRound, Round
 from .fleets.schedule import plan
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
     from .commands.request import Command
     from .files.arguments import Path
-    from .fleets.options import CommandOptions, CopyOptions, Options, RsyncOptions, RunOptions
+    from .fleets.options import CheckOptions, CommandOptions, CopyOptions, Options, RsyncOptions, RunOptions
     from .fleets.schedule import Plan, Progress
+    from .untyped import AnyResult
 
 __all__ = ["Group", "GroupModule", "GroupResult"]
 
 _Value = TypeVar("_Value")
+#: what a verb returns: an iterator with ``as_completed=True``
+_Outcomes = Union[GroupResult[_Value], Iterator[tuple[str, Union[_Value, BaseException]]]]
 
 
 class Group(Membership):
@@ -98,7 +101,7 @@ class Group(Membership):
     def run(
         self, command: Command, *, as_completed: Literal[False] = ..., **keywords: Unpack[RunOptions]
     ) -> GroupResult[int]: ...
-    def run(self, command: Command, **keywords: Any) -> Any:
+    def run(self, command: Command, *, as_completed: bool = False, **keywords: Unpack[RunOptions]) -> _Outcomes[int]:
         """Run a command, and log its output as it comes, as :func:`remoto.process.run` does.
 
         :param keywords: the keywords of :func:`remoto.process.run`, without ``exit``; and the options of a verb.
@@ -108,9 +111,10 @@ class Group(Membership):
         >>> Group(['localhost']).run(['sh', '-c', 'exit 3']).failed
         {'localhost': 3}
         """
-        options, own = divided(keywords)
-        arguments.require_command(process.run, command, own, self._executor)
-        return self._on_each(partial(works.run, command=command, keywords=own), **options)
+        options = taken_from(keywords)
+        arguments.require_command(process.run, command, keywords, self._executor)
+        work = partial(works.run, command=command, keywords=keywords)
+        return self._on_each(work, as_completed=as_completed, **options)
 
     @overload
     def check(
@@ -143,7 +147,9 @@ class Group(Membership):
         text: Literal[False],
         **keywords: Unpack[CommandOptions],
     ) -> GroupResult[CheckResult[bytes]]: ...
-    def check(self, command: Command, **keywords: Any) -> Any:
+    def check(
+        self, command: Command, *, as_completed: bool = False, **keywords: Unpack[CheckOptions]
+    ) -> _Outcomes[CheckResult[list[str]]] | _Outcomes[CheckResult[bytes]]:
         """Run a command and return its output, as :func:`remoto.process.check` does.
 
         :param keywords: the keywords of :func:`remoto.process.check`, without ``exit``; and the options of a verb.
@@ -152,9 +158,10 @@ class Group(Membership):
         >>> Group(['localhost']).check(['echo', 'hello']).ok['localhost'].stdout
         ['hello']
         """
-        options, own = divided(keywords)
-        arguments.require_command(process.check, command, own, self._executor)
-        return self._on_each(partial(works.check, command=command, keywords=own), **options)
+        options = taken_from(keywords)
+        arguments.require_command(process.check, command, keywords, self._executor)
+        work = partial(works.check, command=command, keywords=keywords)
+        return self._on_each(work, as_completed=as_completed, **options)
 
     @overload
     def put(
@@ -169,7 +176,14 @@ class Group(Membership):
         as_completed: Literal[False] = ...,
         **keywords: Unpack[CopyOptions],
     ) -> GroupResult[CopyResult]: ...
-    def put(self, source: Path | bytes, destination: Path, **keywords: Any) -> Any:
+    def put(
+        self,
+        source: Path | bytes,
+        destination: Path,
+        *,
+        as_completed: bool = False,
+        **keywords: Unpack[CopyOptions],
+    ) -> _Outcomes[CopyResult]:
         """Copy a local file or directory to each host, as :func:`remoto.file_sync.put` does.
 
         A directory is listed once for all hosts, see :meth:`rsync`.
@@ -179,11 +193,11 @@ class Group(Membership):
         :param keywords: ``timeout``, as of :func:`remoto.file_sync.put`; and the options of a verb.
         :returns: a GroupResult of CopyResults.
         """
-        options, own = divided(keywords)
-        arguments.require_put(source, destination, own, self._place())
+        options = taken_from(keywords)
+        arguments.require_put(source, destination, keywords, self._place())
         listing = None if isinstance(source, (bytes, bytearray, memoryview)) else Listing(source)
-        work = partial(works.put, source=source, destination=destination, listing=listing, keywords=own)
-        return self._on_each(work, **options)
+        work = partial(works.put, source=source, destination=destination, listing=listing, keywords=keywords)
+        return self._on_each(work, as_completed=as_completed, **options)
 
     @overload
     def get(
@@ -193,7 +207,9 @@ class Group(Membership):
     def get(
         self, source: Path, destination: Path, *, as_completed: Literal[False] = ..., **keywords: Unpack[CopyOptions]
     ) -> GroupResult[CopyResult]: ...
-    def get(self, source: Path, destination: Path, **keywords: Any) -> Any:
+    def get(
+        self, source: Path, destination: Path, *, as_completed: bool = False, **keywords: Unpack[CopyOptions]
+    ) -> _Outcomes[CopyResult]:
         """Copy a file or directory from each host to ``DESTINATION/HOST``.
 
         :param source: a remote path.
@@ -203,11 +219,12 @@ class Group(Membership):
         :returns: a GroupResult of CopyResults.
         :raises ValueError: two hosts would have the same copy.
         """
-        options, own = divided(keywords)
-        arguments.require_get(source, destination, own)
+        options = taken_from(keywords)
+        arguments.require_get(source, destination, keywords)
         places = arguments.places(os.fsdecode(destination), self)
         os.makedirs(os.fsdecode(destination), exist_ok=True)
-        return self._on_each(partial(works.get, source=source, places=places, keywords=own), **options)
+        work = partial(works.get, source=source, places=places, keywords=keywords)
+        return self._on_each(work, as_completed=as_completed, **options)
 
     @overload
     def rsync(
@@ -217,7 +234,9 @@ class Group(Membership):
     def rsync(
         self, source: Path, destination: Path, *, as_completed: Literal[False] = ..., **keywords: Unpack[RsyncOptions]
     ) -> GroupResult[None]: ...
-    def rsync(self, source: Path, destination: Path, **keywords: Any) -> Any:
+    def rsync(
+        self, source: Path, destination: Path, *, as_completed: bool = False, **keywords: Unpack[RsyncOptions]
+    ) -> _Outcomes[None]:
         """Make a directory on each host a copy of a local one, as :func:`remoto.file_sync.rsync_conn` does.
 
         The source is listed once for all hosts, when the first one is served. A file that is removed meanwhile is an
@@ -229,10 +248,10 @@ class Group(Membership):
         :param keywords: ``delete``, as of :func:`remoto.file_sync.rsync`; and the options of a verb.
         :returns: a GroupResult of None.
         """
-        options, own = divided(keywords)
-        arguments.require_rsync(source, destination, own, self._place())
-        work = partial(works.rsync, source=source, destination=destination, listing=Listing(source), keywords=own)
-        return self._on_each(work, **options)
+        options = taken_from(keywords)
+        arguments.require_rsync(source, destination, keywords, self._place())
+        work = partial(works.rsync, source=source, destination=destination, listing=Listing(source), keywords=keywords)
+        return self._on_each(work, as_completed=as_completed, **options)
 
     @overload
     def map(
@@ -246,7 +265,9 @@ class Group(Membership):
         as_completed: Literal[False] = ...,
         **keywords: Unpack[Options],
     ) -> GroupResult[_Value]: ...
-    def map(self, work: Callable[[BaseConnection], _Value], **options: Any) -> Any:
+    def map(
+        self, work: Callable[[BaseConnection], _Value], *, as_completed: bool = False, **options: Unpack[Options]
+    ) -> _Outcomes[_Value]:
         """Call a function with each host's connection, in a thread for each.
 
         :param work: a function of an open connection.
@@ -260,8 +281,28 @@ class Group(Membership):
         """
         if not callable(work):
             raise TypeError(f"work: expected a function of a connection, not {type(work).__name__}: {work!r}")
-        return self._on_each(partial(works.apply, function=work), **options)
+        return self._on_each(partial(works.apply, function=work), as_completed=as_completed, **options)
 
+    @overload
+    def import_module(
+        self,
+        module: ModuleType,
+        python_executable: str | None = None,
+        *,
+        include: ModuleType | Iterable[ModuleType] = ...,
+        as_completed: Literal[True],
+        **options: Unpack[Options],
+    ) -> GroupModule[Iterator[tuple[str, AnyResult]]]: ...
+    @overload
+    def import_module(
+        self,
+        module: ModuleType,
+        python_executable: str | None = None,
+        *,
+        include: ModuleType | Iterable[ModuleType] = ...,
+        as_completed: Literal[False] = ...,
+        **options: Unpack[Options],
+    ) -> GroupModule[GroupResult[AnyResult]]: ...
     def import_module(
         self,
         module: ModuleType,
@@ -270,7 +311,7 @@ class Group(Membership):
         include: ModuleType | Iterable[ModuleType] = (),
         as_completed: bool = False,
         **options: Unpack[Options],
-    ) -> GroupModule:
+    ) -> GroupModule[_Outcomes[AnyResult]]:
         """Return a stand-in for a module. Each of its functions runs on all hosts, and returns a GroupResult.
 
         A generator's value is the list of its items.
@@ -293,14 +334,15 @@ class Group(Membership):
         :returns: a GroupResult of None.
         """
         self._forget_errors()
-        result: GroupResult[None] = self._on_each(works.nothing, **options)
-        return result
+        return cast("GroupResult[None]", self._on_each(works.nothing, **options))
 
     def _place(self) -> str:
         """Return the hosts for an error that concerns them all."""
         return f"{len(self)} hosts" if len(self) > 1 else next(iter(self))
 
-    def _on_each(self, what: works.Work, *, as_completed: bool = False, **options: Unpack[Options]) -> Any:
+    def _on_each(
+        self, what: works.Work, *, as_completed: bool = False, **options: Unpack[Options]
+    ) -> _Outcomes[AnyResult]:
         served = self._round(self._plan(**options), options.get("progress"), what)
         return served.values() if as_completed else served.run()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar, Union, cast, overload
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast, overload
 
 import execnet
 
@@ -13,7 +13,7 @@ from .commands.answers import wrong_answer
 from .commands.call import CHECK, RUN, Call
 from .commands.failure import without_own_frames
 from .commands.lines import Blocks, Lines
-from .commands.output import Handler, Output, TimedOut
+from .commands.output import Output, TimedOut
 from .commands.request import Command, as_text, require_callables, warn_of_unused_arguments
 from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .backends import BaseConnection
+    from .commands.output import Handler, OfBlock, OfLine
     from .commands.request import PopenOptions
+    from .untyped import AnyArguments
 
 __all__ = ["CheckResult", "check", "extend_env", "run"]
 
@@ -39,8 +41,6 @@ _LAST = 20
 # the type of a stream's output: list[str], or bytes with text=False
 _Stream = TypeVar("_Stream")
 # called with each line of it, or each block
-_OfLine = Union[Callable[[str], object], None]
-_OfBlock = Union[Callable[[bytes], object], None]
 
 
 class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):  # noqa: SLOT001  # a tuple can have no slots
@@ -178,8 +178,8 @@ def check(
     env: Mapping[str, str] | None = None,
     extend_env: Mapping[str, str] | None = None,
     stdin: str | bytes | None = None,
-    on_stdout: _OfLine = None,
-    on_stderr: _OfLine = None,
+    on_stdout: OfLine | None = None,
+    on_stderr: OfLine | None = None,
     kill_on_timeout: bool | None = None,
     raise_on_timeout: bool | None = None,
     text: Literal[True] = True,
@@ -196,8 +196,8 @@ def check(
     env: Mapping[str, str] | None = None,
     extend_env: Mapping[str, str] | None = None,
     stdin: str | bytes | None = None,
-    on_stdout: _OfBlock = None,
-    on_stderr: _OfBlock = None,
+    on_stdout: OfBlock | None = None,
+    on_stderr: OfBlock | None = None,
     kill_on_timeout: bool | None = None,
     raise_on_timeout: bool | None = None,
     text: Literal[False],
@@ -293,7 +293,7 @@ def check(
             conn.exit()
 
 
-def extend_env(conn: BaseConnection, arguments: dict[str, Any]) -> dict[str, Any]:
+def extend_env(conn: BaseConnection, arguments: AnyArguments) -> AnyArguments:
     """Set ``env`` to the remote environment, with the usual program directories in PATH.
 
     ``run`` and ``check`` do not need this: the remote side does it for them, without a round trip.

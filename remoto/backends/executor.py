@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, cast
+from typing import TYPE_CHECKING, cast
 
 from ..commands.request import Request
 from ..commands.target import Channel
@@ -19,6 +19,7 @@ from .patched import JsonModuleExecute
 if TYPE_CHECKING:
     import execnet
 
+    from ..untyped import AnyChannel, AnyFunction
     from .base import BaseConnection
 
 
@@ -34,14 +35,14 @@ class Executor(Lifecycle):
     def __init__(self) -> None:
         super().__init__()
         self.remote_module: ModuleExecute | None = None
-        self.channel: Any = None
+        self.channel: AnyChannel = None
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
         channel: Channel = sending_within(timeout, self.execute, function, **request)
         return channel
 
     def execute(
-        self, function: RemoteFunction | str | ModuleType | Callable[..., object], **kw: object
+        self, function: RemoteFunction | str | ModuleType | AnyFunction[object], **kw: object
     ) -> execnet.Channel:
         """Start a function on the remote side; connect first if needed.
 

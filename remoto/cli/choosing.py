@@ -171,9 +171,11 @@ def _found(options: argparse.Namespace) -> list[Host]:
             program = "oc" if options.backend == "openshift" else "kubectl"
             hosts = found.pods(options.selector, all_containers=options.all_containers, executable=program, **of_pods)
         else:
-            host = given.pop("hostname", None)
-            to_host = {name: value for name, value in given.items() if name not in ("user", "persistent")}
-            hosts = found.containers(host=host, labels=options.label, executable=options.backend, connection=to_host)
+            of_others = ("hostname", "user", "persistent")
+            to_host = {name: value for name, value in given.items() if name not in of_others}
+            hosts = found.containers(
+                host=given.get("hostname"), labels=options.label, executable=options.backend, connection=to_host
+            )
     return [Host(one.name, one.keywords) for one in hosts if one.name not in left_out]
 
 

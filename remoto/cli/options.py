@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Callable, NoReturn, TypedDict
 
 from .. import connection
 from ..backends.ssh import KEEPALIVE
@@ -12,6 +12,17 @@ from ..fleets.schedule import batches
 from ..gateways.bootstrap import CONNECT_TIMEOUT
 from ..log import TerminalFormatter
 from ..util import bound, escape_controls
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..untyped import AnyFunction, AnyKeywords
+
+    class _More(TypedDict, total=False):
+        action: str
+        type: Callable[[str], object]
+        metavar: str
+
 
 ENGINES = ("docker", "podman")
 CLUSTERS = ("kubernetes", "openshift")
@@ -44,8 +55,9 @@ HOST_PARAMETER = {
 class Parser(argparse.ArgumentParser):
     """A parser that keeps the line breaks of its help, and escapes control characters in errors."""
 
-    def __init__(self, **kw: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kw)
+    def __init__(self, prog: str, usage: str, description: str, epilog: str) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, usage, description, epilog, formatter_class=formatter)
 
     def error(self, message: str) -> NoReturn:
         super().error(escape_controls(message))
@@ -68,7 +80,7 @@ def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
     return options
 
 
-def connection_keywords(options: argparse.Namespace) -> dict[str, Any]:
+def connection_keywords(options: argparse.Namespace) -> AnyKeywords:
     """Return the keywords of the connection that the options give."""
     keywords = set(map(_keyword, USED_BY))
     given = {name: value for name, value in vars(options).items() if name in keywords}
@@ -91,8 +103,8 @@ def add_connection(parser: Parser) -> None:
         help="ssh (default), local, docker, podman, kubernetes or openshift; "
         "with the last four HOST is a container or a pod",
     )
-    switch = {"action": "store_true"}
-    number = {"type": seconds, "metavar": "SECONDS"}
+    switch: _More = {"action": "store_true"}
+    number: _More = {"type": seconds, "metavar": "SECONDS"}
     _add(group, "--ssh-options", "further options for ssh, as one argument: '-p 2222 -J jump'", metavar="OPTIONS")
     _add(group, "--use-ssh", "use ssh even if the host is this machine", **switch)
     _add(group, "--sudo", "run everything as root, with sudo", **switch)
@@ -109,7 +121,7 @@ def add_connection(parser: Parser) -> None:
     _add(group, "--persistent", "keep a Python running in the container, which serves the command", **switch)
 
 
-def _add(group: Any, flag: str, help: str, **more: Any) -> None:
+def _add(group: argparse._ArgumentGroup, flag: str, help: str, **more: Unpack[_More]) -> None:
     """Add an option of the connection; it is absent unless it is given."""
     backends = USED_BY[flag]
     if backends != ALL:
@@ -117,7 +129,7 @@ def _add(group: Any, flag: str, help: str, **more: Any) -> None:
     group.add_argument(flag, default=argparse.SUPPRESS, help=help, **more)
 
 
-def add_program(parser: Parser) -> Callable[..., argparse.Action]:
+def add_program(parser: Parser) -> AnyFunction[argparse.Action]:
     add = parser.add_argument_group("program").add_argument
     add("--parallel", type=_number, default=32, metavar="N", help="use N hosts at a time (default: %(default)s)")
     add("--logins", type=_number, default=8, metavar="N", help="log in to N hosts at a time (default: %(default)s)")

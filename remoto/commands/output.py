@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, MutableSequence
-from typing import Any, Callable, Union
+from typing import Callable, Union, cast
 
 import execnet
 
 from .lines import Blocks, Lines
 
-# called with lines as str, or, with text=False, with blocks as bytes
-Handler = Callable[[Any], object]
+OfLine = Callable[[str], object]
+OfBlock = Callable[[bytes], object]
+#: called with lines, or, with text=False, with blocks
+Handler = Union[OfLine, OfBlock]
 Part = Union[str, bytes]
 
 
@@ -60,7 +62,8 @@ class Output:
         """
         self.kept = kept
         self._parts = parts
-        self._handlers = [handler for handler in handlers if handler is not None]
+        # text= has chosen the parts: the handlers are for these
+        self._handlers = [cast("Callable[[Part], object]", handler) for handler in handlers if handler is not None]
 
     def feed(self, data: bytes, limit: TimeLimit) -> None:
         """Deliver the lines that this block completes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ..exc import ConnectError, StartError
 from ..gateways.bootstrap import RemoteFunction
@@ -12,6 +12,7 @@ from .request import Argv, Request
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection
+    from ..untyped import AnyGateway
 
 
 class Channel(Protocol):
@@ -30,8 +31,8 @@ class Target:
     hostname: str
     logger: logging.Logger
     sudo: bool
-    #: execnet's gateway, None before the first use; typed as Any, since programs use it without checking for None
-    gateway: Any
+    #: execnet's gateway, None before the first use
+    gateway: AnyGateway
     connect_timeout: float | None
     global_timeout: float | None
     kill_on_timeout: bool

@@ -18,6 +18,7 @@ from .listing import Listing
 if TYPE_CHECKING:
     from ..backends import BaseConnection
     from ..log import AnyLogger
+    from ..untyped import AnyFunction
 
 #: hosts to serve at the same time
 PARALLEL = 32
@@ -36,7 +37,7 @@ class RSync(execnet.RSync):
     def __init__(
         self,
         sourcedir: Path,
-        callback: Callable[..., object] | None = None,
+        callback: AnyFunction[object] | None = None,
         verbose: bool = True,
         logger: AnyLogger | None = None,
         progress: Progress | None = None,

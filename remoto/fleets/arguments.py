@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable, cast
+from typing import TYPE_CHECKING, cast
 
 from .. import file_sync
 from ..commands.request import Command, argv_of, encoded, require_callables
@@ -13,8 +13,10 @@ from ..files.arguments import advice, local_path, remote_path, require_source
 from ..files.errors import shown
 from ..util import bound
 
-#: keywords on their way to a verb or a connection, which checks them; for type checkers, Group has their types
-Keywords = Mapping[str, Any]
+if TYPE_CHECKING:
+    from ..untyped import AnyFunction
+    from .options import CommandKeywords
+
 # keywords of run and check that are not for Popen
 _OF_CALL = {
     "timeout",
@@ -28,7 +30,7 @@ _OF_CALL = {
 _OF_REQUEST = {"env", "extend_env", "stdin"}
 
 
-def require_command(verb: Callable[..., object], command: object, keywords: Keywords, executor: object) -> None:
+def require_command(verb: AnyFunction[object], command: object, keywords: CommandKeywords, executor: object) -> None:
     """Check the arguments of ``run`` or ``check``.
 
     :param executor: if the command is run in other processes; they can't call this program's functions.
@@ -43,11 +45,18 @@ def require_command(verb: Callable[..., object], command: object, keywords: Keyw
         raise TypeError("on_stdout, on_stderr: not supported with executor=")
     bound("timeout", keywords.get("timeout"))
     popen = {name: value for name, value in keywords.items() if name not in _OF_CALL | _OF_REQUEST | {"text"}}
-    request = {name: keywords.get(name) for name in _OF_REQUEST}
-    encoded(argv_of(cast("Command", command)), kill=False, sudo=False, popen=popen, **request)
+    encoded(
+        argv_of(cast("Command", command)),
+        kill=False,
+        sudo=False,
+        stdin=keywords.get("stdin"),
+        env=keywords.get("env"),
+        extend_env=keywords.get("extend_env"),
+        popen=popen,
+    )
 
 
-def require_put(source: object, destination: object, keywords: Keywords, hosts: str) -> None:
+def require_put(source: object, destination: object, keywords: Mapping[str, object], hosts: str) -> None:
     """Check the arguments of ``put``.
 
     :param hosts: names the hosts in an error.
@@ -63,20 +72,22 @@ def require_put(source: object, destination: object, keywords: Keywords, hosts: 
         require_source(path, f"put {shown(path)} to {shown(place)}", hosts, advice(source))
 
 
-def require_get(source: object, destination: object, keywords: Keywords) -> None:
+def require_get(source: object, destination: object, keywords: Mapping[str, object]) -> None:
     _require_copy(file_sync.get_as, source, destination, keywords)
     remote_path("source", source)
     local_path("destination", destination)
 
 
-def require_rsync(source: object, destination: object, keywords: Keywords, hosts: str) -> None:
+def require_rsync(source: object, destination: object, keywords: Mapping[str, object], hosts: str) -> None:
     _require_copy(file_sync.rsync_conn, source, destination, keywords)
     remote_path("destination", destination)
     path = local_path("source", source)
     require_source(path, f"rsync {shown(path)}", hosts)
 
 
-def _require_copy(verb: Callable[..., object], source: object, destination: object, keywords: Keywords) -> None:
+def _require_copy(
+    verb: AnyFunction[object], source: object, destination: object, keywords: Mapping[str, object]
+) -> None:
     inspect.signature(verb).bind(None, source, destination, **keywords)
     bound("timeout", keywords.get("timeout"))
 

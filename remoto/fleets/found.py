@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..backends import BaseConnection
 from ..backends.containers import diagnosed
@@ -15,7 +15,7 @@ from ..exc import CommandError, ContainerError
 from ..process import CheckResult, check
 
 if TYPE_CHECKING:
-    from .arguments import Keywords
+    from ..untyped import AnyJson, AnyKeywords
 
 __all__ = ["Found", "containers", "pods"]
 
@@ -94,7 +94,7 @@ def pods(
     return _some(found, place)
 
 
-def _pod(item: Any) -> _Pod:
+def _pod(item: AnyJson) -> _Pod:
     """Return a pod of the client's answer.
 
     :raises LookupError, TypeError: it is something else.
@@ -111,7 +111,7 @@ def containers(
     labels: Mapping[str, str | None] | Iterable[str] = (),
     name: str | None = None,
     executable: str = "docker",
-    connection: Keywords | None = None,
+    connection: AnyKeywords | None = None,
 ) -> list[Found]:
     """Return the running containers of an engine, sorted by name.
 
@@ -160,7 +160,7 @@ def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
         yield label if value is None else f"{label}={value}"
 
 
-def _answer(host: str | None, argv: Sequence[str], place: str, keywords: Keywords) -> CheckResult[list[str]]:
+def _answer(host: str | None, argv: Sequence[str], place: str, keywords: AnyKeywords) -> CheckResult[list[str]]:
     """Return what the client prints.
 
     :raises ContainerError: it fails.

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Callable, Generic, TypeVar
 
 from ..functions.calls import call_data
 from ..functions.facade import name_of
 from .work import Import, Work, call
 
+if TYPE_CHECKING:
+    from ..untyped import AnyFunction
 
-class GroupModule:
+# the result of a call: a GroupResult, or an iterator with as_completed=True
+_Outcomes = TypeVar("_Outcomes", covariant=True)
+
+
+class GroupModule(Generic[_Outcomes]):
     """A stand-in for a module on all hosts of a group: each of its functions is an attribute.
 
     A call returns a :class:`~remoto.group.GroupResult`.
@@ -21,7 +27,7 @@ class GroupModule:
 
     # a public name here would hide the module's function of that name: add none
 
-    def __init__(self, imported: Import, on_each: Callable[[Work], Any], place: str) -> None:
+    def __init__(self, imported: Import, on_each: Callable[[Work], _Outcomes], place: str) -> None:
         self._group_import = imported
         self._group_on_each = on_each
         self._group_place = place
@@ -34,7 +40,7 @@ class GroupModule:
         functions = [name for name in dir(module) if callable(getattr(module, name, None))]
         return sorted({*super().__dir__(), *(name for name in functions if not name.startswith("__"))})
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> AnyFunction[_Outcomes]:
         if name.startswith(("__", "_group_")):
             raise AttributeError(name)
         module = self._group_import.module
@@ -44,7 +50,7 @@ class GroupModule:
             what = f"{name_of(module)}.{name} is not a function (its type is {type(getattr(module, name)).__name__})"
             raise AttributeError(f"{what}: only functions of the remote module can be used")
 
-        def function(*args: object, **kwargs: object) -> Any:
+        def function(*args: object, **kwargs: object) -> _Outcomes:
             call_data(name, args, kwargs)
             return self._group_on_each(partial(call, imported=self._group_import, name=name, args=args, kwargs=kwargs))
 

@@ -11,19 +11,23 @@ import resource
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Callable, NamedTuple, Union
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
 from .. import connection
 from ..backends import BaseConnection
 from ..backends.containers import ContainerConnection
 from ..backends.relayed import relay_failure
 from ..exc import ConnectError, ConnectionLost
-from .arguments import Keywords
 from .hosts import expand
 from .schedule import Workers
 
+if TYPE_CHECKING:
+    from ..untyped import AnyKeywords
+
+# a program's data, not keywords that it writes down: checked at run time only
+_Keywords = Mapping[str, object]
 #: what a group can be made of
-Hosts = Union[str, Mapping[str, Keywords], Iterable[Union[str, tuple[str, Keywords], BaseConnection]]]
+Hosts = Union[str, Mapping[str, _Keywords], Iterable[Union[str, tuple[str, _Keywords], BaseConnection]]]
 #: file descriptors of this program for each open connection, while it opens: three pipes, and one to wait for its
 #: process
 DESCRIPTORS = 4
@@ -147,7 +151,7 @@ class Maker(NamedTuple):
     """
 
     backend: str | type[BaseConnection]
-    keywords: Keywords
+    keywords: AnyKeywords
     relay: Member | None = None
 
     def __call__(self) -> BaseConnection:
@@ -193,7 +197,7 @@ def abandon(members: Sequence[Member]) -> None:
 def members_of(
     hosts: Hosts,
     backend: str | type[BaseConnection],
-    keywords: Keywords,
+    keywords: _Keywords,
     relays_of: Callable[[Sequence[str]], Mapping[str, Member]] = lambda names: {},
     groups: bool = False,
 ) -> dict[str, Member]:
@@ -204,7 +208,7 @@ def members_of(
     :raises TypeError, ValueError: a host, a keyword or the backend is of no use.
     """
     named_by = _named_by(class_of(backend))
-    named: dict[str, Keywords | BaseConnection] = {}
+    named: dict[str, _Keywords | BaseConnection] = {}
     twice: list[str] = []
     for name, given in _named(hosts, groups):
         if name in named:
@@ -243,7 +247,7 @@ def class_of(backend: str | type[BaseConnection]) -> type[BaseConnection]:
     return kind
 
 
-def _named(hosts: Hosts, groups: bool) -> Iterator[tuple[str, Keywords | BaseConnection]]:
+def _named(hosts: Hosts, groups: bool) -> Iterator[tuple[str, _Keywords | BaseConnection]]:
     if isinstance(hosts, BaseConnection):
         raise TypeError(f"hosts: expected several connections in a list, not one: {hosts!r}")
     if isinstance(hosts, bytes) or not isinstance(hosts, Iterable):
@@ -257,7 +261,7 @@ def _named(hosts: Hosts, groups: bool) -> Iterator[tuple[str, Keywords | BaseCon
                 yield name, keywords
 
 
-def _pair(item: object) -> tuple[str, Keywords]:
+def _pair(item: object) -> tuple[str, _Keywords]:
     pair = tuple(item) if isinstance(item, (tuple, list)) else ()
     if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], Mapping):
         raise TypeError(f"hosts: expected a name, a name with its keywords, or a connection, not {item!r}")
@@ -270,7 +274,7 @@ def name_of(conn: BaseConnection) -> str:
 
 
 def _maker(
-    backend: str | type[BaseConnection], named_by: str, name: str, keywords: Keywords, relay: Member | None
+    backend: str | type[BaseConnection], named_by: str, name: str, keywords: _Keywords, relay: Member | None
 ) -> Maker:
     if "eager" in keywords:
         raise TypeError("eager: a group opens its connections on first use")

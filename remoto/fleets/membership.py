@@ -13,7 +13,6 @@ from ..backends.docker import DockerConnection
 from ..backends.kubernetes import KubernetesConnection
 from . import found
 from . import members as rooms
-from .arguments import Keywords
 from .found import Found
 from .hosts import expand
 from .logins import Logins
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ..backends.options import ClusterBackend, EngineBackend, HostBackend
+    from ..untyped import AnyKeywords
     from .options import (
         ContainerGroupOptions,
         FoundContainersOptions,
@@ -184,7 +184,7 @@ class Membership:
         return cls._of_found(find, kind, keywords)
 
     @classmethod
-    def _of_found(cls, find: Callable[[], list[Found]], kind: type[BaseConnection], keywords: Keywords) -> Self:
+    def _of_found(cls, find: Callable[[], list[Found]], kind: type[BaseConnection], keywords: AnyKeywords) -> Self:
         group = cls({one.name: one.keywords for one in find()}, kind, **keywords)
         own = {key: value for key, value in keywords.items() if key not in _OF_GROUP}
         group._find = lambda: rooms.members_of({one.name: one.keywords for one in find()}, kind, own, group._relays.of)

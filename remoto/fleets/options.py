@@ -13,7 +13,6 @@ from .schedule import Progress, Size
 if TYPE_CHECKING:
     from ..backends import BaseConnection
     from ..commands.output import Handler
-    from .arguments import Keywords
     from .relays import Via
 
 
@@ -70,7 +69,7 @@ class Options(TypedDict, total=False):
     progress: Union[Progress, None]
 
 
-class CommandOptions(Options, PopenOptions, total=False):
+class CommandKeywords(PopenOptions, total=False):
     """The keywords that ``run`` and ``check`` share."""
 
     timeout: Union[float, None]
@@ -84,29 +83,51 @@ class CommandOptions(Options, PopenOptions, total=False):
     raise_on_timeout: Union[bool, None]
 
 
-class RunOptions(CommandOptions, total=False):
-    """The keywords of ``run``."""
+class CheckKeywords(CommandKeywords, total=False):
+    """The keywords of ``check``."""
 
-    stop_on_nonzero: bool
     text: bool
 
 
-class CopyOptions(Options, total=False):
+class RunKeywords(CheckKeywords, total=False):
+    """The keywords of ``run``."""
+
+    stop_on_nonzero: bool
+
+
+class CopyKeywords(TypedDict, total=False):
     """The keywords of ``put`` and ``get``."""
 
     timeout: Union[float, None]
 
 
-class RsyncOptions(Options, total=False):
+class RsyncKeywords(TypedDict, total=False):
     """The keywords of ``rsync``."""
 
     delete: bool
 
 
-_NAMES = frozenset(Options.__annotations__) | {"as_completed"}
+class CommandOptions(Options, CommandKeywords, total=False):
+    """The keywords that ``run`` and ``check`` share, and the options of every verb."""
 
 
-def divided(keywords: Keywords) -> tuple[Options, Keywords]:
-    """Return the options of every verb, and the verb's own keywords."""
-    options = {name: value for name, value in keywords.items() if name in _NAMES}
-    return cast("Options", options), {name: value for name, value in keywords.items() if name not in _NAMES}
+class CheckOptions(Options, CheckKeywords, total=False):
+    """Likewise, of ``check``."""
+
+
+class RunOptions(Options, RunKeywords, total=False):
+    """Likewise, of ``run``."""
+
+
+class CopyOptions(Options, CopyKeywords, total=False):
+    """Likewise, of ``put`` and ``get``."""
+
+
+class RsyncOptions(Options, RsyncKeywords, total=False):
+    """Likewise, of ``rsync``."""
+
+
+def taken_from(keywords: Options) -> Options:
+    """Remove the options of every verb from the keywords of one, and return them."""
+    given = cast("dict[str, object]", keywords)
+    return cast("Options", {name: given.pop(name) for name in Options.__annotations__ if name in given})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, Union
+from typing import Generic, Literal, NamedTuple, TypeVar, Union, cast
 
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost, FileTransferError, GroupError, RemotoError
 from ..process import CheckResult
@@ -52,13 +52,14 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
     def __init__(self, hosts: Sequence[str], outcomes: Mapping[str, Outcome]) -> None:
         started = [host for host in hosts if host in outcomes]
         self._outcomes = {host: outcomes[host] for host in started}
-        self.ok = self._part("ok")
-        self.failed = self._part("failed")
-        self.unreachable = self._part("unreachable")
-        self.timed_out = self._part("timed_out")
+        # the work of each verb has values of one type
+        self.ok = cast("dict[str, Value]", self._part("ok"))
+        self.failed = cast("dict[str, Value | BaseException]", self._part("failed"))
+        self.unreachable = cast("dict[str, BaseException]", self._part("unreachable"))
+        self.timed_out = cast("dict[str, Value | BaseException]", self._part("timed_out"))
         self.not_started = dict.fromkeys(host for host in hosts if host not in outcomes)
 
-    def _part(self, kind: Kind) -> dict[str, Any]:
+    def _part(self, kind: Kind) -> dict[str, object]:
         return {host: outcome.value for host, outcome in self._outcomes.items() if outcome.kind == kind}
 
     def __getitem__(self, host: str) -> Value | BaseException:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..commands.request import Command
     from ..files.arguments import Path
     from ..files.listing import Listing
-    from .arguments import Keywords
+    from .options import CheckKeywords, CopyKeywords, RsyncKeywords, RunKeywords
 
 #: called with the name of a host and its open connection; returns the host's outcome, or raises an exception
 Work = Callable[[str, BaseConnection], Outcome]
@@ -51,11 +51,12 @@ def nothing(host: str, conn: BaseConnection) -> Outcome:
     return Outcome("ok", None)
 
 
-def run(host: str, conn: BaseConnection, *, command: Command, keywords: Keywords) -> Outcome:
+def run(host: str, conn: BaseConnection, *, command: Command, keywords: RunKeywords) -> Outcome:
     raises = keywords.get("raise_on_timeout")
+    given: RunKeywords = {"stop_on_nonzero": False, **keywords, "raise_on_timeout": True}
     try:
         # its -1 may also be that of a command killed by SIGHUP
-        status = process.run(conn, command, **{"stop_on_nonzero": False, **keywords, "raise_on_timeout": True})
+        status = process.run(conn, command, **given)
     except CommandTimeout as error:
         raises = conn.raise_on_timeout if raises is None else raises
         return Outcome("timed_out", error if raises else process.NO_EXIT_CODE)
@@ -66,7 +67,7 @@ def run(host: str, conn: BaseConnection, *, command: Command, keywords: Keywords
     return Outcome("failed" if status else "ok", status)
 
 
-def check(host: str, conn: BaseConnection, *, command: Command, keywords: Keywords) -> Outcome:
+def check(host: str, conn: BaseConnection, *, command: Command, keywords: CheckKeywords) -> Outcome:
     result = process.check(conn, command, **keywords)
     if result.timed_out:
         return Outcome("timed_out", result)
@@ -80,17 +81,17 @@ def put(
     source: Path | bytes,
     destination: Path,
     listing: Listing | None,
-    keywords: Keywords,
+    keywords: CopyKeywords,
 ) -> Outcome:
     return Outcome("ok", file_sync.put_listed(conn, source, destination, listing, **keywords))
 
 
-def get(host: str, conn: BaseConnection, *, source: Path, places: Mapping[str, str], keywords: Keywords) -> Outcome:
+def get(host: str, conn: BaseConnection, *, source: Path, places: Mapping[str, str], keywords: CopyKeywords) -> Outcome:
     return Outcome("ok", file_sync.get_as(conn, source, places[host], **keywords))
 
 
 def rsync(
-    host: str, conn: BaseConnection, *, source: Path, destination: Path, listing: Listing, keywords: Keywords
+    host: str, conn: BaseConnection, *, source: Path, destination: Path, listing: Listing, keywords: RsyncKeywords
 ) -> Outcome:
     file_sync.rsync_listed(conn, source, destination, listing, **keywords)
     return Outcome("ok", None)

@@ -6,7 +6,7 @@ import functools
 import itertools
 import reprlib
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, TypedDict
+from typing import TYPE_CHECKING, Callable, TypedDict
 
 import execnet
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
     from ..log import AnyLogger
+    from ..untyped import AnyFunction, AnyResult
 
 UNEXPECTED = "Unexpected remote exception"
 
@@ -52,7 +53,7 @@ class ModuleExecute:
     def _remoto_place(self) -> str:
         raise NotImplementedError
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> AnyFunction[AnyResult]:
         if name.startswith("__") or name in ("module", "logger"):
             raise AttributeError(name)
         if not hasattr(self.module, name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..exc import FunctionError
 from ..gateways.execnet_internals import is_gateway
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import execnet
 
     from ..log import AnyLogger
+    from ..untyped import AnyChannel
 
 
 class LegacyModuleExecute(ModuleExecute):
@@ -52,21 +53,21 @@ class LegacyModuleExecute(ModuleExecute):
         self.module = module
         self.logger = logger or basic_remote_logger(host_of(gateway))
         self._remoto_calls: Calls | None = None
-        self._remoto_channel: Any = None  # used instead of the calls
+        self._remoto_channel: AnyChannel = None  # used instead of the calls
         if is_gateway(gateway):
             self._remoto_calls = Calls(gateway, module, include)
         else:
             self._remoto_channel = gateway.remote_exec(module)
 
     @property
-    def channel(self) -> Any:
+    def channel(self) -> AnyChannel:
         """execnet's channel to the module. If a program assigns another channel, each call is sent to that as text."""
         if self._remoto_channel is None and self._remoto_calls is not None:
             return self._remoto_calls.load()
         return self._remoto_channel
 
     @channel.setter
-    def channel(self, channel: Any) -> None:
+    def channel(self, channel: AnyChannel) -> None:
         self._remoto_channel = channel
 
     def _remoto_place(self) -> str:

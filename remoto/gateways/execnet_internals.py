@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Callable, NoReturn, cast
 
 import execnet
 from execnet import gateway, gateway_base
@@ -99,7 +99,7 @@ _FROM_REMOTE = (*CLOSING, Message.CHANNEL_DATA, Message.RECONFIGURE)
 class Values(gateway_base.Unserializer):
     """execnet's deserialiser, with memory only in proportion to the bytes received, not to announced lengths."""
 
-    def __init__(self, data: bytes, channel: Any = None, strconfig: Any = None) -> None:
+    def __init__(self, data: bytes, channel: Channel | None = None, strconfig: tuple[bool, bool] | None = None) -> None:
         super().__init__(BytesIO(data), channel, strconfig)
         self._size = len(data)
         # a list item takes at least seven bytes: its index, its value and SETITEM
@@ -119,9 +119,9 @@ class Values(gateway_base.Unserializer):
             raise gateway_base.LoadError(f"a list of {length} items does not fit into {self._size} bytes")
         self.stack.append([None] * length)
 
-    num2func: dict[bytes, Callable[[Any], None]] = {
+    num2func = {
         **gateway_base.Unserializer.num2func,
-        gateway_base.opcode.NEWLIST: load_newlist,
+        gateway_base.opcode.NEWLIST: cast("Callable[[gateway_base.Unserializer], None]", load_newlist),
     }
 
 
@@ -185,13 +185,13 @@ class ExecModel:
     def __init__(self) -> None:
         self._model = gateway_base.get_execmodel("thread")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._model, name)
 
     # execnet 1.9 gets the class from here
-    def WorkerPool(self, hasprimary: bool = False) -> Any:
-        model: Any = self
-        return gateway_base.WorkerPool(model, hasprimary)
+    def WorkerPool(self, hasprimary: bool = False) -> gateway_base.WorkerPool:
+        # this has the members that a pool uses
+        return gateway_base.WorkerPool(self, hasprimary)  # type: ignore[arg-type]
 
 
 class Channel(gateway_base.Channel):
@@ -204,7 +204,7 @@ class Channel(gateway_base.Channel):
     # nothing, is written in C
     __del__ = object.__init__
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> object:
         # execnet takes the end marker from the queue and puts it back. After an interrupt in between, the next call
         # would wait forever
         if self._receiveclosed.is_set() and self._items is not None and self._items.empty():
@@ -275,27 +275,28 @@ class _Table:
 class _ChannelFactory(gateway_base.ChannelFactory):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
-        self._channels: Any = _Table(self)
+        self._table = _Table(self)
+        self._channels = cast("weakref.WeakValueDictionary[int, gateway_base.Channel]", self._table)
         self._numbers = itertools.count(1, 2)
 
     def new(self, id: int | None = None) -> Channel:
         # without execnet's lock: a signal handler could interrupt its holder and wait for an answer, which the receiver
         # thread can't deliver without the lock
         number = next(self._numbers) if id is None else id
-        channel: Channel | None = self._channels.get(number)
+        channel = self._table.get(number)
         if channel is None:
-            channel = self._channels[number] = Channel(self.gateway, number)
+            channel = self._table[number] = Channel(self.gateway, number)
         if self.finished:
             self._no_longer_opened(number)
             raise OSError(f"connection already closed: {self.gateway}")
         return channel
 
     def window_of(self, number: int) -> Window | None:
-        channel = self._channels.get(number)
+        channel = self._table.get(number)
         return None if channel is None else channel.window
 
     def _local_receive(self, id: int, data: bytes) -> None:
-        channel: Channel | None = self._channels.get(id)
+        channel = self._table.get(id)
         callback, _, strconfig = self._callbacks.get(id, (None, None, None))
         if callback is None and (channel is None or channel._items is None):
             return  # the channel is closed
@@ -312,13 +313,12 @@ class _ChannelFactory(gateway_base.ChannelFactory):
 
     def _refuse(self, problem: str) -> NoReturn:
         """End the connection: execnet's receiver thread stops at EOFError."""
-        io: Any = self.gateway._io
-        io.problem = problem
+        cast("GatewayIO", self.gateway._io).problem = problem
         raise EOFError(problem)
 
     def close_abandoned(self, reference: _Reference) -> None:
         """Close a channel that is no longer referenced, as execnet does in ``Channel.__del__``."""
-        if self._channels.forget(reference):
+        if self._table.forget(reference):
             code = Message.CHANNEL_LAST_MESSAGE if reference.id in self._callbacks else Message.CHANNEL_CLOSE
             try:
                 self.gateway._send(code, reference.id)
@@ -349,8 +349,7 @@ class Gateway(ExecnetGateway):
     def _initreceive(self) -> None:
         _start_closing_abandoned_channels()
         self._channelfactory = _ChannelFactory(self)
-        io: Any = self._io
-        io.incoming.window_of = self._channelfactory.window_of
+        cast("GatewayIO", self._io).incoming.window_of = self._channelfactory.window_of
         super()._initreceive()
 
     def join(self, timeout: float | None = None) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Union, cast
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union, cast
 
 import execnet
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..backends.options import ConnectionOptions
+    from ..untyped import AnyFunction, AnyGateway
+    from .files import Path
 
 __all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
@@ -173,9 +175,11 @@ class Script:
 class _Scripted(BaseConnection):
     """A connection of any backend that answers from a script, without leaving this process."""
 
-    def __init__(self, script: Script, *args: Any, **kw: Any) -> None:
+    def __init__(self, script: Script, *args: object, **kw: object) -> None:
         self._script = script
-        super().__init__(*args, **kw)
+        # the backend's, which comes after this class
+        init: AnyFunction[None] = super().__init__
+        init(*args, **kw)
 
     def _make_gateway(self, hostname: str) -> execnet.Gateway:
         if self._script._connect_error is not None:
@@ -205,27 +209,30 @@ class _Scripted(BaseConnection):
         channel.ran.timeout = timeout
         return channel
 
-    def execute(self, function: Any, **kw: Any) -> Any:
-        gateway = self._live_gateway()
+    def execute(
+        self, function: RemoteFunction | str | ModuleType | AnyFunction[object], **kw: object
+    ) -> execnet.Channel:
+        gateway: AnyGateway = self._live_gateway()
         # RUN and CHECK have the same names for a container, in another module
         if not isinstance(function, RemoteFunction) or function.name not in (RUN.name, CHECK.name):
-            return gateway.remote_exec(function, **kw)
-        args = kw["args"]
+            return cast("execnet.Channel", gateway.remote_exec(function, **kw))
+        request = cast("Request", kw)
+        args = request["args"]
         ran = Ran(
             _text(args) if isinstance(args, bytes) else [_text(word) for word in args],
-            kw["stdin"],
-            None if kw["env"] is None else _texts(kw["env"]),
-            _texts(kw["extend_env"]),
-            {name: _text(value) if isinstance(value, bytes) else value for name, value in kw["popen"].items()},
-            kw["sudo"],
-            kill_on_timeout=kw["kill"],
+            cast("bytes | None", request["stdin"]),
+            None if request["env"] is None else _texts(request["env"]),
+            _texts(request["extend_env"]),
+            {name: _text(value) if isinstance(value, bytes) else value for name, value in request["popen"].items()},
+            request["sudo"],
+            kill_on_timeout=request["kill"],
         )
         self._script.ran.append(ran)
         answer = self._script._answer(ran.command)
         if answer.is_lost:
             gateway.exit()
         self.channel = _Command(answer, ran, function.name == CHECK.name)
-        return self.channel
+        return cast("execnet.Channel", self.channel)
 
     def import_module(
         self, module: ModuleType, python_executable: str | None = None, *, include: Iterable[ModuleType] = ()
@@ -283,18 +290,19 @@ class Hosts:
         """Return the script of a host; create it on first use."""
         return self._scripts.setdefault(host, Script(host))
 
-    def __call__(self, hostname: str, *args: Any, **kw: Any) -> BaseConnection:
+    def __call__(self, hostname: str, *args: object, **kw: object) -> BaseConnection:
         """Return a connection to a host; the arguments are those of ``remoto.Connection``."""
         return self._connect(BaseConnection, hostname, *args, **kw)
 
-    def get(self, name: str | None, fallback: str | None = "ssh") -> Any:
+    def get(self, name: str | None, fallback: str | None = "ssh") -> AnyFunction[BaseConnection] | None:
         """Return a backend whose connections answer from the scripts. Patch :func:`remoto.connection.get` with this."""
         backend = connection.find(name, fallback, stacklevel=3)
         return backend and (lambda *args, **kw: self._connect(backend, *args, **kw))
 
-    def _connect(self, backend: type[BaseConnection], *args: Any, **kw: Any) -> BaseConnection:
+    def _connect(self, backend: type[BaseConnection], *args: object, **kw: object) -> BaseConnection:
         # make a connection that is never opened, to get the name of the container or host
-        unopened = backend(*args, **{**kw, "eager": False})
+        make: AnyFunction[BaseConnection] = backend
+        unopened = make(*args, **{**kw, "eager": False})
         script = self[getattr(unopened, "identifier", unopened.hostname)]
         scripted = type(f"Scripted{backend.__name__}", (_Scripted, backend), {})
         return cast("BaseConnection", scripted(script, *args, **kw))
@@ -415,11 +423,12 @@ class _Gateway:
     def exit(self) -> None:
         self._is_open = False
 
-    def remote_exec(self, source: object, **kw: Any) -> _Environment | Transfer:
+    def remote_exec(self, source: object, **kw: object) -> _Environment | Transfer:
         if source == _SEND_ENVIRONMENT:
             return _Environment(self._conn.env)
         if kw.get("module") == "files":
-            return Transfer(self, self._conn._script.files, kw["function"], kw["request"])
+            request = cast("Mapping[str, Path]", kw["request"])
+            return Transfer(self, self._conn._script.files, str(kw["function"]), request)
         raise Unexpected(f"{self.remoteaddress}: no answer in the script for source that is sent: {source!r:.200}")
 
 

@@ -11,13 +11,16 @@ import threading
 import traceback
 import weakref
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Callable, Protocol, Union
+from typing import TYPE_CHECKING, Protocol, Union
 
 import execnet
 
 from ..exc import RemotoError
 from ..remote import files as files_of_remote_side
 from ..remote.records import FAILED, HEAD, Failure, Records
+
+if TYPE_CHECKING:
+    from ..untyped import AnyFunction
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 #: the contents of a file, or the error of a transfer
@@ -101,7 +104,7 @@ class Transfer:
         self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
         self._thread.start()
 
-    def _serve(self, work: Callable[..., object], request: Mapping[str, object]) -> None:
+    def _serve(self, work: AnyFunction[object], request: Mapping[str, object]) -> None:
         try:
             work(_RemoteEnd(self._outbox, self._inbox, self._root), **request)
         except ConnectionError:

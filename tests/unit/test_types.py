@@ -63,6 +63,8 @@ reveal_type(run(conn, ["ls"], umask=0o077, user="www-data"))  # "int"
 run(conn, ["ls"], tiemout=3)  # Unexpected keyword argument "tiemout"
 run(conn, "ls", shell="yes")  # expected "bool | None"
 run(conn, 3)  # incompatible type "int"
+run(conn, ["ls"], on_stdout=bytes.hex, on_stderr=print, text=False)
+run(conn, ["ls"], on_stdout=chr)  # expected "Callable[[str], object] | Callable[[bytes], object]
 run("node1", ["ls"])  # incompatible type "str"; expected "BaseConnection"
 
 def either(text: bool) -> None:
@@ -94,6 +96,7 @@ from remoto.exc import GroupError
 
 from remoto import connection
 
+remoto.Gruop(["node1"])  # Module has no attribute "Gruop"
 group = remoto.Group(["node1", ("node2", {"sudo": True})], parallel=8, groups=True, connect_timeout=5)
 remoto.Group({"web": {"user": "www"}}, backend="docker")
 remoto.Group(["web"], "podman", user="www", persistent=True, hostname="engine", via=["gate"])
@@ -124,6 +127,9 @@ for host, value in group.run(["ls"], as_completed=True):
 for name, copied in group.put("source", "/tmp", as_completed=True, progress=lambda done, total, host: None):
     reveal_type(copied)  # CopyResult] | BaseException
 reveal_type(group.import_module(posixpath))  # remoto.fleets.functions.GroupModule
+reveal_type(group.import_module(posixpath).exists("/etc").unreachable)  # dict[str, BaseException]
+for host, value in group.import_module(posixpath, as_completed=True).exists("/etc"):
+    reveal_type(host)  # "str"
 group.check(["ls"], tiemout=3)  # No overload variant of "check"
 group.run(["ls"], batch=1.5)  # No overload variant of "run"
 group.rsync("source", "/tmp", delet=True)  # No overload variant of "rsync"
