@@ -22,10 +22,9 @@ from .hosts import (
     Hosts,
     Outcome,
     end_command,
-    message,
     no_connection,
 )
-from .options import Parser, add_connection, add_program, seconds, variable
+from .options import Parser, add_connection, add_program, message, seconds, variable
 from .output import Output, Write
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from ..exc import FileTransferError, RemotoError
 from ..fleets.result import reason_of_error
 from ..util import escape_controls
 from .choosing import NO_CONNECTION, Host, add_hosts, choose
-from .hosts import Hosts, Outcome, message, no_connection
-from .options import Parser, add_connection, add_program, parse, seconds, split, start_logging
+from .hosts import Hosts, Outcome, no_connection
+from .options import Parser, add_connection, add_program, message, parse, seconds, split, start_logging
 from .output import Output, Show, progress
 from .report import failures_saved, summarise
 

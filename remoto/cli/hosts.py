@@ -5,12 +5,11 @@ from __future__ import annotations
 import abc
 import argparse
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..backends import BaseConnection
-from ..exc import ConnectError, ConnectionLost
+from ..exc import ConnectionLost
 from ..fleets import result
 from ..fleets.logins import Logins
 from ..fleets.members import close
@@ -28,8 +27,6 @@ INTERRUPTED = 130
 TERMINATED = 143
 #: 128 + SIGPIPE, as a shell has it
 BROKEN_PIPE = 141
-# keyword arguments that the library's advice names
-_KEYWORD = re.compile(r"\b(connect_timeout|interpreter|ssh_options)\b=?")
 
 
 class Outcome(NamedTuple):
@@ -113,13 +110,6 @@ class Hosts(ThreadedRound):
 
     def _close(self) -> None:
         close({host.relay for host in self._hosts.values() if host.relay is not None}, CLOSED)
-
-
-def message(error: Exception) -> str:
-    """Return the text of an error, whose advice names options instead of keyword arguments."""
-    if isinstance(error, ConnectError):
-        error.advice = _KEYWORD.sub(lambda found: "--" + found[1].replace("_", "-"), error.advice)
-    return str(error)
 
 
 def no_connection(error: Exception) -> Outcome:

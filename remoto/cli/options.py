@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from typing import TYPE_CHECKING, Callable, NoReturn, TypedDict
 
 from .. import connection
 from ..backends.ssh import KEEPALIVE
+from ..exc import ConnectError
 from ..fleets.schedule import batches
 from ..gateways.bootstrap import CONNECT_TIMEOUT
 from ..log import TerminalFormatter
@@ -52,6 +54,10 @@ HOST_PARAMETER = {
 }
 
 
+# keyword arguments that the library's advice names
+_KEYWORD = re.compile(r"\b(connect_timeout|interpreter|ssh_options)\b=?")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that keeps the line breaks of its help, and escapes control characters in errors."""
 
@@ -91,6 +97,13 @@ def connection_keywords(options: argparse.Namespace) -> AnyKeywords:
 
 def _keyword(flag: str) -> str:
     return flag[2:].replace("-", "_")
+
+
+def message(error: Exception) -> str:
+    """Return the text of an error, whose advice names options instead of keyword arguments."""
+    if isinstance(error, ConnectError):
+        error.advice = _KEYWORD.sub(lambda found: "--" + found[1].replace("_", "-"), error.advice)
+    return str(error)
 
 
 def add_connection(parser: Parser) -> None:
