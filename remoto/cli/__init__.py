@@ -54,7 +54,7 @@ def _main(words: list[str]) -> int:
         parser.error("a command is missing: remoto HOST... -- COMMAND...")
     given.command = " ".join(rest) if given.shell else rest
     if given.gather and given.json:
-        parser.error("--gather and --json: expected one of them")
+        parser.error("--gather and --json: expected one of them, not both")
     options.start_logging(given)
     given.chosen = choosing.choose(parser, given)
     stdin = sys.stdin.buffer.read() if given.stdin else None

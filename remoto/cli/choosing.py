@@ -17,7 +17,7 @@ from ..fleets.members import Maker, Member
 from ..fleets.relays import Relays
 from ..log import TerminalFormatter
 from ..util import escape_controls
-from .options import BY_SSH, CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords
+from .options import BY_SSH, CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords, message
 
 NO_CONNECTION = 255
 # RELAY=PATTERN; the path in "-F PATH RELAY" may have a = as well
@@ -39,12 +39,12 @@ def add_hosts(parser: Parser) -> None:
     add(
         "--groups",
         action="store_true",
-        help="@GROUP is one of ClusterShell's groups, whose configuration may run programs",
+        help="look up @GROUP in ClusterShell's configuration, which may run programs",
     )
     add(
         "--selector",
         metavar="LABELS",
-        help="in the place of HOST: the running pods with these labels [kubernetes, openshift]",
+        help="instead of HOST: the running pods with these labels [kubernetes, openshift]",
     )
     add("--all-containers", action="store_true", help="with --selector: each container of each pod")
     add(
@@ -52,7 +52,7 @@ def add_hosts(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="in the place of HOST: the running containers with this label; may be repeated [docker, podman]",
+        help="instead of HOST: the running containers with this label; may be repeated [docker, podman]",
     )
     add(
         "--via",
@@ -84,7 +84,7 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
             open(options.save_failed, "a").close()
     except (ValueError, OSError) as error:
         if isinstance(error, ConnectError):
-            parser.exit(NO_CONNECTION, escape_controls(f"remoto: {error}".replace("\n", "; ")) + "\n")
+            parser.exit(NO_CONNECTION, escape_controls(f"remoto: {message(error)}".replace("\n", "; ")) + "\n")
         parser.error(_text(error))
     if not hosts:
         parser.error("no host is left")
@@ -112,7 +112,7 @@ def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
         if given and options.backend not in backends:
             parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(backends)}")
         if given and options.hosts and flag != "--via":
-            parser.error(f"{flag}: in the place of HOST, not together with it")
+            parser.error(f"{flag}: expected instead of HOST, not with it")
     if options.all_containers and not options.selector:
         parser.error("--all-containers: only with --selector")
     if options.via and options.label:

@@ -53,6 +53,7 @@ examples:
   remoto --batch 1,10,25% --stop-after 3 --save-failed bad @hosts -- systemctl restart nginx
   remoto --backend kubernetes --namespace shop --selector app=web -- ps
   remoto --via gate1 --via gate2 'node[01-40]' -- uptime
+  remoto --via 'gate1=node[01-20]' 'node[01-40]' -- uptime
   remoto put node1 node2 -- site/ /srv/www       (remoto put --help)
   remoto get node1 -- /var/log/syslog logs/      (remoto get --help)
   remoto rsync node1 node2 -- site /srv/www      (remoto rsync --help)
@@ -126,7 +127,8 @@ class Work(Hosts):
         except CommandError as error:
             outcome = self._failed(host, Outcome(NOT_STARTED, self._not_started(error), "failed", error="not started"))
         except RemotoError as error:
-            outcome = self._failed(host, no_connection(error), message(error))
+            text = message(error)
+            outcome = self._failed(host, no_connection(error), text)
         except ValueError as error:
             outcome = self._failed(host, Outcome(WRONG_USAGE, str(error), "failed", error="usage"))
         else:
@@ -203,7 +205,7 @@ def parser() -> Parser:
     add = add_program(parser)
     add("--no-prefix", action="store_true", help="do not begin each line with its host")
     add("--raw", action="store_true", help="do not escape control characters in the output, so that colours show")
-    add("--gather", action="store_true", help="write the same output of several hosts once, at the end")
+    add("--gather", action="store_true", help="write output that is the same on several hosts once, at the end")
     add("--json", action="store_true", help="write a line of JSON for each host, with its output")
     add_hosts(parser)
     return parser

@@ -63,7 +63,7 @@ def main(action: str, words: Sequence[str]) -> int:
     parser = _parser(action)
     options = parse(parser, own)
     if len(paths) != 2:
-        parser.error("two paths belong behind --: SOURCE DESTINATION")
+        parser.error("expected two paths after --: SOURCE DESTINATION")
     start_logging(options)
     source, destination = paths
     options.chosen = choose(parser, options)

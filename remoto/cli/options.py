@@ -100,8 +100,9 @@ def _keyword(flag: str) -> str:
 
 
 def message(error: Exception) -> str:
-    """Return the text of an error, whose advice names options instead of keyword arguments."""
+    """Return the text of an error, which names options instead of keyword arguments."""
     if isinstance(error, ConnectError):
+        error.reason = re.sub("^ssh_options: ", "--ssh-options: ", error.reason)
         error.advice = _KEYWORD.sub(lambda found: "--" + found[1].replace("_", "-"), error.advice)
     return str(error)
 
@@ -131,7 +132,7 @@ def add_connection(parser: Parser) -> None:
     _add(group, "--namespace", "the namespace of the pod", metavar="NAME")
     _add(group, "--context", "the context of the client's configuration", metavar="NAME")
     _add(group, "--container", "the container of the pod", metavar="NAME")
-    _add(group, "--persistent", "keep a Python running in the container, which serves the command", **switch)
+    _add(group, "--persistent", "keep a Python running in the container, and work through it", **switch)
 
 
 def _add(group: argparse._ArgumentGroup, flag: str, help: str, **more: Unpack[_More]) -> None:
@@ -144,16 +145,16 @@ def _add(group: argparse._ArgumentGroup, flag: str, help: str, **more: Unpack[_M
 
 def add_program(parser: Parser) -> AnyFunction[argparse.Action]:
     add = parser.add_argument_group("program").add_argument
-    add("--parallel", type=_number, default=32, metavar="N", help="use N hosts at a time (default: %(default)s)")
+    add("--parallel", type=_number, default=32, metavar="N", help="work on N hosts at a time (default: %(default)s)")
     add("--logins", type=_number, default=8, metavar="N", help="log in to N hosts at a time (default: %(default)s)")
     add(
         "--batch",
         type=_batch,
         metavar="N",
-        help="serve N hosts, or N%% of all, and then the next: one size, or several such as 1,10,25%%",
+        help="work on N hosts, or N%% of all, before the next N; several sizes, such as 1,10,25%%, apply in turn",
     )
-    add("--stop-after", type=_number, metavar="N", help="start no further host once N have failed")
-    add("--save-failed", metavar="FILE", help="write the names of the hosts that failed; @FILE reads them")
+    add("--stop-after", type=_number, metavar="N", help="start no further host once N have failed or were unreachable")
+    add("--save-failed", metavar="FILE", help="write the names of hosts that did not succeed; @FILE reads them")
     add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")
     return add
 
@@ -180,12 +181,12 @@ def seconds(text: str) -> float | None:
     try:
         return bound("it", float(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"not a number of seconds: {text}") from None
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, not {text}") from None
 
 
 def _number(text: str) -> int:
     if not (text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"not a number from 1: {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, not {text}")
     return int(text)
 
 
@@ -201,5 +202,5 @@ def _batch(text: str) -> list[int | str]:
 def variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text}")
     return name, value

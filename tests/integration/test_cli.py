@@ -288,6 +288,9 @@ def test_advice_names_options(sshd):
     assert status == 255 and "--interpreter" in stderr and "interpreter=" not in stderr
     status, _, stderr = outcome("--connect-timeout", "0.5", "stall", "--", "true")
     assert status == 255 and "--connect-timeout" in stderr and "connect_timeout" not in stderr
+    for words in (["x y"], ["--ssh-options", "-o 'x", "node1"], ["--via", "x y", "node1"]):
+        status, _, stderr = outcome(*words, "--", "true")
+        assert status == 255 and "--ssh-options" in stderr and "ssh_options" not in stderr
 
 
 def test_help_has_examples_and_exit_statuses():
