@@ -35,9 +35,9 @@ class Share(NamedTuple):
 
 
 class SharedRound(Round):
-    """A round whose hosts are dealt to an executor in shares, as many as it has workers.
+    """A round whose hosts are dealt to an executor in shares: one for each worker, or fewer if ``parallel`` is less.
 
-    :param logins: logins at the same time, for all shares together.
+    :param logins: logins at the same time, for all shares together. There are no more shares than this.
     :raises TypeError: the work, or a host's keywords, can't be pickled; nothing was started.
     """
 
@@ -53,25 +53,24 @@ class SharedRound(Round):
     ) -> None:
         super().__init__(plan, progress)
         self._executor = executor
-        self._number = workers_of(executor)
+        self._number = min(workers_of(executor), plan.parallel, logins)
         self._hosts = {host: _maker(hosts[host]) for host in plan.hosts}
         self._share = Share(
-            {},
-            work,
-            max(1, -(-plan.parallel // self._number)),
-            max(1, logins // self._number),
-            connect_retries,
-            plan.stop_after,
-            plan.count_unreachable,
-            b"",
+            {}, work, plan.parallel, logins, connect_retries, plan.stop_after, plan.count_unreachable, b""
         )
         self._waiting: dict[Future[bytes], list[str]] = {}
         # only these promise that what was cancelled has not begun
         self._cancels = isinstance(executor, (ProcessPoolExecutor, ThreadPoolExecutor))
-        self._pickled(plan.hosts)
+        # an error now, not when some shares have begun
+        self._pickled(plan.hosts, 0)
 
-    def _pickled(self, hosts: Sequence[str]) -> bytes:
-        share = self._share._replace(hosts={host: self._hosts[host] for host in hosts}, number=os.urandom(8))
+    def _pickled(self, hosts: Sequence[str], index: int) -> bytes:
+        share = self._share._replace(
+            hosts={host: self._hosts[host] for host in hosts},
+            parallel=part_of(self._share.parallel, self._number, index),
+            logins=part_of(self._share.logins, self._number, index),
+            number=os.urandom(8),
+        )
         try:
             return pickle.dumps(share)
         except Exception as error:
@@ -80,8 +79,8 @@ class SharedRound(Round):
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
         ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
         try:
-            for hosts in dealt(batch, self._number):
-                future = self._submit(hosts)
+            for index, hosts in enumerate(dealt(batch, self._number)):
+                future = self._submit(hosts, index)
                 if future is None:
                     break
                 self._waiting[future] = hosts
@@ -102,10 +101,10 @@ class SharedRound(Round):
             self._cancel()
             raise
 
-    def _submit(self, hosts: Sequence[str]) -> Future[bytes] | None:
+    def _submit(self, hosts: Sequence[str], index: int) -> Future[bytes] | None:
         """Start a share; return None if the executor has ended since the round began, since one process died."""
         try:
-            return self._executor.submit(serve_share, self._pickled(hosts))
+            return self._executor.submit(serve_share, self._pickled(hosts, index))
         except RuntimeError:  # BrokenExecutor, too
             if self._waiting or self.outcomes:
                 return None
@@ -147,6 +146,15 @@ def dealt(hosts: Sequence[str], number: int) -> list[list[str]]:
     [['a', 'c'], ['b']]
     """
     return [list(hosts[start::number]) for start in range(min(number, len(hosts)))]
+
+
+def part_of(total: int, number: int, index: int) -> int:
+    """Divide a total into a number of parts that differ by one at most; return one of them.
+
+    >>> [part_of(8, 3, index) for index in range(3)]
+    [3, 3, 2]
+    """
+    return (total + number - 1 - index) // number
 
 
 def workers_of(executor: object) -> int:

@@ -47,6 +47,14 @@ def dask():
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("limit", ["parallel", "logins"])
+def test_no_more_workers_than_parallel_or_logins_get_hosts(processes, limit):
+    group = remoto.Group(HOSTS, executor=processes, connect_timeout=100, **{limit: 1})
+    result = group.map(process_of).raise_for_errors()
+    assert list(result) == HOSTS and len({pid for pid, _ in result.values()}) == 1
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("executor", ["processes", "dask"])
 def test_hosts_are_served_by_the_workers_of_an_executor(executor, request):
     mark = f"group-{executor}"
