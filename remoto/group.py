@@ -15,7 +15,7 @@ from .files.listing import Listing
 from .fleets import arguments
 from .fleets import work as works
 from .fleets.functions import GroupModule
-from .fleets.membership import Membership
+from .fleets.labelled import LabelledMembership
 from .fleets.options import taken_from
 from .fleets.result import GroupResult
 from .fleets.rounds import MembersRound, Round
@@ -38,7 +38,7 @@ _Value = TypeVar("_Value")
 _Outcomes = Union[GroupResult[_Value], Iterator[tuple[str, Union[_Value, BaseException]]]]
 
 
-class Group(Membership):
+class Group(LabelledMembership):
     """Hosts, or containers, that are worked on at the same time.
 
     Connections are opened on first use, and stay open until :meth:`close` or the end of the ``with`` block. Each verb,
