@@ -116,11 +116,16 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
         ...     print(error)
         2 of 3 hosts: b failed: exit status 3; c not started
         """
-        problems = [(outcome, hosts) for outcome, hosts in self._gathered() if outcome.kind != "ok"]
+        # by their text: hosts that failed alike may differ in their output
+        named: dict[str, list[str]] = {}
+        for outcome, hosts in self._gathered():
+            if outcome.kind != "ok":
+                named.setdefault(_headline(outcome), []).extend(hosts)
+        problems = sorted(named.items(), key=lambda problem: -len(problem[1]))
         if not problems and not self.not_started:
             return self
         total = len(self._outcomes) + len(self.not_started)
-        texts = [f"{fold(hosts)} {_headline(outcome)}" for outcome, hosts in problems[:_SHOWN]]
+        texts = [f"{fold(hosts)} {headline}" for headline, hosts in problems[:_SHOWN]]
         others = sum(len(hosts) for _, hosts in problems[_SHOWN:])
         if others:
             texts.append(f"{others} more with other errors")

@@ -289,6 +289,16 @@ def test_group_error_names_hosts_and_reasons():
     assert raised.value.result is result
 
 
+def test_group_error_names_hosts_that_failed_alike_together():
+    statuses = {"a": 3, "b": 4, "c": 3, "d": 3, "e": 0}
+    # each host has output of its own
+    values = {host: CheckResult(([host], [], status)) for host, status in statuses.items()}
+    outcomes = {host: Outcome("failed" if value.returncode else "ok", value) for host, value in values.items()}
+    with pytest.raises(exc.GroupError) as raised:
+        GroupResult(list(statuses), outcomes).raise_for_errors()
+    assert str(raised.value) == "4 of 5 hosts: a,c,d failed: exit status 3; b failed: exit status 4"
+
+
 def test_raise_for_errors_returns_a_result_without_errors():
     result = GroupResult(["a"], {"a": Outcome("ok", 0)})
     assert result.raise_for_errors() is result
