@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from ..exc import ConnectError, ConnectionLost, HostError
-from ..gateways.relay import Relay, RelayLost
+from ..gateways.relay import Relay, RelayLost, relay_lost
 
 if TYPE_CHECKING:
     import execnet
@@ -41,7 +41,7 @@ def through(via: Executor | None, host: str) -> Iterator[Relay | None]:
     try:
         yield Relay(_open(via, host), via.where())
     except RelayLost as error:
-        failure = HostError(str(error), host=host, kind="relay")
+        failure = HostError(str(error), host=host, kind="relay", stderr=error.stderr)
         failure.name_relay(via.where())
         raise failure from None
     except ConnectError as error:
@@ -62,7 +62,8 @@ def relay_failure(via: Executor, host: str, error: ConnectError | ConnectionLost
     :param error: the error of the relay.
     """
     if isinstance(error, ConnectionLost):
-        reason = f"the connection to the relay {'is closed' if via.is_closed else 'was lost'}"
+        name = via.where()
+        reason = f"the connection to the relay {name} is closed" if via.is_closed else relay_lost(name)
         failure = HostError(reason, host=host, kind="relay", stderr=error.stderr)
     else:
         failure = HostError(

@@ -394,7 +394,9 @@ def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
         return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
     stderr = ""
     if io is not None:
-        stderr = "\n".join(filter(None, [io.problem, uninterrupted(io.last_stderr)]))
+        # first: the reason may not be known before
+        words = uninterrupted(io.last_stderr)
+        stderr = "\n".join(filter(None, [io.problem, words]))
     if is_gateway(gateway):
         _wait_for_receiver(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", stderr)

@@ -53,7 +53,19 @@ class Relay(NamedTuple):
 
 
 class RelayLost(Exception):
-    """The connection to the relay is closed, was lost, or is not that of a relay."""
+    """The connection to the relay is closed, was lost, or is not that of a relay.
+
+    :ivar stderr: the last stderr lines of the relay's ssh.
+    """
+
+    def __init__(self, reason: str, stderr: str = "") -> None:
+        super().__init__(reason)
+        self.stderr = stderr
+
+
+def relay_lost(name: str) -> str:
+    """Return the reason for all errors of a host whose relay was lost."""
+    return f"the connection to the relay {name} was lost"
 
 
 class RelayIO(GatewayIO):
@@ -93,12 +105,9 @@ class RelayIO(GatewayIO):
         try:
             self._channel = start(relay.gateway, request)
         except OSError:
-            raise RelayLost(self._lost()) from None
+            raise RelayLost(relay_lost(self._relay_name), self._stderr_of_relay()) from None
         set_window(self._channel, Window(_AHEAD))
         self._channel.setcallback(self._receive, endmarker=None)
-
-    def _lost(self) -> str:
-        return f"the connection to the relay {self._relay_name} was lost"
 
     def _post(self, kind: int, value: int | bytes) -> None:
         """Send a message to the relay, without waiting for it.
@@ -132,7 +141,7 @@ class RelayIO(GatewayIO):
 
     def _end_of_channel(self) -> None:
         if not (self._closed or self._exited.is_set() or self._start_error is not None):
-            self._fail(error_of(self._channel) or self._lost())
+            self._fail(error_of(self._channel) or relay_lost(self._relay_name))
         if self._status is None:
             self._status = _HANGUP
         self._exited.set()
@@ -173,7 +182,7 @@ class RelayIO(GatewayIO):
             if self._start_error is not None:
                 raise self._start_error from None
             if self.problem and not isinstance(error, TimeoutError):
-                raise RelayLost(self.problem) from None
+                raise RelayLost(self.problem, self._stderr_of_relay()) from None
             raise
 
     def close_read(self) -> None:
@@ -213,8 +222,13 @@ class RelayIO(GatewayIO):
     def last_stderr(self) -> str:
         words = super().last_stderr()
         if self.problem:
-            words = "\n".join(filter(None, [words, self.relay.last_stderr()]))
+            words = "\n".join(filter(None, [words, self._stderr_of_relay()]))
         return words
+
+    def _stderr_of_relay(self) -> str:
+        """Return the last stderr lines of the relay's ssh, after the reason if the relay itself was behind one."""
+        words = self.relay.last_stderr()
+        return "\n".join(filter(None, [self.relay.problem, words]))
 
 
 class RelayOutbox(Outbox):

@@ -304,11 +304,55 @@ def test_lost_relay_is_named_and_ends_running_commands(sshd):
             with pytest.raises(ConnectionLost, match="the connection to the relay localhost was lost"):
                 result()
         assert not any(conn.has_connection() for conn in conns)
-        with pytest.raises(HostError, match="node0 via localhost: the connection to the relay was lost"):
+        with pytest.raises(HostError, match="node0 via localhost: the connection to the relay localhost was lost"):
             through(relay)
         wait_until(lambda: not started_with(mark))
         for conn in conns:
             conn.exit()
+
+
+def error_of(function, *args, **kw):
+    with pytest.raises((ConnectionLost, HostError)) as error:
+        function(*args, **kw)
+    return error.value
+
+
+def test_a_lost_relay_is_reported_in_the_same_words_wherever_it_is_noticed(sshd, tmp_path):
+    mark, begun = os.urandom(6).hex(), threading.Event()
+    with remoto.Connection("localhost", env={VARIABLE: mark}, logger=QUIET) as relay:
+        conn, unopened = through(relay), through(relay, eager=False)
+        running = in_thread(run, conn, ["sh", "-c", "echo begun; exec sleep 100"], on_stdout=lambda _: begun.set())
+        connecting = in_thread(through, relay, "stall")
+        assert begun.wait(20)
+        wait_until(lambda: any("sleep 1000" in line for line in started_with(mark)))
+        os.kill(pid_of(relay), signal.SIGKILL)
+        errors = [
+            error_of(running),
+            error_of(connecting),
+            error_of(check, conn, ["true"]),
+            error_of(lambda: conn.import_module(posixpath).join("a", "b")),
+            error_of(put, conn, b"data", tmp_path / "there"),
+            error_of(unopened.connect),
+            error_of(through, relay),
+        ]
+        conn.exit()
+    assert ["the connection to the relay localhost was lost" in str(error) for error in errors] == [True] * 7
+    reasons = {error.reason for error in errors if isinstance(error, HostError)}
+    assert reasons == {"the connection to the relay localhost was lost"}
+
+
+def test_a_lost_relay_is_named_by_the_hosts_of_another_one_behind_it(sshd):
+    begun = threading.Event()
+    with remoto.Connection("localhost", logger=QUIET) as first:
+        second = through(first, "node2", env={"PATH": os.environ["PATH"]})
+        conn = through(second, "node3")
+        running = in_thread(run, conn, ["sh", "-c", "echo begun; exec sleep 100"], on_stdout=lambda _: begun.set())
+        assert begun.wait(20)
+        os.kill(pid_of(first), signal.SIGKILL)
+        behind = [error_of(running), error_of(check, conn, ["true"]), error_of(through, second)]
+        errors = [*behind, error_of(check, second, ["true"]), error_of(through, first)]
+    assert all("the connection to the relay localhost was lost" in str(error) for error in errors)
+    assert all("the connection to the relay node2 was lost" in str(error) for error in behind)
 
 
 def test_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
@@ -320,9 +364,9 @@ def test_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
         for _ in range(2):
             result = group.check(["true"])
             assert list(result.ok) == ["node4"]
-            assert [str(error).partition(":")[0] for error in result.unreachable.values()] == [
-                "cannot connect to node3 via localhost",
-                "cannot connect to node5 via localhost",
+            assert [str(error).partition("\n")[0] for error in result.unreachable.values()] == [
+                "cannot connect to node3 via localhost: the connection to the relay localhost was lost",
+                "cannot connect to node5 via localhost: the connection to the relay localhost was lost",
             ]
         assert list(group.reconnect().ok) == ["node3", "node4", "node5"]
 

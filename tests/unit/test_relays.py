@@ -93,6 +93,6 @@ def test_error_names_the_relay_even_after_pickling():
 def test_closed_relay_is_named_and_nothing_is_started():
     relay = unopened("r")
     relay.exit()
-    with pytest.raises(HostError, match="cannot connect to a via r: the connection to the relay is closed") as error:
+    with pytest.raises(HostError, match="cannot connect to a via r: the connection to the relay r is closed") as error:
         remoto.Connection("a", via=relay)
     assert (error.value.kind, error.value.via, error.value.command) == ("relay", "r", [])
