@@ -50,8 +50,8 @@ class Group(LabelledMembership):
     OSError if the connections would need more file descriptors than the limit allows.
 
     Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt
-    within two seconds. Its ``result`` is the GroupResult so far. A peer that does not answer is closed in the
-    background.
+    within two seconds. Its ``result`` is the GroupResult so far. The ssh of a host that does not answer is ended. What
+    does not answer on this machine, such as the client of a container, is closed in the background.
 
     Each verb also takes these options:
 

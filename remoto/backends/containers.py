@@ -269,6 +269,9 @@ class ContainerConnection(BaseConnection):
         # env is for the container, not for the client
         return {}
 
+    def _gateways(self) -> list[execnet.Gateway]:
+        return [*super()._gateways(), *self._pythons.gateways(), *(self._session.gateways() if self._session else ())]
+
     def _close(self) -> None:
         self._give_up_opening(self._pythons.lock)
         self._pythons.close()

@@ -94,6 +94,15 @@ class Lifecycle(Target):
         elif self.gateway is not None:
             gateways.close(self.gateway)
 
+    def hurry(self) -> None:
+        """Before :meth:`exit`, after an interrupt: end ssh, also if the host does not answer."""
+        if self._owner == os.getpid():
+            gateways.hurry(self._gateways())
+
+    def _gateways(self) -> list[execnet.Gateway]:
+        """Return the gateways that are open."""
+        return [] if self.gateway is None else [self.gateway]
+
     def _connect(self, report: bool = True) -> None:
         try:
             self._open_gateway()

@@ -72,6 +72,10 @@ class Session:
                     raise
             return self._gateway
 
+    def gateways(self) -> list[ExecnetGateway]:
+        """Return the gateway, if it is open."""
+        return [] if (gateway := self._gateway) is None else [gateway]
+
     def close(self) -> None:
         gateway, self._gateway = self._gateway, None
         if gateway is not None:
@@ -103,6 +107,10 @@ class Pythons:
                 gateways.close_group(group)
                 raise
         return gateway
+
+    def gateways(self) -> list[ExecnetGateway]:
+        """Return those that are open. This needs no lock."""
+        return list(self._gateways.values())
 
     def close(self) -> None:
         opened, self._gateways = self._gateways, {}

@@ -11,6 +11,7 @@ import resource
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
 from .. import connection
@@ -127,9 +128,14 @@ class Member:
         finally:
             self._before = None
 
-    def close(self) -> None:
-        """Close the connection, unless it is the program's. The next use opens another one."""
+    def close(self, hurry: bool = False) -> None:
+        """Close the connection, unless it is the program's. The next use opens another one.
+
+        :param hurry: after an interrupt: do not wait for a host that does not answer.
+        """
         if self.make is not None:
+            if hurry:
+                self.conn.hurry()
             # first: a thread that is opening it holds the lock
             self.conn.exit()
             with self._connecting:
@@ -138,7 +144,7 @@ class Member:
     def abandon(self) -> None:
         """End the wait: close the connection, or only the command's channel of a program's own connection."""
         if self.make is not None:
-            self.close()
+            self.close(hurry=True)
         elif self.conn.channel is not self._before:
             with contextlib.suppress(OSError):  # it is lost as well
                 self.conn.channel.close()
@@ -178,9 +184,10 @@ def close_all(members: Iterable[Member], timeout: float | None = None) -> None:
 def close(members: Iterable[Member], timeout: float | None = None) -> None:
     """Close connections, many at the same time.
 
-    :param timeout: seconds to wait; what is not closed then is closed in the background. None for no limit of its own.
+    :param timeout: after an interrupt: seconds to wait; what is not closed then is closed in the background. None for
+        no limit of its own.
     """
-    closing = Workers(list(members), Member.close, _CLOSING)
+    closing = Workers(list(members), partial(Member.close, hurry=timeout is not None), _CLOSING)
     if timeout is None:
         for _ in closing:
             pass

@@ -16,10 +16,10 @@ from .schedule import Plan, Progress, Workers
 from .work import Work, attempt
 
 #: seconds that hosts which are abandoned may take to end
-ABANDONED = 0.8
+ABANDONED = 0.7
 #: seconds that closing the other connections may take after Ctrl-C, and then their relays: less than two seconds,
-#: together
-CLOSED = 0.4
+#: together. Each is more than an ssh takes whose host does not answer
+CLOSED = 0.5
 
 
 class Round(abc.ABC):

@@ -25,7 +25,7 @@ from .. import remote
 from ..exc import ConnectionLost
 from . import execnet_internals
 from .execnet_internals import ExecnetGateway, is_gateway
-from .gateway_io import CLOSE_TIMEOUT, TERM_TIMEOUT, GatewayIO, own_io
+from .gateway_io import CLOSE_TIMEOUT, HURRIED_TIMEOUT, TERM_TIMEOUT, GatewayIO, own_io
 from .interrupts import uninterrupted
 from .outbox import SendTimeout
 from .process_io import ProcessIO
@@ -263,6 +263,22 @@ def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
         io.leave_to_owner()
     else:
         uninterrupted(partial(_close_together, [gateway], timeout))
+
+
+def hurry(gateways: Sequence[execnet.Gateway]) -> None:
+    """Before closing after an interrupt: end what runs over ssh, also if the remote side does not answer.
+
+    The remote side notices the end of ssh, and ends what runs there. Any other process does that itself, so it keeps
+    its time.
+    """
+    ios = []
+    for gateway in gateways:
+        io = own_io(gateway)
+        if io is not None and io.owner == os.getpid() and io.is_ssh:
+            execnet_internals.end(gateway)
+            ios.append(io)
+    for io in _still_running(ios, HURRIED_TIMEOUT):
+        io.kill()
 
 
 def close_group(group: execnet.Group) -> None:

@@ -23,6 +23,8 @@ NOISE_KEPT = 64 * 1024
 _UID = re.compile(rb"-?\d{1,10}")
 #: seconds to wait for a gateway to close
 CLOSE_TIMEOUT = 5.0
+#: seconds for ssh to end after an interrupt, before it is killed
+HURRIED_TIMEOUT = 0.3
 #: seconds between SIGTERM and SIGKILL, for a process that may have to end its children
 TERM_TIMEOUT = 0.5
 
@@ -54,6 +56,10 @@ class GatewayIO(ABC):
         self.incoming = Incoming()
         self._received = bytearray()
         self._loop = io_loop.loop()
+
+    @property
+    def is_ssh(self) -> bool:
+        return os.path.basename(self.argv[0]) == "ssh"
 
     # execnet calls these
 
