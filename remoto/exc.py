@@ -80,7 +80,8 @@ class ConnectError(RemotoError):
 
     :ivar str reason: the reason, such as ``connection refused``.
     :ivar str kind: the reason as one word, for programs to compare. HostError: ``unresolvable``, ``refused``,
-        ``timeout``, ``unreachable``, ``hostkey``, ``permission``, ``closed``, ``hostname``, ``relay`` or ``other``.
+        ``timeout``, ``unreachable``, ``hostkey``, ``permission``, ``closed``, ``proxy``, ``hostname``, ``relay`` or
+        ``other``.
         StartError: ``interpreter``, ``version``, ``sudo``, ``client`` or ``other``.
     :ivar str host: the hostname, as passed to the connection.
     :ivar str via: the relay; empty without one.

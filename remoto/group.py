@@ -71,7 +71,7 @@ class Group(LabelledMembership):
         hostname, or the ``container_name`` or ``pod_name``.
     :param parallel: hosts that are served at the same time.
     :param logins: logins at the same time, for each jump host and for this machine.
-    :param connect_retries: further tries for a host that times out.
+    :param connect_retries: further tries for a host that times out, or whose ProxyCommand fails.
     :param via: the relays that the hosts are reached through: names or connections, to which the hosts are dealt in
         turn; or a mapping of each to the pattern of its hosts, where the others are connected to directly. See ``via``
         of :class:`remoto.backends.BaseConnection`. If a relay is lost, its hosts are ``unreachable`` until

@@ -216,6 +216,14 @@ _OF_PYTHON_OR_SUDO = (
         "Install sudo on the remote host, or connect as root.",
     ),
 )
+#: ssh's name for the peer behind a ProxyCommand or jump host: it has a pipe instead of an address
+_PROXY = "UNKNOWN port 65535"
+_CLOSED = (
+    "closed",
+    "connection closed by the remote host before authentication",
+    "sshd refuses too many logins at once (MaxStartups): connect to fewer hosts at a time. It refuses for a while "
+    "the source of failed logins (PerSourcePenalties): correct those, and wait. Its log says which.",
+)
 _OF_SSH = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
@@ -230,7 +238,8 @@ _OF_SSH = (
         "Connect once with ssh and accept the key, or add it to known_hosts.",
     ),
     (
-        r"Could not resolve hostname",
+        # the second: what a jump host answers to ssh -W
+        r"Could not resolve hostname|open failed: connect failed: (Name or service not|Temporary failure in name)",
         "unresolvable",
         "could not resolve hostname",
         "Check the spelling, DNS, /etc/hosts and HostName in ssh's configuration.",
@@ -245,17 +254,30 @@ _OF_SSH = (
         "permission denied",
         "Check the user's name and that ssh finds a key which the host accepts.",
     ),
+    # sshd's MaxStartups and PerSourcePenalties (sshd_config(5)) end a connection before, or during, the key exchange.
+    # The address is that of the host, or of a jump host
+    (rf"Connection (closed|reset) by (?!{_PROXY})\S+ port \d+|Exceeded MaxStartups|Not allowed at this time", *_CLOSED),
     (
-        # sshd's MaxStartups and PerSourcePenalties (sshd_config(5)) end a connection before, or during, the key
-        # exchange
-        r"(kex|ssh)_exchange_identification: "
-        r".*(Connection (closed|reset)|Exceeded MaxStartups|Not allowed at this time)"
-        r"|Connection (closed|reset) by \S+ port \d+",
-        "closed",
-        "connection closed by the remote host before authentication",
-        "sshd refuses too many logins at once (MaxStartups): connect to fewer hosts at a time. It refuses for a while "
-        "the source of failed logins (PerSourcePenalties): correct those, and wait. Its log says which.",
+        r"stdio forwarding failed",
+        "other",
+        "the jump host does not forward the connection",
+        "Does its sshd allow that (AllowTcpForwarding, PermitOpen), and does it know the host?",
     ),
+    (
+        r"(not found|No such file or directory|cannot execute.*|Permission denied|Exec format error)\r?$"
+        rf"[\s\S]*{_PROXY}",
+        "other",
+        "the ProxyCommand cannot be run",
+        "Check it in ssh's configuration, or in ssh_options.",
+    ),
+    (
+        _PROXY,
+        "proxy",
+        "connection closed by the ProxyCommand before authentication",
+        "Run the ProxyCommand in a shell. Does sshd behind it limit unauthenticated connections (MaxStartups)?",
+    ),
+    # of an ssh that does not name the address
+    (r"(kex|ssh)_exchange_identification: .*Connection (closed|reset)", *_CLOSED),
 )
 #: ssh's exit status if it failed itself; any other is the remote command's (ssh(1))
 _SSH_FAILED = 255

@@ -18,7 +18,7 @@ from ..backends import BaseConnection
 from ..exc import ConnectError, HostError
 
 #: kinds of errors that may pass
-_PASSING = ("timeout",)
+_PASSING = ("timeout", "proxy")
 # seconds before the first further try; they double with each, up to the second number
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 # seconds before another try if the only login in flight was refused: sshd's shortest penalty, by default ("min" of
@@ -80,9 +80,9 @@ class Logins:
     """Open connections, a limited number at the same time at each door.
 
     :param limit: logins at the same time.
-    :param retries: further tries after a timeout. A connection that sshd closed before authentication is tried again
-        for the connection's ``connect_timeout``. Nothing else is tried again: a wrong key that is offered again may
-        lock the user out.
+    :param retries: further tries after a timeout, or after a ProxyCommand failed. A connection that sshd closed before
+        authentication is tried again for the connection's ``connect_timeout``. Nothing else is tried again: a wrong key
+        that is offered again may lock the user out.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from remoto.exc import HostError
 from remoto.process import check
 from tests.servers import newer_openssh as newer
 from tests.servers.require import unavailable
-from tests.servers.sshd import FLEET, Sshd, Unavailable
+from tests.servers.sshd import FLEET, Sshd, Unavailable, free_port
 
 
 @pytest.fixture
@@ -98,16 +98,52 @@ def test_newer_ssh_logs_no_warning(newer_openssh, strict, caplog):
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
 
 
-def test_wrong_key_is_offered_once(sshd, caplog, tmp_path):
-    calls = tmp_path / "calls"
-    wrapper = tmp_path / "ssh"
-    wrapper.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {sshd.wrapper_folder}/ssh "$@"\n')
-    wrapper.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-        with remoto.Group(["wrongkey"], connect_retries=5) as group:
-            assert group.run("true").unreachable["wrongkey"].kind == "permission"
-    assert len([line for line in calls.read_text().splitlines() if not line.startswith("-G")]) == 1
+@pytest.fixture
+def tries(sshd, tmp_path, monkeypatch):
+    """A function that returns how often ssh was called to connect to a host, by its name."""
+    calls, folder = tmp_path / "calls", tmp_path / "noting"
+    folder.mkdir()
+    (folder / "ssh").write_text(f'#!/bin/sh\necho "$*" >> {calls}\nexec {sshd.wrapper_folder}/ssh "$@"\n')
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return lambda host: len([line for line in calls.read_text().splitlines() if f" {host} python3 -c " in line])
+
+
+@pytest.mark.parametrize(
+    ("proxy", "kind", "expected", "stderr"),
+    [
+        ("false", "proxy", 3, "UNKNOWN port 65535"),
+        ('sh -c "echo 407 Proxy Authentication Required >&2; exit 1"', "proxy", 3, "407 Proxy Authentication Required"),
+        ("no-such-program", "other", 1, "not found"),
+        ("/nonexistent/proxy", "other", 1, "No such file or directory"),
+        ("/usr/bin/ssh -F {config} refused -W %h:%p", "refused", 1, "Connection refused"),
+        ("/usr/bin/ssh -F {config} wrongkey -W %h:%p", "permission", 1, "Permission denied (publickey"),
+        ("/usr/bin/ssh -F {config} node1 -W 127.0.0.1:{free}", "refused", 1, "stdio forwarding failed"),
+        ("/usr/bin/ssh -F {config} node1 -W no-such-host.invalid:22", "unresolvable", 1, "stdio forwarding failed"),
+    ],
+)
+def test_proxy_command_that_fails_is_not_tried_for_all_of_connect_timeout(sshd, tries, proxy, kind, expected, stderr):
+    proxy = proxy.format(config=sshd.config, free=free_port())
+    with remoto.Group(["node0"], ssh_options=f"-o 'ProxyCommand={proxy}'", connect_timeout=600) as group:
+        error = group.run("true").unreachable["node0"]
+    assert (error.kind, tries("node0")) == (kind, expected)
+    assert stderr in error.stderr
+
+
+@pytest.mark.parametrize("strict", ["MaxStartups 3:50:5"], indirect=True)
+@pytest.mark.timeout(240)
+def test_hosts_are_reached_though_their_jump_host_refuses_many_logins_at_once(sshd, strict):
+    # on PATH, ssh knows the aliases of the strict one
+    options = f"-F {sshd.config} -o 'ProxyCommand=ssh -W %h:%p node0'"
+    with remoto.Group(FLEET[:30], ssh_options=options, connect_timeout=120) as group:
+        assert len(group.run("true").ok) == 30
+    assert "maxstartups" in strict.log().lower()
+
+
+def test_wrong_key_is_offered_once(sshd, caplog, tries):
+    with remoto.Group(["wrongkey"], connect_retries=5) as group:
+        assert group.run("true").unreachable["wrongkey"].kind == "permission"
+    assert tries("wrongkey") == 1
     said = [record.getMessage() for record in caplog.records if record.name == "wrongkey"]
     assert len([line for line in said if "Permission denied" in line]) == 1
 

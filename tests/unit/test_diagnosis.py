@@ -13,6 +13,9 @@ NO_POST_QUANTUM = """\
 ** WARNING: connection is not using a post-quantum key exchange algorithm.
 ** This session may be vulnerable to "store now, decrypt later" attacks.
 ** The server may need to be upgraded. See https://openssh.com/pq.html"""
+CLOSED = "kex_exchange_identification: Connection closed by remote host"
+BY_PROXY = "Connection closed by UNKNOWN port 65535"
+FORWARDING = f"stdio forwarding failed\n{CLOSED}\n{BY_PROXY}"
 ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
 
 
@@ -31,6 +34,18 @@ ARGV = ["ssh", "-T", "node1", f'python3 -c "{BOOT_COMMAND}"']
         (255, "Connection closed by ::1 port 22", "closed"),
         (255, f"{NO_POST_QUANTUM}\nroot@node1: Permission denied (publickey).", "permission"),
         (127, f"{NO_POST_QUANTUM}\nsh: 1: python3: not found", "interpreter"),
+        (255, f"{CLOSED}\n{BY_PROXY}", "proxy"),
+        (255, f"407 Proxy Authentication Required\n{CLOSED}\n{BY_PROXY}", "proxy"),
+        (255, f"{CLOSED}\nConnection closed by 10.0.0.7 port 22\n{CLOSED}\n{BY_PROXY}", "closed"),
+        (255, f"Connection reset by ::1 port 22\n{CLOSED}\n{BY_PROXY}", "closed"),
+        (255, f"bash: line 1: exec: nc: not found\n{CLOSED}\n{BY_PROXY}", "other"),
+        (255, f"zsh:1: no such file or directory: /x\nsh: 1: /x: Permission denied\n{CLOSED}\n{BY_PROXY}", "other"),
+        (255, f"channel 0: open failed: connect failed: Connection refused\n{FORWARDING}", "refused"),
+        (255, f"channel 0: open failed: connect failed: Name or service not known\n{FORWARDING}", "unresolvable"),
+        (255, f"channel 0: open failed: administratively prohibited: open failed\n{FORWARDING}", "other"),
+        (255, f"ssh: connect to host gate port 22: Connection timed out\n{CLOSED}\n{BY_PROXY}", "timeout"),
+        (255, f"root@gate: Permission denied (publickey).\n{CLOSED}\n{BY_PROXY}", "permission"),
+        (255, "banner exchange: Connection to UNKNOWN port 65535: Broken pipe", "proxy"),
         (255, "banner exchange: Connection to ::1 port 22: invalid format", "other"),
         (-15, "", "other"),
         (255, "@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @", "hostkey"),
@@ -78,6 +93,9 @@ def is_ssh_failure(status):
         (127, "sh: 1: sudo: not found", "sudo: command not found"),
         (127, "sh: 1: python3: not found", "python3: command not found"),
         (126, "sh: 1: /etc/passwd: Permission denied", "python3: cannot execute"),
+        (255, f"{CLOSED}\n{BY_PROXY}", "connection closed by the ProxyCommand before authentication"),
+        (255, f"sh: 1: exec: nc: not found\n{CLOSED}\n{BY_PROXY}", "the ProxyCommand cannot be run"),
+        (255, f"channel 0: open failed: {FORWARDING}", "the jump host does not forward the connection"),
         (0, "", "ssh ended before Python started"),
     ],
 )

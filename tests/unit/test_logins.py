@@ -54,11 +54,12 @@ def logins(clock):
     return Logins(8, 2, clock=clock, pause=clock.pause)
 
 
-def test_timeout_is_retried_with_growing_pauses_and_reported_once(logins, clock):
-    host = Host(forever="timeout")
+@pytest.mark.parametrize("kind", ["timeout", "proxy"])
+def test_what_may_pass_is_tried_again_with_growing_pauses_and_reported_once(logins, clock, kind):
+    host = Host(forever=kind)
     with pytest.raises(HostError):
         logins.connect(host)
-    assert host.tries == 3 and host.reported == ["timeout"]
+    assert host.tries == 3 and host.reported == [kind]
     first, second = clock.pauses
     assert 0.25 <= first <= 0.5 and 0.5 <= second <= 1.0
 
