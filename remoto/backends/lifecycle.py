@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 class Lifecycle(Target):
     """A connection that opens one gateway, checks it before each use, and closes it."""
 
+    #: False for a connection that answers from a script
+    needs_descriptors = True
+
     def __init__(self) -> None:
         self.gateway = None
         self.group = gateways.new_group()

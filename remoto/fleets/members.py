@@ -67,7 +67,8 @@ class Member:
     @property
     def needs_descriptors(self) -> bool:
         """Return True if a connection needs descriptors of this program; through a relay it needs none."""
-        return not self.is_open and (self.make is None or self.make.relay is None)
+        has_relay = self.make is not None and self.make.relay is not None
+        return self.conn.needs_descriptors and not self.is_open and not has_relay
 
     def connect(self, connect: Callable[[BaseConnection], None]) -> BaseConnection:
         """Return the open connection.

@@ -15,6 +15,7 @@ import execnet
 
 from .. import connection
 from ..backends import BaseConnection
+from ..backends.relayed import through
 from ..commands.call import CHECK, RUN
 from ..commands.request import Argv, Request, argv_of
 from ..commands.target import Channel
@@ -177,13 +178,15 @@ class _Scripted(BaseConnection):
 
     def __init__(self, script: Script, *args: object, **kw: object) -> None:
         self._script = script
+        self.needs_descriptors = False
         # the backend's, which comes after this class
         init: AnyFunction[None] = super().__init__
         init(*args, **kw)
 
     def _make_gateway(self, hostname: str) -> execnet.Gateway:
-        if self._script._connect_error is not None:
-            raise self._script._connect_error
+        with through(self.via, self.where()):
+            if self._script._connect_error is not None:
+                raise self._script._connect_error
         return cast("execnet.Gateway", _Gateway(self))
 
     def _detect_sudo(self, _execnet: object = None) -> bool:
@@ -418,7 +421,7 @@ class _Gateway:
         self._is_open = True
 
     def hasreceiver(self) -> bool:
-        return self._is_open
+        return self._is_open and (self._conn.via is None or self._conn.via.has_connection())
 
     def exit(self) -> None:
         self._is_open = False

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import resource
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ import remoto
 from remoto import exc
 from remoto.fleets.result import GroupResult, Outcome
 from remoto.fleets.schedule import batches
-from remoto.process import CheckResult
+from remoto.process import CheckResult, check
 from remoto.testing import Hosts
 
 
@@ -675,6 +676,82 @@ def test_scripted_hosts_answer_for_a_group(target, monkeypatch, tmp_path):
         part.put(b"hello", "/etc/motd").raise_for_errors()
         part.get("/etc/motd", tmp_path / "copies").raise_for_errors()
     assert (tmp_path / "copies" / "node1").read_bytes() == b"hello"
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    hosts = Hosts()
+    monkeypatch.setattr("remoto.Connection", hosts)
+    monkeypatch.setattr("subprocess.Popen", None)
+    return hosts
+
+
+def test_scripted_hosts_answer_every_verb_of_a_group(hosts, tmp_path):
+    names = ["node1", "node2", "node3"]
+    for name in names:
+        hosts[name].on(["hostname"], stdout=f"{name}\n")
+        hosts[name].on(["sleep", "9"], times_out=True)
+        hosts[name].on(["nope"], is_missing=True)
+        hosts[name].on_call("exists", name != "node2")
+    hosts["node4"].unreachable()
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_text("a")
+    with remoto.Group([*names, "node4"]) as group:
+        assert group.run(["hostname"]).ok == dict.fromkeys(names, 0)
+        assert list(group.run(["sleep", "9"], timeout=1).timed_out) == names
+        assert {type(error) for error in group.run(["nope"]).failed.values()} == {exc.CommandError}
+        assert group.map(lambda conn: check(conn, ["hostname"]).stdout[0]).ok == {name: name for name in names}
+        assert group.import_module(os.path).exists("/x").ok == {"node1": True, "node2": False, "node3": True}
+        assert list(group.rsync(tmp_path / "source", "/srv", delete=True).ok) == names
+        assert list(group.put(tmp_path / "source", "/opt/copy").ok) == names
+        assert list(group.get("/srv", tmp_path / "copies").ok) == names
+        values = dict(group.check(["hostname"], as_completed=True))
+        assert {host: value.stdout for host, value in values.items() if host != "node4"} == {
+            name: [name] for name in names
+        }
+        assert values["node4"].kind == "unreachable"
+        rolling = group.check(["hostname"], batch=1, stop_after=1)
+        assert list(rolling.ok) == names and list(rolling.unreachable) == ["node4"]
+        assert [error.kind for error in group.reconnect().unreachable.values()] == ["unreachable"]
+    assert all(hosts[name].files == {"/srv/a": b"a", "/opt/copy/a": b"a"} for name in names)
+    assert (tmp_path / "copies" / "node3" / "a").read_text() == "a"
+    assert hosts["node1"].unused() == []
+
+
+def test_scripted_relays(hosts):
+    for name in ("node1", "node2"):
+        hosts[name].on(["true"])
+    hosts["gate"].on(["reboot"], is_lost=True)
+    hosts["node3"].unreachable()
+    hosts["down"].unreachable()
+    via = {"gate": ["node1", "node2", "node3"], "down": ["node4"]}
+    with remoto.Group(["node1", "node2", "node3", "node4"], via=via) as group:
+        result = group.check(["true"])
+        assert list(result.ok) == ["node1", "node2"]
+        assert [str(error) for error in result.unreachable.values()] == [
+            "cannot connect to node3 via gate: no route to host",
+            "cannot connect to node4 via down: cannot connect to the relay: no route to host",
+        ]
+        with pytest.raises(exc.ConnectionLost):
+            check(group["node1"].via, ["reboot"])
+        result = group.check(["true"])
+        assert {str(error) for host, error in result.unreachable.items() if host in ("node1", "node2")} == {
+            "cannot connect to node1 via gate: the connection to the relay gate was lost",
+            "cannot connect to node2 via gate: the connection to the relay gate was lost",
+        }
+        assert list(group.reconnect().ok) == ["node1", "node2"]
+
+
+def test_scripted_hosts_need_no_descriptors(hosts):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    names = [f"n{number}" for number in range(300)]
+    for name in names:
+        hosts[name].on(["true"])
+    try:
+        assert len(remoto.Group(names).run(["true"]).ok) == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_scripted_containers_answer_for_a_group(monkeypatch):
