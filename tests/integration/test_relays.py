@@ -207,7 +207,8 @@ def relayed_bytes(relay):
     return int(text.split()[1])
 
 
-def test_output_that_is_not_read_stalls_only_its_host(own_relay):
+@pytest.mark.parametrize("of", ["a command", "a function"])
+def test_output_that_is_not_read_stalls_only_its_host(own_relay, of):
     """It takes a window of this process's memory, while others of the same relay go on."""
     command = ["head", "-c", "2000000", "/dev/zero"]
     with through(own_relay, "localhost") as stalled, through(own_relay, "localhost") as other:
@@ -217,17 +218,26 @@ def test_output_that_is_not_read_stalls_only_its_host(own_relay):
             reading.set()
             assert go_on.wait(60)
 
+        def send(size):
+            """A command has a window of its own; what a function sends has none but the relay's."""
+            if of == "a command":
+                return run(stalled, ["head", "-c", str(size), "/dev/zero"], text=False, on_stdout=slow)
+            channel = stalled.execute(f"for _ in range({size} // 100_000): channel.send(b'x' * 100_000)")
+            channel.setcallback(slow)
+            channel.waitclose(60)
+            return 0
+
         for conn in (stalled, other):
             check(conn, command, text=False)
         before = resident(os.getpid())
-        streaming = in_thread(run, stalled, ["head", "-c", "300000000", "/dev/zero"], text=False, on_stdout=slow)
+        sending = in_thread(send, 300_000_000)
         assert reading.wait(20)
         for _ in range(30):
             assert len(check(other, command, text=False).stdout) == 2_000_000
         # without a window, all of it comes in less time than that
         assert resident(os.getpid()) - before < 40_000_000
         go_on.set()
-        assert streaming() == 0
+        assert sending() == 0
 
 
 def test_stderr_that_is_logged_slowly_stalls_nothing_else(own_relay):
