@@ -1,4 +1,4 @@
-"""Work on many hosts at the same time."""
+"""Run commands and functions, and copy files, on many hosts in parallel."""
 
 from __future__ import annotations
 
@@ -39,50 +39,49 @@ _Outcomes = Union[GroupResult[_Value], Iterator[tuple[str, Union[_Value, BaseExc
 
 
 class Group(LabelledMembership):
-    """Hosts, or containers, that are worked on at the same time.
+    """Hosts, or containers, to run commands and functions on and copy files to, in parallel.
 
     Connections are opened on first use, and stay open until :meth:`close` or the end of the ``with`` block. Each verb,
-    such as :meth:`run`, works on all hosts and returns a :class:`~remoto.group.GroupResult`; it raises nothing for a
-    host's sake. A host that could not be reached is reported again at once, with the same error, until
-    :meth:`reconnect`. A lost connection is opened again at the next call.
+    such as :meth:`run`, serves all hosts and returns a :class:`~remoto.group.GroupResult`. Errors of single hosts are
+    not raised, but are part of the result. Later calls report an unreachable host again with the same error, without
+    another try, until :meth:`reconnect`. A lost connection is reopened by the next call.
 
     Errors that concern all hosts are raised before anything starts: an invalid argument, a missing local source, or an
     OSError if the connections would need more file descriptors than the limit allows.
 
-    Ctrl-C ends the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt
-    within two seconds. Its ``result`` is the GroupResult so far. The ssh of a host that does not answer is ended. What
-    does not answer on this machine, such as the client of a container, is closed in the background.
+    Ctrl-C kills the commands that have ``kill_on_timeout`` set, closes the connections, and raises KeyboardInterrupt
+    within two seconds. Its ``result`` is the GroupResult so far. The ssh of a host that does not answer is killed. A
+    process on this machine that does not answer, such as the client of a container, is closed in the background.
 
-    Each verb also takes these options:
+    Each verb accepts these options:
 
-    - ``as_completed=True`` returns an iterator over pairs of a host and its value or error, as they come. Leaving it
-      early starts no further host, and closes the connections of hosts that are not done.
-    - ``batch``: serve the hosts in batches: a number of hosts, a percentage of the group such as ``'25%'``, or a list
-      of these, of which the last one repeats.
-    - ``stop_after``: start no further host once so many have failed, timed out or were unreachable. With
+    - ``as_completed=True`` returns an iterator over pairs of a host and its value or error, as soon as each host is
+      done. If you leave the loop early, no further host is started, and the connections of running hosts are closed.
+    - ``batch``: the size of batches: a number of hosts, a percentage of the group such as ``'25%'``, or a list of
+      these, whose last size is repeated.
+    - ``stop_after=N``: start no further host once N hosts have failed, timed out or were unreachable. With
       ``count_unreachable=False``, unreachable hosts do not count.
-    - ``progress``: called with the number of hosts that are done, the number of all hosts, and the host that was done
-      last.
+    - ``progress``: called with the number of hosts that are done, the number of all hosts, and the last host done.
 
     :param hosts: names; patterns such as ``node[01-40]``; ``@FILE`` for the names and patterns in a file, ``-`` for
-        those of stdin; pairs of a name and its keywords; a mapping of names to keywords; or connections, which are
-        neither closed nor opened again. A string is one name or pattern.
-    :param backend: the name of the backend, as for :func:`remoto.connection.get`, or its class. A name becomes the
-        hostname, or the ``container_name`` or ``pod_name``.
-    :param parallel: hosts that are served at the same time.
-    :param logins: logins at the same time, for each jump host and for this machine.
-    :param connect_retries: further tries for a host that times out, or whose ProxyCommand fails.
-    :param via: the relays that the hosts are reached through: names or connections, to which the hosts are dealt in
-        turn; or a mapping of each to the pattern of its hosts, where the others are connected to directly. See ``via``
-        of :class:`remoto.backends.BaseConnection`. If a relay is lost, its hosts are ``unreachable`` until
+        those from stdin; pairs of a name and its keywords; a mapping of names to keywords; or connections, which are
+        neither closed nor reopened. A string is a single name or pattern.
+    :param backend: the name of the backend, as for :func:`remoto.connection.get`, or its class. The name of a host is
+        passed as the hostname, or as ``container_name`` or ``pod_name``.
+    :param parallel: the number of hosts to serve at the same time.
+    :param logins: the number of logins at the same time, for each jump host and for this machine.
+    :param connect_retries: the number of retries for a host that times out, or whose ProxyCommand fails.
+    :param via: the relays: names or connections, to which the hosts are assigned in turn; or a mapping of relays to
+        the patterns of their hosts; all other hosts are connected to directly. See ``via`` of
+        :class:`remoto.backends.BaseConnection`. If a relay is lost, its hosts are ``unreachable`` until
         :meth:`reconnect`.
-    :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or that of a dask cluster, for
-        more hosts than one process can serve. The hosts are dealt to its workers, which divide ``parallel`` and
-        ``logins``. There, connections live for one call, log records stay in the worker's process, and ``on_stdout``
-        and ``on_stderr`` are refused.
-    :param groups: look up ``@GROUP`` in ClusterShell's configuration, which may run programs. A file of that name comes
-        first.
-    :param keywords: further keywords of each connection.
+    :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or the executor of a dask
+        cluster, for more hosts than one process can serve. The hosts, ``parallel`` and ``logins`` are divided among its
+        workers. Connections are closed after each call, log records stay in the worker's process, and ``on_stdout`` and
+        ``on_stderr`` are refused.
+    :param groups: also look up ``@GROUP`` in ClusterShell's configuration, which may run programs. A file of that name
+        takes precedence.
+    :param keywords: the keywords of all connections.
     :raises TypeError, ValueError: a host or a keyword is invalid; nothing was started.
 
     >>> with Group(['localhost']) as group:
@@ -102,11 +101,11 @@ class Group(LabelledMembership):
         self, command: Command, *, as_completed: Literal[False] = ..., **keywords: Unpack[RunOptions]
     ) -> GroupResult[int]: ...
     def run(self, command: Command, *, as_completed: bool = False, **keywords: Unpack[RunOptions]) -> _Outcomes[int]:
-        """Run a command, and log its output as it comes, as :func:`remoto.process.run` does.
+        """Run a command, and log its output as it arrives, as :func:`remoto.process.run` does.
 
-        :param keywords: the keywords of :func:`remoto.process.run`, without ``exit``; and the options of a verb.
-        :returns: a GroupResult of exit statuses; -1 after a timeout. A command that could not be started is a
-            CommandError.
+        :param keywords: the keywords of :func:`remoto.process.run`, without ``exit``, and the options of a verb.
+        :returns: a GroupResult of exit statuses; -1 after a timeout; a CommandError if the command could not be
+            started.
 
         >>> Group(['localhost']).run(['sh', '-c', 'exit 3']).failed
         {'localhost': 3}
@@ -152,8 +151,8 @@ class Group(LabelledMembership):
     ) -> _Outcomes[CheckResult[list[str]]] | _Outcomes[CheckResult[bytes]]:
         """Run a command and return its output, as :func:`remoto.process.check` does.
 
-        :param keywords: the keywords of :func:`remoto.process.check`, without ``exit``; and the options of a verb.
-        :returns: a GroupResult of tuples ``(stdout, stderr, exit status)``, ``ok`` where the exit status is 0.
+        :param keywords: the keywords of :func:`remoto.process.check`, without ``exit``, and the options of a verb.
+        :returns: a GroupResult of tuples ``(stdout, stderr, exit status)``; those with the exit status 0 are ``ok``.
 
         >>> Group(['localhost']).check(['echo', 'hello']).ok['localhost'].stdout
         ['hello']
@@ -190,7 +189,7 @@ class Group(LabelledMembership):
 
         :param source: a path, or the contents of a file as bytes.
         :param destination: a remote path.
-        :param keywords: ``timeout``, as of :func:`remoto.file_sync.put`; and the options of a verb.
+        :param keywords: ``timeout`` as for :func:`remoto.file_sync.put`, and the options of a verb.
         :returns: a GroupResult of CopyResults.
         """
         options = taken_from(keywords)
@@ -213,11 +212,11 @@ class Group(LabelledMembership):
         """Copy a file or directory from each host to ``DESTINATION/HOST``.
 
         :param source: a remote path.
-        :param destination: a local directory, made if it is missing. In the name of a host's copy, ``_`` stands for
-            each ``/``.
-        :param keywords: ``timeout``, as of :func:`remoto.file_sync.get`; and the options of a verb.
+        :param destination: a local directory, created if it is missing. In the names of the copies, each ``/`` of a
+            host's name is replaced by ``_``.
+        :param keywords: ``timeout`` as for :func:`remoto.file_sync.get`, and the options of a verb.
         :returns: a GroupResult of CopyResults.
-        :raises ValueError: two hosts would have the same copy.
+        :raises ValueError: the copies of two hosts would have the same name.
         """
         options = taken_from(keywords)
         arguments.require_get(source, destination, keywords)
@@ -240,12 +239,12 @@ class Group(LabelledMembership):
         """Make a directory on each host a copy of a local one, as :func:`remoto.file_sync.rsync_conn` does.
 
         The source is listed once for all hosts, when the first one is served. A file that is removed meanwhile is an
-        error of the hosts that need it, and a new one is left out. The list takes about 200 bytes for each file, and 16
-        more for each host at work. With ``executor=``, each share lists the source.
+        error of the hosts that need it, and a new one is not sent. The list needs about 200 bytes for each file, and 16
+        more for each running host. With ``executor=``, each worker lists the source.
 
-        :param source: a local directory, or a file.
+        :param source: a local directory or file.
         :param destination: the remote path of the copy.
-        :param keywords: ``delete``, as of :func:`remoto.file_sync.rsync`; and the options of a verb.
+        :param keywords: ``delete`` as for :func:`remoto.file_sync.rsync`, and the options of a verb.
         :returns: a GroupResult of None.
         """
         options = taken_from(keywords)
@@ -268,13 +267,13 @@ class Group(LabelledMembership):
     def map(
         self, work: Callable[[BaseConnection], _Value], *, as_completed: bool = False, **options: Unpack[Options]
     ) -> _Outcomes[_Value]:
-        """Call a function with each host's connection, in a thread for each.
+        """Call a function with each host's connection, in a thread for each host.
 
         :param work: a function of an open connection.
         :param options: the options of a verb.
-        :returns: a GroupResult of the function's results. A generator's value is the list of its items. A TimeoutError
-            makes a host ``timed_out``; any other exception makes it ``failed``, also a ConnectError: the function may
-            have started something.
+        :returns: a GroupResult of the function's results. The value of a generator is the list of its items. A host
+            whose function raises a TimeoutError is ``timed_out``. Any other exception, even a ConnectError, makes it
+            ``failed``, since the function may have started something.
 
         >>> Group(['localhost']).map(lambda conn: conn.hostname)['localhost']
         'localhost'
@@ -312,12 +311,15 @@ class Group(LabelledMembership):
         as_completed: bool = False,
         **options: Unpack[Options],
     ) -> GroupModule[_Outcomes[AnyResult]]:
-        """Return a stand-in for a module. Each of its functions runs on all hosts, and returns a GroupResult.
+        """Return a proxy for a module. Each of its functions runs on all hosts, and returns a GroupResult.
 
-        A generator's value is the list of its items.
+        The value of a generator function is the list of its items.
 
-        :param module: as for :meth:`remoto.backends.BaseConnection.import_module`, like the next two.
-        :param as_completed: an option of a verb, like the rest: for all functions of this stand-in.
+        :param module: as for :meth:`remoto.backends.BaseConnection.import_module`.
+        :param python_executable: as for :meth:`remoto.backends.BaseConnection.import_module`.
+        :param include: as for :meth:`remoto.backends.BaseConnection.import_module`.
+        :param as_completed: see the options of a verb; applies to all functions of the proxy.
+        :param options: the other options of a verb; they apply to all functions of the proxy.
 
         >>> import posixpath
         >>> Group(['localhost']).import_module(posixpath).join('a', 'b')['localhost']
@@ -328,7 +330,7 @@ class Group(LabelledMembership):
         return GroupModule(works.Import(module, python_executable, include), on_each, self._place())
 
     def reconnect(self, **options: Unpack[Options]) -> GroupResult[None]:
-        """Connect to all hosts that are not connected; try again to reach those that could not be reached.
+        """Connect to all hosts that are not connected. Retry unreachable hosts.
 
         :param options: the options of a verb, without ``as_completed``.
         :returns: a GroupResult of None.
@@ -337,7 +339,7 @@ class Group(LabelledMembership):
         return cast("GroupResult[None]", self._on_each(works.nothing, **options))
 
     def _place(self) -> str:
-        """Return the hosts for an error that concerns them all."""
+        """Return the hosts, for an error that concerns all of them."""
         return f"{len(self)} hosts" if len(self) > 1 else next(iter(self))
 
     def _on_each(

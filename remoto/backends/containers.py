@@ -1,4 +1,4 @@
-"""The base of the container backends: a client program, such as docker or kubectl, runs each command in a container."""
+"""The base class of container backends: a client, such as docker or kubectl, runs each command in the container."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from ..gateways.execnet_internals import ExecnetGateway
     from .options import ConnectionOptions
 
-#: characters of an argument that an error shows
+#: characters of an argument to show in an error
 LONGEST_ARGUMENT = 200
 
-# (pattern in the client's stderr, in any case of letters; kind; reason); the first that matches counts
+# (pattern in the client's stderr, case-insensitive; kind; reason); the first match is used
 _SYMPTOMS = (
     (r"no such container|no container with name or id|pod does not exist", "container", "no such container"),
     (r"pods? \S+ not found", "container", "no such pod"),
@@ -74,7 +74,7 @@ _SYMPTOMS = (
 
 
 def diagnosed(stderr: str) -> tuple[str, str]:
-    """Return the kind of a failure, and the reason, from a client's stderr."""
+    """Return the kind and reason of a client's failure from its stderr."""
     for pattern, kind, reason in _SYMPTOMS:
         if re.search(pattern, stderr, re.MULTILINE | re.IGNORECASE):
             return kind, reason
@@ -82,7 +82,7 @@ def diagnosed(stderr: str) -> tuple[str, str]:
 
 
 class ContainerConnection(BaseConnection):
-    """The base of the container backends. A subclass defines :meth:`client` and :meth:`where`."""
+    """The base class of container backends. A subclass defines :meth:`client` and :meth:`where`."""
 
     #: the client's name or path
     executable = ""
@@ -112,9 +112,9 @@ class ContainerConnection(BaseConnection):
 
     @classmethod
     def refuse_unknown(cls, keywords: Mapping[str, object]) -> None:
-        """Refuse keyword arguments that connections of this class do not have.
+        """Refuse unknown keyword arguments.
 
-        :raises TypeError: names the first one, and the keyword arguments that name the container.
+        :raises TypeError: there is one; the text also has the keyword arguments that name the container.
         """
         known = _keywords(cls) if keywords else ()
         for name in keywords:
@@ -130,20 +130,20 @@ class ContainerConnection(BaseConnection):
         raise NotImplementedError
 
     def command_template(self) -> list[str]:
-        """Return the argv that a command line for the container's shell is appended to."""
+        """Return the argv of a command without its last item, the command line for the container's shell."""
         return [*self.client(), "/bin/sh", "-c"]
 
     def cmd(self, command: Argv) -> list[str]:
         """Return the argv that runs a command in the container, as it is logged.
 
-        :param command: a list, whose elements stay one argument each, or a string: a command line for the container's
-            /bin/sh.
+        :param command: a list of arguments, which reach the program unchanged, or a string: a command line for the
+            container's /bin/sh.
         """
         line = command if isinstance(command, str) else shlex.join(map(str, command))
         return [*self.command_template(), line]
 
     def prepare_command(self, request: Request) -> Request:
-        """Return the request to send: one for the client, unless a session may serve it."""
+        """Return the request to send: for the client, unless a session may serve it."""
         if self._session is None:
             return for_client(request, self.client(), self.env)
         inside_of(request, self.env)  # refuse what the client would refuse
@@ -165,11 +165,11 @@ class ContainerConnection(BaseConnection):
         return channel
 
     def _session_gateway(self, session: Session) -> ExecnetGateway | None:
-        """Return the gateway of the session; None if the container has none, so that the client serves this call.
+        """Return the gateway of the session; None if it could not be opened, so that the client serves the call.
 
-        Opening it takes ``connect_timeout`` at most, as opening any connection on first use.
+        Opening it takes at most ``connect_timeout``, like opening any connection on first use.
 
-        :raises ConnectError: ``persistent='require'``, and it could not be opened.
+        :raises ConnectError: it could not be opened, and ``persistent`` is ``'require'``.
         """
         self._live_gateway()
         is_required = self.persistent == "require"
@@ -195,11 +195,11 @@ class ContainerConnection(BaseConnection):
     def client_failure(
         self, argv: Sequence[str], status: int | None, stderr: Sequence[str], action: str = "connect to"
     ) -> ContainerError:
-        """Return the error for a client that failed, with its stderr.
+        """Return the error for a failed client, with its stderr.
 
-        :param argv: what was tried, as it was logged.
+        :param argv: the argv as it was logged.
         :param status: the client's exit status; None if it could not be started.
-        :param action: what failed, see :class:`remoto.exc.ConnectError`.
+        :param action: the action that failed, see :class:`remoto.exc.ConnectError`.
         """
         text = "\n".join(stderr)
         if status is None:
@@ -248,7 +248,7 @@ class ContainerConnection(BaseConnection):
     def _open_client(self, client: list[str], python: str, group: execnet.Group) -> ExecnetGateway:
         """Open a gateway to the Python that a call of the client starts.
 
-        :param python: for messages.
+        :param python: the Python, for messages.
         """
         if self.sudo:
             client.insert(0, "sudo")
@@ -314,13 +314,13 @@ def _in_container(function: RemoteFunction) -> RemoteFunction:
 
 
 def _keywords(connection: type[ContainerConnection]) -> set[str]:
-    """Return the names of the keyword arguments of a class and of its bases."""
+    """Return the names of the keyword arguments of a class and its bases."""
     makers = [vars(base)["__init__"] for base in connection.__mro__[:-1] if "__init__" in vars(base)]
     return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kw"}
 
 
 def checked_name(what: str, name: str) -> str:
-    """Return the name of a container or pod, if no client could parse it as an option.
+    """Return the name of a container or pod. Refuse names that a client could parse as an option.
 
     :param what: ``container`` or ``pod``, for errors.
     """

@@ -1,4 +1,4 @@
-"""A Python that keeps running inside a container, so that a command there costs no call of the container's client."""
+"""A Python that keeps running inside a container, so that commands need no further calls of the container's client."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ if TYPE_CHECKING:
 
     from ..gateways.execnet_internals import ExecnetGateway
 
-#: in the container's /bin/sh: the first Python that works, in place of the shell. As the search for functions finds it
+#: replace the container's /bin/sh by the first Python that works, the same one that the search for functions finds
 START_PYTHON = (
     "for name in python3 python python2.7; do "
     'path=$(command -v "$name") && "$path" -c "" < /dev/null > /dev/null 2>&1 && exec "$path" -c "$1"; '
     "done; echo 'no python3, python or python2.7 was found' >&2; exit 127"
 )
-#: the end of its stderr if there is none
+#: the last line of its stderr if there is none
 NOT_FOUND = "no python3, python or python2.7 was found"
-#: kinds of errors that will not pass: the container has no Python that execnet can start
+#: kinds of permanent errors: the container has no Python that execnet can start
 _NO_PYTHON = ("interpreter", "version", "shell")
 
 
 class Opener(Protocol):
-    """Open a gateway to what an argv starts in the container."""
+    """A function that opens a gateway to the Python that a command starts in the container."""
 
     def __call__(self, command: Sequence[str], group: execnet.Group) -> ExecnetGateway: ...
 
 
 class Session:
-    """The gateway of a persistent connection, opened on first use, and again at the next call after it was lost.
+    """The gateway of a persistent connection, opened on first use, and reopened by the next call after it was lost.
 
-    :param open_python: opens it.
+    :param open_python: opens the gateway.
     """
 
     def __init__(self, open_python: Opener) -> None:
         self._open_python = open_python
         self._gateway: ExecnetGateway | None = None
         self.lock = threading.Lock()
-        #: why the container can't have one
+        #: the permanent error, if the container can't have a session
         self.refusal: ConnectError | None = None
 
     def gateway(self, line: str) -> ExecnetGateway:
         """Return the open gateway.
 
-        :param line: the first program of the remote Python.
-        :raises ConnectError: it could not be opened; always the same one if the container has no Python.
+        :param line: the program that the remote Python is started with.
+        :raises ConnectError: it could not be opened; always the same error if the container has no Python.
         """
         with self.lock:
             if self.refusal is not None:
-                # without the traceback of the last time, which would grow with each call
+                # without the traceback of earlier calls, which would grow
                 raise self.refusal.with_traceback(None)
             if self._gateway is None or not self._gateway.hasreceiver():
                 self.close()
@@ -67,7 +67,7 @@ class Session:
                         self.refusal = error
                     raise
                 except BaseException:
-                    # an interrupt, perhaps right after the opening
+                    # an interrupt may come after the gateway was opened
                     gateways.close_group(group)
                     raise
             return self._gateway
@@ -83,9 +83,9 @@ class Session:
 
 
 class Pythons:
-    """The gateways of the Pythons that run inside a container, by their paths. Hold the lock to use it.
+    """The gateways of the Pythons that run inside a container, by path. Hold the lock to use it.
 
-    :param open_python: opens one.
+    :param open_python: opens a gateway.
     """
 
     def __init__(self, open_python: Callable[[str, execnet.Group], ExecnetGateway]) -> None:
@@ -94,7 +94,7 @@ class Pythons:
         self.lock = threading.Lock()
 
     def gateway(self, python: str) -> ExecnetGateway:
-        """Return the gateway of a Python; open it on first use, and again after it was lost."""
+        """Return the gateway of a Python; open it on first use, and reopen it after it was lost."""
         gateway = self._gateways.get(python)
         if gateway is None or not gateway.hasreceiver():
             if gateway is not None:
@@ -103,7 +103,7 @@ class Pythons:
             try:
                 gateway = self._gateways[python] = self._open_python(python, group)
             except BaseException:
-                # perhaps interrupted just after the gateway was opened
+                # an interrupt may come after the gateway was opened
                 gateways.close_group(group)
                 raise
         return gateway
@@ -119,10 +119,10 @@ class Pythons:
 
 
 def for_session(request: Request) -> Request:
-    """Return a container's request as one for a Python inside: nothing is left for the client, nor for its sudo."""
+    """Turn a container's request into one for a Python inside, without the client and its sudo."""
     popen = dict(request["popen"])
     args = request["args"]
-    # a string is a line for the container's /bin/sh, also without shell=True
+    # a string is a command line for the container's /bin/sh, even without shell=True
     if popen.pop("shell", False) or isinstance(args, bytes):
         args = [b"/bin/sh", b"-c", *([args] if isinstance(args, bytes) else args)]
     return {**request, "args": args, "sudo": False, "popen": popen}

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, OSError) as error:
         status = _give_up(error)
         if getattr(error, "is_stuck", False):
-            os._exit(status)  # the interpreter would wait for the stuck thread
+            os._exit(status)  # a normal exit would wait for the stuck thread
         return status
 
 
@@ -47,7 +47,7 @@ def _main(words: list[str]) -> int:
         parser.error("-- and a command are missing: remoto HOST... -- COMMAND...")
     given = options.parse(parser, own)
     if given.hosts and given.hosts[0] in COPIES:
-        # after an option, put, get or rsync must not be taken for a host, on which the source would be run
+        # after an option, put, get or rsync must not be parsed as a host, on which SOURCE would be run
         own.remove(given.hosts[0])
         return _copy_files(given.hosts[0], [*own, "--", *rest])
     if not (rest and rest[0]):
@@ -62,13 +62,13 @@ def _main(words: list[str]) -> int:
 
 
 def _copy_files(action: str, words: list[str]) -> int:
-    from . import copy  # only here: most calls copy no files
+    from . import copy  # here, since most calls copy no files
 
     return copy.main(action, words)
 
 
 def _give_up(error: BaseException) -> int:
-    """Return the exit status for an exception that ended the program early."""
+    """Return the exit status for an exception that ended the program."""
     if isinstance(error, Terminated):
         return TERMINATED
     if isinstance(error, KeyboardInterrupt):
@@ -89,7 +89,7 @@ def _replace_closed_streams() -> None:
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the commands as Ctrl-C does."""
+    """Make SIGTERM kill the commands, as Ctrl-C does."""
 
     def terminate(number: int, frame: object) -> None:
         raise Terminated
@@ -106,7 +106,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def _forget_output() -> None:
-    """Drop output that can't be written; otherwise the interpreter reports it when it exits."""
+    """Drop output that can't be written; otherwise Python prints an error when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

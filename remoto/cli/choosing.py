@@ -1,4 +1,4 @@
-"""Choose the hosts: names, patterns, files, and the containers and pods that have a label."""
+"""Choose the hosts: names, patterns, files, and labels of containers and pods."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..util import escape_controls
 from .options import BY_SSH, CLUSTERS, ENGINES, HOST_PARAMETER, Parser, connection_keywords, message
 
 NO_CONNECTION = 255
-# RELAY=PATTERN; the path in "-F PATH RELAY" may have a = as well
+# RELAY=PATTERN; the path in "-F PATH RELAY" may contain =, too
 _ASSIGNED = re.compile(r"(?P<relay>(?:-F \S+ )?[^\s=]+)=(?P<hosts>.*)")
 
 
 class Host(NamedTuple):
-    """A host: its name in the output, and the keywords that name it for its connection class."""
+    """A host: its name in the output, and the keywords that its connection needs."""
 
     name: str
     keywords: Mapping[str, object]
@@ -35,7 +35,7 @@ class Host(NamedTuple):
 def add_hosts(parser: Parser) -> None:
     """Add the arguments and options that choose the hosts."""
     add = parser.add_argument_group("hosts").add_argument
-    add("--exclude", action="append", default=[], metavar="HOST", help="leave out a host or pattern; may be repeated")
+    add("--exclude", action="append", default=[], metavar="HOST", help="exclude a host or pattern; may be repeated")
     add(
         "--groups",
         action="store_true",
@@ -46,7 +46,7 @@ def add_hosts(parser: Parser) -> None:
         metavar="LABELS",
         help="instead of HOST: the running pods with these labels [kubernetes, openshift]",
     )
-    add("--all-containers", action="store_true", help="with --selector: each container of each pod")
+    add("--all-containers", action="store_true", help="with --selector: all containers of each pod")
     add(
         "--label",
         action="append",
@@ -59,8 +59,8 @@ def add_hosts(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="RELAY[=PATTERN]",
-        help="run ssh on this relay; may be repeated: hosts are assigned to the relays in turn, or by PATTERN; hosts "
-        "that no PATTERN names are connected to directly [ssh, docker, podman]",
+        help="run ssh on this relay; may be repeated: hosts are assigned to relays in turn, or by PATTERN; hosts "
+        "without a PATTERN are connected to directly [ssh, docker, podman]",
     )
     parser.add_argument(
         "hosts",
@@ -80,7 +80,7 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
         hosts = _found(options) if options.selector or options.label else _named(options)
         relays = _relays(options, [host.name for host in hosts])
         if options.save_failed:
-            # an error now, not when all is done; @FILE may name the same file
+            # report an error now, not at the end; do not truncate the file, which @FILE may read
             open(options.save_failed, "a").close()
     except (ValueError, OSError) as error:
         if isinstance(error, ConnectError):
@@ -95,7 +95,7 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
 
 
 def member(host: Host, options: argparse.Namespace) -> Member:
-    """Return a host with a connection, and its relay's, that open on first use."""
+    """Return a host with a connection, and one to its relay, that open on first use."""
     kill = getattr(options, "kill_on_timeout", False)
     keywords = {**connection_keywords(options), **host.keywords, "kill_on_timeout": kill}
     make = Maker(connection.get(options.backend), keywords, host.relay)
@@ -136,13 +136,13 @@ def _named(options: argparse.Namespace) -> list[Host]:
 
 
 def _text(error: Exception) -> str:
-    """Return the text of an error, which names options instead of keyword arguments."""
+    """Return the text of an error, with options instead of keyword arguments."""
     text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
     return re.sub("^via: ", "--via: ", text.replace("groups=True", "--groups"))
 
 
 def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, Member]:
-    """Return the relay of each host that has one."""
+    """Return a mapping of hosts to their relays."""
     from ..fleets.hosts import expand
 
     assigned = [found for found in map(_ASSIGNED.fullmatch, options.via) if found]
@@ -181,7 +181,7 @@ def _found(options: argparse.Namespace) -> list[Host]:
 
 @contextlib.contextmanager
 def _warnings_shown(options: argparse.Namespace) -> Iterator[None]:
-    """Write to stderr which pods or containers are left out, since they are not running."""
+    """Write to stderr which pods or containers are skipped, since they are not running."""
     if options.verbose:  # all records are shown
         yield
         return
@@ -189,7 +189,7 @@ def _warnings_shown(options: argparse.Namespace) -> Iterator[None]:
     handler.setFormatter(TerminalFormatter("remoto: %(message)s"))
     logger = logging.getLogger("remoto")
     before = logger.level
-    # the root logger's level, which applies otherwise, hides them
+    # otherwise the root logger's level hides them
     logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
@@ -200,7 +200,7 @@ def _warnings_shown(options: argparse.Namespace) -> Iterator[None]:
 
 
 def saved_name(host: Host, options: argparse.Namespace) -> str:
-    """Return the name that HOST takes; that of a pod has no namespace."""
+    """Return the name to pass as HOST; for a pod, without its namespace."""
     return str(host.keywords[HOST_PARAMETER[options.backend]])
 
 

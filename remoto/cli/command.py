@@ -65,9 +65,9 @@ exit status: the command's; with several hosts, the highest. Otherwise:
   128 + N  the command was killed by signal N
   124      there was no output for --timeout seconds
   126      the command could not be started
-  255      a host could not be connected to, or the connection was lost
-  130      Ctrl-C, which ends the commands as well
-  143      SIGTERM, likewise
+  255      a host could not be reached, or the connection was lost
+  130      Ctrl-C, which also kills the commands
+  143      SIGTERM, which also kills the commands
   141      the reader of the output closed it, as head does
   1        the output could not be written
   2        wrong usage
@@ -75,7 +75,7 @@ exit status: the command's; with several hosts, the highest. Otherwise:
 
 
 class Work(Hosts):
-    """Runs the command on all hosts."""
+    """The command on all hosts."""
 
     def __init__(self, options: argparse.Namespace, stdin: bytes | None) -> None:
         super().__init__(options, Output(len(options.chosen) > 1 and not options.no_prefix, options.raw))
@@ -85,7 +85,7 @@ class Work(Hosts):
     def do(self) -> int:
         """Run the command; return the exit status."""
         options, names = self._options, list(self._hosts)
-        # lines of JSON on the same terminal would mix with the progress line
+        # no progress line if lines of JSON go to the same terminal
         shown = options.gather or (options.json and not sys.stdout.isatty())
         with report.failures_saved(options, self.done), report.progress(len(names), shown) as self._progress:
             outcomes = self.serve()
@@ -139,7 +139,7 @@ class Work(Hosts):
     def _streams(
         self, host: Host, conn: BaseConnection, collected: tuple[list[bytes], list[bytes]]
     ) -> Iterator[tuple[Write, Write]]:
-        """Return the functions that take the command's output: collect it for the end, or write it as it comes."""
+        """Return the functions that receive the command's output: collect it, or write it as it arrives."""
         if self._collects:
             yield collected[0].append, collected[1].append
             return
@@ -184,8 +184,8 @@ def parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"remoto {__version__}")
     add_connection(parser)
     add = parser.add_argument_group("command").add_argument
-    add("--shell", action="store_true", help="COMMAND is a line for the remote shell")
-    add("--stdin", action="store_true", help="read stdin to its end and send it to the command on every host")
+    add("--shell", action="store_true", help="COMMAND is a shell command line")
+    add("--stdin", action="store_true", help="read stdin to the end and send it to the command on every host")
     add(
         "--env",
         action="append",
@@ -199,11 +199,11 @@ def parser() -> Parser:
         "--timeout",
         type=seconds,
         metavar="SECONDS",
-        help="give up after SECONDS without output; the command keeps running",
+        help="stop waiting after SECONDS without output; the command is left running",
     )
-    add("--kill-on-timeout", action="store_true", help="end the command on a timeout, and when the connection ends")
+    add("--kill-on-timeout", action="store_true", help="kill the command on a timeout, and when the connection ends")
     add = add_program(parser)
-    add("--no-prefix", action="store_true", help="do not begin each line with its host")
+    add("--no-prefix", action="store_true", help="do not prefix lines with their host")
     add("--raw", action="store_true", help="do not escape control characters in the output, so that colours show")
     add("--gather", action="store_true", help="write output that is the same on several hosts once, at the end")
     add("--json", action="store_true", help="write a line of JSON for each host, with its output")

@@ -1,4 +1,4 @@
-"""``remoto put HOST... -- SOURCE DESTINATION``, and likewise ``get`` and ``rsync``"""
+"""``remoto put HOST... -- SOURCE DESTINATION``, ``remoto get`` and ``remoto rsync``"""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def main(action: str, words: Sequence[str]) -> int:
     """Run ``remoto put``, ``remoto get`` or ``remoto rsync``.
 
     :param action: ``put``, ``get`` or ``rsync``.
-    :param words: the arguments that follow it.
+    :param words: the arguments after the action.
     :returns: the exit status.
     """
     own, _, paths = split(list(words))
@@ -81,7 +81,7 @@ def _require_source(parser: argparse.ArgumentParser, source: str) -> None:
 
 
 class _Copies(Hosts):
-    """Copies to or from all hosts."""
+    """The copies to or from all hosts."""
 
     def __init__(self, action: str, source: str, destination: str, options: argparse.Namespace) -> None:
         super().__init__(options, Output())

@@ -1,4 +1,4 @@
-"""Work on all hosts, each in a thread."""
+"""Serve all hosts, each in a thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_WRITTEN = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
-#: 128 + SIGPIPE, as a shell has it
+#: 128 + SIGPIPE, as in a shell
 BROKEN_PIPE = 141
 
 
@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 class Hosts(ThreadedRound):
-    """Works on all hosts. Each has a connection of its own, which is closed when the host is done.
+    """Serve all hosts, each over its own connection, which is closed when the host is done.
 
     :ivar done: the outcomes of the hosts that are done, by name.
     """
@@ -57,7 +57,7 @@ class Hosts(ThreadedRound):
         self._output = output
         self._hosts: dict[str, Host] = {host.name: host for host in options.chosen}
         super().__init__(plan(list(self._hosts), options.parallel, options.batch, options.stop_after), None)
-        # at a pace, if there are several
+        # with a limit on logins if there are several
         self._log_in = Logins(options.logins).connect if len(self._hosts) > 1 else BaseConnection.connect
         self._connections: dict[str, BaseConnection] = {}
         self.done: dict[str, Outcome] = {}
@@ -74,7 +74,7 @@ class Hosts(ThreadedRound):
                     if isinstance(outcome.value, BaseException):
                         raise outcome.value
         except BaseException as error:
-            # a thread that writes output may wait forever for its reader
+            # a thread that writes output may wait forever for the reader of a pipe
             error.is_stuck = bool(self._running())  # type: ignore[attr-defined]
             raise
         finally:
@@ -83,7 +83,7 @@ class Hosts(ThreadedRound):
 
     @contextlib.contextmanager
     def _connected(self, host: Host) -> Iterator[BaseConnection]:
-        """Give the open connection of a host, and close it."""
+        """Yield the open connection of a host, and close it at the end."""
         chosen = member(host, self._options)
         with chosen.conn as conn:
             self._connections[host.name] = conn
@@ -104,7 +104,7 @@ class Hosts(ThreadedRound):
         connections = [self._connections[host] for host in hosts if host in self._connections]
         for conn in connections:
             end_command(conn)
-        # each takes a few seconds at most
+        # each needs a few seconds at most
         for _ in Workers(connections, BaseConnection.exit, len(connections)):
             pass
 
@@ -113,14 +113,14 @@ class Hosts(ThreadedRound):
 
 
 def no_connection(error: Exception) -> Outcome:
-    """Return the outcome of a host that can't be connected to, or whose connection was lost."""
+    """Return the outcome of an unreachable host, or of one whose connection was lost."""
     kind: result.Kind = "failed" if isinstance(error, ConnectionLost) else "unreachable"
     return Outcome(NO_CONNECTION, result.reason_of_error(error), kind, error=getattr(error, "kind", "lost"))
 
 
 def end_command(conn: BaseConnection) -> None:
-    """End the command that a connection runs."""
+    """Kill the running command of a connection."""
     try:
         conn.channel.send(KILL)
     except (AttributeError, OSError):
-        pass  # it has not started, or has ended
+        pass  # no command is running

@@ -1,4 +1,4 @@
-"""Define the options that commands and copies share."""
+"""The options that commands and copies share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENGINES = ("docker", "podman")
 CLUSTERS = ("kubernetes", "openshift")
 BY_SSH = ("ssh", *ENGINES)
 ALL = ("ssh", "local", *ENGINES, *CLUSTERS)
-#: the options of the connection, and the backends that use each
+#: the options of connections, and the backends that use each
 USED_BY = {
     "--ssh-options": BY_SSH,
     "--use-ssh": BY_SSH,
@@ -46,7 +46,7 @@ USED_BY = {
     "--container": CLUSTERS,
     "--persistent": (*ENGINES, *CLUSTERS),
 }
-#: the parameter of the connection's class that HOST is passed as
+#: by backend: the keyword of its connection class for HOST
 HOST_PARAMETER = {
     **dict.fromkeys(ALL, "hostname"),
     **dict.fromkeys(ENGINES, "container_name"),
@@ -54,7 +54,7 @@ HOST_PARAMETER = {
 }
 
 
-# keyword arguments that the library's advice names
+# keyword arguments in the library's advice, and the options to name instead
 _KEYWORD = re.compile(r"\b(connect_timeout|interpreter|ssh_options)\b=?")
 
 
@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
-    """Return the arguments before the first ``--``, whether there is one, and the arguments after it."""
+    """Split arguments at the first ``--``: return those before it, True if there is one, and those after it."""
     if "--" not in words:
         return words, False, []
     place = words.index("--")
@@ -87,7 +87,7 @@ def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
 
 
 def connection_keywords(options: argparse.Namespace) -> AnyKeywords:
-    """Return the keywords of the connection that the options give."""
+    """Return the keywords of the connection from the options."""
     keywords = set(map(_keyword, USED_BY))
     given = {name: value for name, value in vars(options).items() if name in keywords}
     if "engine_host" in given:
@@ -100,7 +100,7 @@ def _keyword(flag: str) -> str:
 
 
 def message(error: Exception) -> str:
-    """Return the text of an error, which names options instead of keyword arguments."""
+    """Return the text of an error, with options instead of keyword arguments."""
     if isinstance(error, ConnectError):
         error.reason = re.sub("^ssh_options: ", "--ssh-options: ", error.reason)
         error.advice = _KEYWORD.sub(lambda found: "--" + found[1].replace("_", "-"), error.advice)
@@ -136,7 +136,7 @@ def add_connection(parser: Parser) -> None:
 
 
 def _add(group: argparse._ArgumentGroup, flag: str, help: str, **more: Unpack[_More]) -> None:
-    """Add an option of the connection; it is absent unless it is given."""
+    """Add an option of the connection, without a default."""
     backends = USED_BY[flag]
     if backends != ALL:
         help += f" [{', '.join(backends)}]"

@@ -16,7 +16,7 @@ from ..util import escape_controls
 if TYPE_CHECKING:
     import rich.progress
 
-    # most calls never move files
+    # most calls copy no files
     from ..file_sync import CopyResult
 
 Show = Callable[[int, Union[int, None]], object]
@@ -24,7 +24,7 @@ Write = Callable[[bytes], None]
 
 
 class Output:
-    """Writes the output of all hosts, in blocks or in whole lines."""
+    """Write the output of all hosts, in blocks or in whole lines."""
 
     def __init__(self, prefix: bool = False, raw: bool = False) -> None:
         """
@@ -46,9 +46,9 @@ class Output:
 
     @contextlib.contextmanager
     def streams(self, host: str, broken: Callable[[], None]) -> Iterator[tuple[Write, Write]]:
-        """Return functions that write blocks of a command's stdout and stderr, as a context manager.
+        """Return a context manager with functions that write blocks of a command's stdout and stderr.
 
-        :param broken: called if the output can no longer be written.
+        :param broken: called if output can no longer be written.
         """
         pairs = [(stream, self._form(host, stream)) for stream in (sys.stdout, sys.stderr)]
 
@@ -91,7 +91,7 @@ class Output:
         self._write(sys.stdout, (line if self._raw else escape_controls(line)) + "\n")
 
     def write_json(self, line: str) -> None:
-        # JSON has escapes of its own
+        # JSON has its own escapes
         self._write(sys.stdout, line + "\n")
 
     def write_error(self, line: str) -> None:
@@ -102,13 +102,13 @@ class Output:
 
 
 class Form(Protocol):
-    """The form in which a command's output is written."""
+    """The form of a command's output."""
 
     def feed(self, block: bytes) -> str | bytes:
-        """Return the output to write after another block."""
+        """Return the output to write after the next block."""
 
     def end(self) -> str | bytes:
-        """Return the rest of the output, at its end."""
+        """Return the rest of the output to write at EOF."""
 
 
 class _Unchanged:
@@ -124,7 +124,7 @@ class _Escaped:
 
     def __init__(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        # holds back a CR at the end of a block until the next one shows whether a LF follows
+        # hold back a CR at the end of a block until the next block, which may begin with LF
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=False)
 
     def feed(self, block: bytes) -> str:
@@ -138,7 +138,7 @@ class _Escaped:
 
 
 class _WithHost:
-    """Whole lines, each of which begins with its host."""
+    """Whole lines with the name of the host."""
 
     def __init__(self, host: str, shown: Callable[[str], str]) -> None:
         self._prefix = f"{escape_controls(host)}: "
@@ -179,7 +179,7 @@ def summary(copied: CopyResult) -> str:
 
 
 class Lines:
-    """Writes a line for each host when its copy is complete."""
+    """Write a line for each host when its copy is complete."""
 
     def __init__(self, what: str, output: Output) -> None:
         self._what = what
@@ -196,7 +196,7 @@ class Lines:
 
 
 class Bars(Lines):
-    """Shows a progress bar for each host, with rich."""
+    """Show a progress bar for each host, with rich."""
 
     def __init__(self, what: str, output: Output, bars: rich.progress.Progress) -> None:
         super().__init__(what, output)
@@ -214,7 +214,7 @@ class Bars(Lines):
 
         if host in self._tasks:
             line = escape(escape_controls(f"{host}: {self._what}: {summary(copied)}"))
-            # if nothing was sent, the bar has no total yet
+            # the bar has no total if nothing was sent
             self._bars.update(self._tasks[host], description=line, completed=1, total=1)
 
     def problem(self, host: str, text: str) -> None:

@@ -20,7 +20,7 @@ _RULE = "---------------"
 
 
 def gathered(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> None:
-    """Write the output of hosts whose output, and exit status, is the same once, as ``clush -b`` does.
+    """Write identical output of several hosts with the same exit status once, as ``clush -b`` does.
 
     The summary names hosts that failed without output.
     """
@@ -44,7 +44,7 @@ def _lines(data: bytes) -> list[str]:
 def in_json(host: str, outcome: Outcome, output: Output, kind: str = "") -> None:
     """Write a host's result as one line.
 
-    :param kind: by default that of the outcome.
+    :param kind: the outcome's by default.
     """
     output.write_json(
         json.dumps(
@@ -84,9 +84,9 @@ def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: 
 
 @contextlib.contextmanager
 def failures_saved(options: argparse.Namespace, done: Mapping[str, Outcome]) -> Iterator[None]:
-    """Write the names of the hosts that did not succeed to a file, at the end, also after Ctrl-C; ``@FILE`` reads them.
+    """Write the names of the hosts that did not succeed to a file, even after Ctrl-C; ``@FILE`` reads them.
 
-    :param done: the outcomes of hosts that are done by then.
+    :param done: the outcomes of the hosts that are done.
     """
     try:
         yield
@@ -99,7 +99,7 @@ def failures_saved(options: argparse.Namespace, done: Mapping[str, Outcome]) -> 
 
 @contextlib.contextmanager
 def progress(total: int, shown: bool) -> Iterator[Progress | None]:
-    """Show a progress line on a terminal, where rich is installed.
+    """Show a progress line on a terminal, if rich is installed.
 
     :returns: a function to call for each host that is done; None without the line.
     """
@@ -112,7 +112,7 @@ def progress(total: int, shown: bool) -> Iterator[Progress | None]:
         yield None
         return
     columns = (bars.TextColumn("hosts"), bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
-    # rich would write to stderr what the program writes to stdout
+    # otherwise rich redirects the program's stdout to stderr
     with bars.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as line:
         task = line.add_task("", total=total)
         yield lambda done, total, host: line.advance(task)

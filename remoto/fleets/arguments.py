@@ -1,4 +1,4 @@
-"""Check the arguments of a group's verbs: what every host would refuse is refused before anything starts."""
+"""Check the arguments of a group's verbs, so that invalid ones are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _OF_REQUEST = {"env", "extend_env", "stdin"}
 def require_command(verb: AnyFunction[object], command: object, keywords: CommandKeywords, executor: object) -> None:
     """Check the arguments of ``run`` or ``check``.
 
-    :param executor: if the command is run in other processes; they can't call this program's functions.
-    :raises TypeError, ValueError: one is invalid or can't be sent.
+    :param executor: the group's executor, whose processes can't call this program's functions; or None.
+    :raises TypeError, ValueError: an argument is invalid or can't be sent.
     """
     if "exit" in keywords:
         raise TypeError("exit: a group's connections stay open until close()")
@@ -59,7 +59,7 @@ def require_command(verb: AnyFunction[object], command: object, keywords: Comman
 def require_put(source: object, destination: object, keywords: Mapping[str, object], hosts: str) -> None:
     """Check the arguments of ``put``.
 
-    :param hosts: names the hosts in an error.
+    :param hosts: the hosts, for errors.
     :raises FileTransferError: the source does not exist.
     :raises TypeError, ValueError: an argument is invalid.
     """
@@ -95,7 +95,7 @@ def _require_copy(
 def places(directory: str, hosts: Iterable[str]) -> dict[str, str]:
     """Return the local path of each host's copy.
 
-    :raises ValueError: two hosts would have the same one.
+    :raises ValueError: two hosts would have the same path.
 
     >>> places('logs', ['node1', '-F /etc/lab.conf node2'])
     {'node1': 'logs/node1', '-F /etc/lab.conf node2': 'logs/-F _etc_lab.conf node2'}

@@ -1,4 +1,4 @@
-"""Find containers and pods by their labels or names, through the engine's own client."""
+"""Find containers and pods by label or name, with the client of the engine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ logger = logging.getLogger("remoto")
 #: seconds for the client's answer
 TIMEOUT = 60.0
 _MISSING = 127
-# characters of the client's output that an error shows
+# characters of the client's output to show in an error
 _SHOWN = 1000
-# raised where the client's output is not what was asked for
+# errors raised if the client's output is not a list
 _NO_ANSWER = (ValueError, LookupError, TypeError, RecursionError)
 
 
 class Found(NamedTuple):
-    """A container: the name for results, and the keywords that name it for its connection class."""
+    """A container: its name in results, and the keywords that its connection needs."""
 
     name: str
     keywords: dict[str, object]
@@ -53,16 +53,16 @@ def pods(
     all_containers: bool = False,
     executable: str = "kubectl",
 ) -> list[Found]:
-    """Return the running pods that a label selector matches, sorted by name.
+    """Return the running pods that match a label selector, sorted by name.
 
-    :param selector: such as ``app=web,tier!=cache``, see ``kubectl get --selector``.
-    :param namespace: their namespace; the context's own by default.
-    :param context: a context of the client's configuration; the current one by default.
+    :param selector: labels such as ``app=web,tier!=cache``, see ``kubectl get --selector``.
+    :param namespace: the namespace of the pods; by default the context's.
+    :param context: a context in the client's configuration; by default the current one.
     :param kubeconfig: the path of the client's configuration.
-    :param container: one container of each pod; by default the client chooses.
-    :param all_containers: return each container of each pod.
+    :param container: the container in each pod; by default the client chooses one.
+    :param all_containers: return all containers of each pod.
     :param executable: the client.
-    :raises ContainerError: the client failed or printed no list of pods, or no pod that matches is running.
+    :raises ContainerError: the client failed or printed no list of pods, or no matching pod is running.
     """
     if container and all_containers:
         raise ValueError("container and all_containers: expected one of them, not both")
@@ -95,9 +95,9 @@ def pods(
 
 
 def _pod(item: AnyJson) -> _Pod:
-    """Return a pod of the client's answer.
+    """Return a pod from the client's output.
 
-    :raises LookupError, TypeError: it is something else.
+    :raises LookupError, TypeError: it is not a pod.
     """
     metadata = item["metadata"]
     state = "Terminating" if "deletionTimestamp" in metadata else str(item["status"]["phase"])
@@ -116,11 +116,11 @@ def containers(
     """Return the running containers of an engine, sorted by name.
 
     :param host: the host of the engine, reached over ssh; this machine by default.
-    :param labels: the labels that they must have: a mapping of labels to values, None for any value; or texts such as
+    :param labels: the labels to match: a mapping of labels to values, None for any value; or strings such as
         ``app=web``. Docker Compose sets ``com.docker.compose.project``.
-    :param name: a pattern of names, such as ``web-*``, see :mod:`fnmatch`.
+    :param name: a pattern for names, such as ``web-*``, see :mod:`fnmatch`.
     :param executable: the client, ``docker`` or ``podman``.
-    :param connection: keywords of the connection to the engine's host.
+    :param connection: the keywords of the connection to the host of the engine.
     :raises ContainerError: the client failed or printed no list of containers, or no container that matches is running.
     :raises ConnectError: the engine's host can't be reached.
     """
@@ -138,7 +138,7 @@ def containers(
         own = names.split(",")[0]
         if name is not None and not fnmatch.fnmatchcase(own, name):
             continue
-        # podman before 4 says "Up 3 hours"
+        # podman before 4 prints "Up 3 hours"
         if not re.match(r"running\b|up\b", state, re.IGNORECASE):
             logger.warning("left out: container %s is not running: %s", own, state)
             continue
@@ -161,9 +161,9 @@ def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
 
 
 def _answer(host: str | None, argv: Sequence[str], place: str, keywords: AnyKeywords) -> CheckResult[list[str]]:
-    """Return what the client prints.
+    """Return the stdout of the client.
 
-    :raises ContainerError: it fails.
+    :raises ContainerError: the client failed.
     """
     with BaseConnection(host or "localhost", **keywords) as conn:
         try:

@@ -1,4 +1,4 @@
-"""The stand-in for a module on all hosts of a group."""
+"""A proxy for a module on all hosts of a group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Outcomes = TypeVar("_Outcomes", covariant=True)
 
 
 class GroupModule(Generic[_Outcomes]):
-    """A stand-in for a module on all hosts of a group: each of its functions is an attribute.
+    """A proxy for a module on all hosts of a group. Its attributes are the functions of the module.
 
     A call returns a :class:`~remoto.group.GroupResult`.
 
@@ -25,7 +25,7 @@ class GroupModule(Generic[_Outcomes]):
     :raises TypeError: on a call: an argument can't be sent; nothing was started.
     """
 
-    # a public name here would hide the module's function of that name: add none
+    # add no public name here: it would hide the module's function of that name
 
     def __init__(self, imported: Import, on_each: Callable[[Work], _Outcomes], place: str) -> None:
         self._group_import = imported

@@ -1,7 +1,7 @@
 """Lists of hosts: patterns such as ``node[01-40]``, files, stdin.
 
-ClusterShell's NodeSet parses and folds patterns. It is an optional package under the LGPL, so it is imported when the
-first pattern comes.
+ClusterShell's NodeSet expands and folds patterns. It is an optional package, under the LGPL, and imported only for a
+pattern.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from types import ModuleType
 
 __all__ = ["LIMIT", "expand", "fold"]
 
-#: a pattern may name so many hosts: NodeSet needs 200 MB for a million
+#: the largest number of hosts in a pattern: NodeSet needs 200 MB for a million
 LIMIT = 100_000
 # ranges in brackets, or NodeSet's operators: exclusion (!), intersection (&), symmetric difference (^)
 _PATTERN = re.compile(r"[\[\]!&^]")
 _RANGES = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+)(?:/([0-9]+))?)?")
-# an address such as fe80::1%eth0 or root@[::1]: brackets around digits and colons are no range
+# an address such as fe80::1%eth0 or root@[::1]: brackets with colons are not a range
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.%\w]*:[0-9A-Fa-f:.%\w]*\]")
 # one group, no pattern of several
 _GROUP = re.compile(r"@(?:(?P<source>[^:@]+):)?(?P<name>[^:@*?\[\],!&^\s]+)")
@@ -31,10 +31,10 @@ _INSTALL = "pip install 'remoto[fleet]'"
 def expand(hosts: str | Iterable[str], *, groups: bool = False, exclude: str | Iterable[str] = ()) -> list[str]:
     """Return the names of hosts, in order, each once.
 
-    :param hosts: names; patterns, as ClusterShell has them; ``@FILE`` for the names and patterns in a file, one on each
-        line; ``-`` for stdin, likewise.
-    :param groups: accept ``@GROUP``, too, which ClusterShell looks up by its own configuration. That may run programs.
-    :param exclude: hosts to leave out, in the same forms.
+    :param hosts: names; ClusterShell's patterns; ``@FILE`` for the names and patterns in a file, one on each line; or
+        ``-`` for those from stdin.
+    :param groups: also accept ``@GROUP``, which ClusterShell looks up in its configuration. That may run programs.
+    :param exclude: hosts to exclude, in the same forms.
     :raises ValueError: a pattern is invalid, names too many hosts, or needs a package that is not installed.
     :raises OSError: a file cannot be read.
 
@@ -46,7 +46,7 @@ def expand(hosts: str | Iterable[str], *, groups: bool = False, exclude: str | I
 
 
 def fold(names: Sequence[str]) -> str:
-    """Return names as one text: as a pattern where ClusterShell is installed, else separated by commas.
+    """Return names as one string: a pattern if ClusterShell is installed, else separated by commas.
 
     >>> fold(['node1'])
     'node1'
@@ -60,7 +60,7 @@ def fold(names: Sequence[str]) -> str:
 
 
 def is_pattern(name: str) -> bool:
-    """Return True if a name is a pattern of several hosts.
+    """Return True if a name is a pattern.
 
     >>> is_pattern('node[1-3]'), is_pattern('root@[::1]'), is_pattern('node1')
     (True, False, False)
@@ -97,7 +97,7 @@ def _of_lines(lines: Iterable[str], groups: bool) -> Iterable[str]:
     for line in lines:
         name = line.split("#")[0].strip()
         if name:
-            # a file does not name another one, nor stdin
+            # a file can't include another file, or stdin
             yield from _expanded(name, groups) if is_pattern(name) or (groups and name.startswith("@")) else [name]
 
 
@@ -141,7 +141,7 @@ def _is_unknown(pattern: str, nodeset: ModuleType) -> bool:
 
 
 def _count(pattern: str) -> int:
-    """Return an upper limit of the number of hosts that a pattern names, without expanding it."""
+    """Return an upper bound for the number of hosts in a pattern, without expanding it."""
     return sum(_product(part) for part in re.split(r"[,!&^](?![^\[]*\])", pattern))
 
 
@@ -155,7 +155,7 @@ def _product(part: str) -> int:
 def _length(one: str) -> int:
     found = _RANGE.fullmatch(one)
     if not found:
-        # NodeSet accepts more, such as -5-10, 1_000 and other digits: hosts that would not be counted
+        # NodeSet accepts more, such as -5-10, 1_000 and non-ASCII digits, which would not be counted
         raise ValueError(f"expected a range such as 01-40 or 5, not {one!r}")
     first, last, step = (int(number or 0) for number in found.groups())
     return max(0, last - first) // max(1, step) + 1

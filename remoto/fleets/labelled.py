@@ -1,4 +1,4 @@
-"""Groups of the pods and containers that labels describe."""
+"""Groups of pods and containers found by label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..untyped import AnyKeywords
     from .options import FoundContainersOptions, FoundPodsOptions
 
-# keywords of a group, and those of a container's connection that are for the engine's host
+# keywords of a group; and keywords of a container's connection that apply to the engine's host
 _OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via", "groups"}
 _OF_HOST = {
     "logger",
@@ -55,20 +55,20 @@ class LabelledMembership(Membership):
         backend: ClusterBackend | type[KubernetesConnection] = "kubernetes",
         **keywords: Unpack[FoundPodsOptions],
     ) -> Self:
-        """Return a group of the running pods that a label selector matches.
+        """Return a group of the running pods that match a label selector.
 
-        Their names are such as ``shop/web-0``, or ``shop/web-0/app`` where a container is named. A pod that is not
-        running is logged and left out.
+        Their names have the form ``shop/web-0``, or ``shop/web-0/app`` with a container. A pod that is not running is
+        logged and skipped.
 
-        :param selector: labels, such as ``app=web,tier!=cache``.
-        :param namespace: their namespace; the context's own by default.
-        :param context: a context of the client's configuration; the current one by default.
+        :param selector: labels such as ``app=web,tier!=cache``.
+        :param namespace: the namespace of the pods; by default the context's.
+        :param context: a context in the client's configuration; by default the current one.
         :param kubeconfig: the path of the client's configuration.
-        :param container: one container of each pod; by default the client chooses.
-        :param all_containers: take each container of each pod.
+        :param container: the container in each pod; by default the client chooses one.
+        :param all_containers: include all containers of each pod.
         :param backend: ``kubernetes`` or ``openshift``, or a class of connections.
-        :param keywords: further keywords of a group, and of each connection.
-        :raises ContainerError: the client failed, or no pod that matches is running.
+        :param keywords: further keywords of the group and of its connections.
+        :raises ContainerError: the client failed, or no matching pod is running.
         """
         kind = rooms.class_of(backend)
         if not issubclass(kind, KubernetesConnection):
@@ -98,15 +98,15 @@ class LabelledMembership(Membership):
     ) -> Self:
         """Return a group of the running containers of an engine.
 
-        Their names are such as ``web``, or ``web on node1``. A container that is not running is logged and left out.
+        Their names have the form ``web``, or ``web on node1``. A container that is not running is logged and skipped.
 
         :param engine: ``docker`` or ``podman``, or a class of connections.
-        :param host: the engine's host, reached over ssh; this machine by default.
-        :param labels: labels that they must have: a mapping of labels to values, None for any value; or texts such as
+        :param host: the host of the engine, reached over ssh; this machine by default.
+        :param labels: the labels to match: a mapping of labels to values, None for any value; or strings such as
             ``app=web``. Docker Compose sets ``com.docker.compose.project``.
-        :param name: a pattern of names, such as ``web-*``.
-        :param keywords: further keywords of a group, and of each connection.
-        :raises ContainerError: the client failed, or no container that matches is running.
+        :param name: a pattern for names, such as ``web-*``.
+        :param keywords: further keywords of the group and of its connections.
+        :raises ContainerError: the client failed, or no matching container is running.
         """
         kind = rooms.class_of(engine)
         if not issubclass(kind, DockerConnection):
@@ -131,10 +131,10 @@ class LabelledMembership(Membership):
         return group
 
     def refresh(self) -> None:
-        """Ask the engine or the API server again: close the connections of what is gone, and add what is new.
+        """Search again: add new pods or containers, and close the connections to those that no longer exist.
 
         :raises ContainerError: the client failed, or none is running.
-        :raises TypeError: the group was not made by :meth:`pods` or :meth:`containers`.
+        :raises TypeError: the group was not created by :meth:`pods` or :meth:`containers`.
         """
         if self._find is None:
             raise TypeError("refresh() is for groups that Group.pods() or Group.containers() has made")

@@ -1,10 +1,10 @@
-"""Log in to many hosts at a pace that no sshd refuses.
+"""Limit the logins at the same time, so that sshd refuses none.
 
-sshd ends connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of all
-hosts behind it. So logins are counted for each door: a jump host, or this machine itself.
+sshd closes connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of
+all hosts behind it. So logins are limited for each *door*: a jump host, or this machine itself.
 
-sshd refuses a source that it penalises for failed logins in the same way, and ssh reports both in the same words. But
-a penalty also applies to the only login in flight.
+sshd refuses a source with a penalty for failed logins in the same way, and ssh reports the same error. But a penalty
+also applies to the only login in flight.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from typing import Callable
 from ..backends import BaseConnection
 from ..exc import ConnectError, HostError
 
-#: kinds of errors that may pass
+#: kinds of errors that may be temporary
 _PASSING = ("timeout", "proxy")
-# seconds before the first further try; they double with each, up to the second number
+# seconds before the first retry; doubled for each further one, up to the second number
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
-# seconds before another try if the only login in flight was refused: sshd's shortest penalty, by default ("min" of
+# seconds before the retry if the only login in flight was refused: sshd's shortest penalty by default ("min" of
 # PerSourcePenalties in sshd_config(5))
 _PENALTY = 15.0
-# seconds between two looks whether a connection that waits was closed meanwhile
+# seconds between two checks whether a waiting connection was closed
 _LOOK = 0.2
 
 
 class Door:
     """The logins through one jump host, or from this machine.
 
-    :param limit: logins at the same time, at most. Each one that sshd refuses halves them, and each one that succeeds
-        adds a little, as TCP does.
+    :param limit: the highest number of logins at the same time. A login refused by sshd halves the allowed number, a
+        successful one raises it a little, as in TCP.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.allowed = float(limit)
         self._in_flight = 0
-        # the number of times that they were halved
+        # the number of times that ``allowed`` was halved
         self._refusals = 0
         self._free = threading.Condition()
 
     def enter(self, given_up: Callable[[], bool]) -> int:
-        """Wait for one's turn. Return a number for :meth:`leave`.
+        """Wait until a login is allowed. Return a number for :meth:`leave`.
 
-        :param given_up: returns True if the wait is to end.
+        :param given_up: returns True to end the wait.
         """
         with self._free:
             while self._in_flight >= max(1, int(self.allowed)) and not given_up():
@@ -66,23 +66,23 @@ class Door:
             alone = False
             if result == "closed" and entered == self._refusals:
                 alone = self.allowed < 2
-                # once for all that were in flight together
+                # halve once for all logins that were in flight at the same time
                 self._refusals += 1
                 self.allowed = max(1.0, self.allowed / 2)
             elif result == "open":
                 self.allowed = min(float(self._limit), self.allowed + 1 / self.allowed)
-            # one has left, and the limit grows by at most one
+            # at most two may enter: one login has ended, and the limit grows by at most one
             self._free.notify(2)
             return alone
 
 
 class Logins:
-    """Open connections, a limited number at the same time at each door.
+    """Open connections, with a limit on the logins at the same time for each door.
 
-    :param limit: logins at the same time.
-    :param retries: further tries after a timeout, or after a ProxyCommand failed. A connection that sshd closed before
-        authentication is tried again for the connection's ``connect_timeout``. Nothing else is tried again: a wrong key
-        that is offered again may lock the user out.
+    :param limit: the number of logins at the same time.
+    :param retries: the number of retries after a timeout, or after a ProxyCommand failed. A connection that sshd closed
+        before authentication is retried within its ``connect_timeout``. Nothing else is retried, since repeated
+        failures may lock the user out.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class Logins:
             return self._doors.setdefault(name, Door(self._limit))
 
     def connect(self, conn: BaseConnection) -> None:
-        """Open a connection. Log a failure after the last try only.
+        """Open a connection. Log only the failure of the last try.
 
-        :raises ConnectError: of the last try.
-        :raises ConnectionLost: it was closed meanwhile.
+        :raises ConnectError: the error of the last try.
+        :raises ConnectionLost: the connection was closed meanwhile.
         """
         name = conn.login_door()
         if name is None:
@@ -132,7 +132,7 @@ class Logins:
                 result = error.kind
                 if result == "closed":
                     closed += 1
-                    # without the wait for a turn, which is long if there are many hosts
+                    # do not count the wait for the turn, which is long with many hosts
                     left -= self._clock() - began
                     if left <= 0:
                         raise
@@ -146,7 +146,7 @@ class Logins:
             finally:
                 alone = door.leave(entered, result)
             longest = _PENALTY if alone else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
-            # so that hosts which were refused together do not come back together
+            # so that hosts that were refused at the same time do not retry at the same time
             pause = random.uniform(longest / 2, longest)
             if result == "closed":
                 pause = min(pause, left)

@@ -27,19 +27,18 @@ if TYPE_CHECKING:
 
 # a program's data, not keywords that it writes down: checked at run time only
 _Keywords = Mapping[str, object]
-#: what a group can be made of
+#: the hosts of a group, in any form that the constructor accepts
 Hosts = Union[str, Mapping[str, _Keywords], Iterable[Union[str, tuple[str, _Keywords], BaseConnection]]]
-#: file descriptors of this program for each open connection, while it opens: three pipes, and one to wait for its
-#: process
+#: file descriptors of this program for each connection while it is opened: three pipes, and one to wait for the process
 DESCRIPTORS = 4
-# descriptors for anything else that the program opens meanwhile
+# descriptors for other files that the program opens meanwhile
 _SPARE = 32
-# connections that are closed at the same time
+# connections to close at the same time
 _CLOSING = 64
 
 
 class Member:
-    """A host of a group. Its connection is opened on first use, and once more after it was lost.
+    """A host of a group. Its connection is opened on first use, and reopened after it was lost.
 
     :param make: returns an unopened connection; None for a connection that belongs to the program.
     """
@@ -48,12 +47,12 @@ class Member:
         self.name = name
         self.conn = conn
         self.make = make
-        # why it could not be reached
+        # the error that made it unreachable
         self._error: ConnectError | None = None
         self._was_open = False
         self._connecting = threading.Lock()
         self._owner = os.getpid()
-        # the channel of the command before this one, while a program's own connection is at work
+        # for a program's own connection: the channel of the command before the current one
         self._before: object = None
 
     @property
@@ -66,22 +65,22 @@ class Member:
 
     @property
     def needs_descriptors(self) -> bool:
-        """Return True if a connection needs descriptors of this program; through a relay it needs none."""
+        """True if a connection is yet to be opened that needs descriptors; through a relay it needs none."""
         has_relay = self.make is not None and self.make.relay is not None
         return self.conn.needs_descriptors and not self.is_open and not has_relay
 
     def connect(self, connect: Callable[[BaseConnection], None]) -> BaseConnection:
         """Return the open connection.
 
-        :param connect: opens one.
-        :raises ConnectError: it can't be opened. The same error is raised until :meth:`forget_error` was called.
+        :param connect: opens a connection.
+        :raises ConnectError: it can't be opened. The same error is raised again until :meth:`forget_error` is called.
         :raises ConnectionLost: the program's own connection is closed.
         """
         if self._owner != os.getpid():  # a child of fork(): a lock that a thread of the parent held is never released
             self._connecting, self._owner = threading.Lock(), os.getpid()
         with self._connecting:
             if self._error is not None:
-                # without the frames of the last time
+                # without the frames of earlier calls
                 raise self._error.with_traceback(None)
             if not self.conn.has_connection():
                 if self._was_open and self.make is not None:
@@ -97,7 +96,7 @@ class Member:
             return self.conn
 
     def _connect_relay(self, make: Maker, relay: Member, connect: Callable[[BaseConnection], None]) -> None:
-        """Open the connection to the relay, unless it is open; use the one that is open now.
+        """Open the connection to the relay if it is not open, and use it.
 
         :raises HostError: the relay can't be reached, or was lost.
         """
@@ -114,7 +113,7 @@ class Member:
         self._was_open = False
 
     def remember(self, error: ConnectError) -> None:
-        """Remember why a container can't be reached. One without Python can still run commands."""
+        """Remember the error of an unreachable container. A container without Python can still run commands."""
         if error.action == "connect to":
             self._error = error
 
@@ -137,24 +136,24 @@ class Member:
         if self.make is not None:
             if hurry:
                 self.conn.hurry()
-            # first: a thread that is opening it holds the lock
+            # before acquiring the lock, which a thread that is opening the connection holds
             self.conn.exit()
             with self._connecting:
                 self._was_open = True
 
     def abandon(self) -> None:
-        """End the wait: close the connection, or only the command's channel of a program's own connection."""
+        """End the wait for the host: close the connection, or only the channel of a program's own connection."""
         if self.make is not None:
             self.close(hurry=True)
         elif self.conn.channel is not self._before:
-            with contextlib.suppress(OSError):  # it is lost as well
+            with contextlib.suppress(OSError):  # the connection is lost
                 self.conn.channel.close()
 
 
 class Maker(NamedTuple):
-    """Makes the unopened connection of a host. It can be pickled if the keywords can.
+    """A function that creates the unopened connection of a host. It can be pickled if the keywords can.
 
-    :ivar relay: the host that it is reached through.
+    :ivar relay: the relay of the host.
     """
 
     backend: str | type[BaseConnection]
@@ -167,7 +166,7 @@ class Maker(NamedTuple):
             keywords["via"] = self.relay.conn
         kind = self.backend
         if isinstance(kind, str):
-            # looked up each time, so that remoto.testing.Hosts can replace them
+            # look up the class each time, so that remoto.testing.Hosts can replace it
             kind = connection.get(kind, "ssh")
             if kind is BaseConnection:
                 kind = importlib.import_module("remoto").Connection
@@ -183,10 +182,9 @@ def close_all(members: Iterable[Member], timeout: float | None = None) -> None:
 
 
 def close(members: Iterable[Member], timeout: float | None = None) -> None:
-    """Close connections, many at the same time.
+    """Close connections in parallel.
 
-    :param timeout: after an interrupt: seconds to wait; what is not closed then is closed in the background. None for
-        no limit of its own.
+    :param timeout: after an interrupt: seconds to wait; the rest is closed in the background. None means no limit.
     """
     closing = Workers(list(members), partial(Member.close, hurry=timeout is not None), _CLOSING)
     if timeout is None:
@@ -198,7 +196,7 @@ def close(members: Iterable[Member], timeout: float | None = None) -> None:
 
 
 def abandon(members: Sequence[Member]) -> None:
-    """Abandon members in the background, all at the same time: a peer that is silent must not delay the others."""
+    """Abandon members in the background, all in parallel, so that a silent peer does not delay the others."""
     Workers(members, Member.abandon, len(members)).start()
 
 
@@ -211,9 +209,9 @@ def members_of(
 ) -> dict[str, Member]:
     """Return the members of a group, by name. Nothing is opened.
 
-    :param relays_of: returns the relay of each host that has one.
+    :param relays_of: returns a mapping of hosts to their relays.
     :param groups: look up ``@GROUP`` in ClusterShell's configuration.
-    :raises TypeError, ValueError: a host, a keyword or the backend is of no use.
+    :raises TypeError, ValueError: a host, a keyword or the backend is invalid.
     """
     named_by = _named_by(class_of(backend))
     named: dict[str, _Keywords | BaseConnection] = {}
@@ -241,9 +239,9 @@ def members_of(
 
 
 def class_of(backend: str | type[BaseConnection]) -> type[BaseConnection]:
-    """Return a backend's class.
+    """Return the class of a backend.
 
-    :raises ValueError: there is none of that name.
+    :raises ValueError: the backend is unknown.
     """
     if isinstance(backend, type) and issubclass(backend, BaseConnection):
         return backend
@@ -277,7 +275,7 @@ def _pair(item: object) -> tuple[str, _Keywords]:
 
 
 def name_of(conn: BaseConnection) -> str:
-    """Return the name of a program's own connection: that of its container, or of its host."""
+    """Return the name of a program's own connection: its container or its host."""
     return conn.where() if isinstance(conn, ContainerConnection) else conn.hostname
 
 
@@ -288,18 +286,18 @@ def _maker(
         raise TypeError("eager: a group opens its connections on first use")
     if relay is not None and "via" in keywords:
         raise TypeError(f"via: {name} has a relay of its own")
-    # keywords may name another host than the result does
+    # keywords may override the hostname; results keep the name
     return Maker(backend, {named_by: name, **keywords}, relay)
 
 
 def _named_by(kind: type[BaseConnection]) -> str:
-    """Return the keyword of a backend that takes a host's name."""
+    """Return the keyword of a backend for the name of a host."""
     parameters = inspect.signature(kind).parameters
     return next((name for name in ("pod_name", "container_name") if name in parameters), "hostname")
 
 
 def require_descriptors(count: int) -> None:
-    """Check that this program may open so many more connections.
+    """Check that the limit of file descriptors allows this many more connections.
 
     :raises OSError: EMFILE: the limit is too low.
     """

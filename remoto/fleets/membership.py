@@ -1,4 +1,4 @@
-"""Which hosts a group has: the constructor, access to its connections, and parts of it."""
+"""The hosts of a group: the constructor, access to the connections, and smaller groups."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Membership:
     def __init__(self, hosts: Hosts, backend: EngineBackend, **keywords: Unpack[ContainerGroupOptions]) -> None: ...
     @overload
     def __init__(self, hosts: Hosts, backend: ClusterBackend, **keywords: Unpack[PodGroupOptions]) -> None: ...
-    # a program's own class may have keywords of its own
+    # a program's own class may have other keywords
     @overload
     def __init__(
         self,
@@ -99,17 +99,16 @@ class Membership:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, except those that were passed in. The next use opens them again.
+        """Close the connections, except those that were passed in. The next use reopens them.
 
-        A group from :meth:`only` or :meth:`without` closes none: the connections are those of the group it was taken
-        from.
+        A group from :meth:`only` or :meth:`without` closes none, since the connections belong to the whole group.
         """
         if not self._is_part:
             rooms.close_all(self._members.values())
 
     def _connect(self, conn: BaseConnection) -> None:
-        """Open a connection when it is its turn to log in."""
-        if self._owner != os.getpid():  # a child of fork(): the parent's threads, which log in, do not leave here
+        """Open a connection when the limit on logins allows it."""
+        if self._owner != os.getpid():  # in a child of fork(), the parent's threads never end their logins
             self._logins, self._owner = Logins(*self._login_limits), os.getpid()
         self._logins.connect(conn)
 
@@ -120,7 +119,7 @@ class Membership:
             member.forget_error()
 
     def only(self, *hosts: str) -> Self:
-        """Return a group of some hosts, which shares their connections.
+        """Return a smaller group of these hosts, which shares the connections.
 
         :param hosts: names or patterns.
         :raises KeyError: a host is not in the group.
@@ -128,7 +127,7 @@ class Membership:
         return self._part(self._known(hosts))
 
     def without(self, *hosts: str) -> Self:
-        """Return a group of the other hosts, which shares their connections.
+        """Return a smaller group without these hosts, which shares the connections.
 
         :param hosts: names or patterns.
         :raises KeyError: a host is not in the group.
@@ -138,7 +137,7 @@ class Membership:
         return self._part([host for host in self._members if host not in left_out])
 
     def _known(self, hosts: Iterable[str]) -> list[str]:
-        # a name of a connection or container may look like a pattern
+        # the name of a connection or container may look like a pattern
         names = [
             name for host in hosts for name in ([host] if host in self._members else expand(host, groups=self._groups))
         ]

@@ -25,20 +25,20 @@ class _GroupOptions(SharedOptions, total=False):
 
 
 class GroupOptions(_GroupOptions, total=False):
-    """The keywords of a group of hosts, and those that it passes to each connection."""
+    """The keywords of a group of hosts and of its connections."""
 
     via: Union[Via, None]
 
 
 class ContainerGroupOptions(GroupOptions, ClientOptions, total=False):
-    """The keywords of a group of containers, and those that it passes to each connection."""
+    """The keywords of a group of containers and of its connections."""
 
     hostname: Union[str, None]
     user: Union[str, None]
 
 
 class PodGroupOptions(GroupOptions, ClientOptions, total=False):
-    """The keywords of a group of pods, and those that it passes to each connection."""
+    """The keywords of a group of pods and of its connections."""
 
     namespace: Union[str, None]
     context: Union[str, None]

@@ -1,4 +1,4 @@
-"""The relays of a group: connections that its hosts are reached through."""
+"""The relays of a group."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .hosts import expand, is_pattern
 from .members import Maker, Member, name_of
 
 _Relay = Union[str, BaseConnection]
-#: the relays that hosts are dealt to, or a mapping of relays to the patterns of their hosts
+#: relays, to which hosts are assigned in turn; or a mapping of relays to the patterns of their hosts
 Via = Union[_Relay, Iterable[_Relay], Mapping[_Relay, Union[str, Iterable[str]]]]
 
 
 class Relay(Member):
-    """A relay of a group. If it is lost, it stays lost until :meth:`forget_error`, and its hosts are unreachable."""
+    """A relay of a group. If it is lost, its hosts are unreachable until :meth:`forget_error` is called."""
 
     def _renew(self, make: Maker) -> None:
         if not self.conn.is_closed:
@@ -30,7 +30,7 @@ class Relay(Member):
             super()._renew(self.make)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # for a process of an executor, which opens its own connection
+        # a process of an executor opens its own connection
         if self.make is None:
             raise TypeError(
                 f"the connection of the relay {self.name} can't be passed to another process: name its host"
@@ -43,11 +43,11 @@ class Relay(Member):
 
 
 class Relays:
-    """The relays of a group, and which host has which.
+    """The relays of a group, and their hosts.
 
-    :param via: None for none.
+    :param via: the relays; None for none.
     :param groups: look up ``@GROUP`` in ClusterShell's configuration.
-    :raises TypeError, ValueError: it names none, or a host twice.
+    :raises TypeError, ValueError: no relay is named, or a host has two.
     """
 
     def __init__(self, via: Via | None, groups: bool = False) -> None:
@@ -69,9 +69,9 @@ class Relays:
                 raise ValueError(f"via: {host} has two relays: {self._assigned[host].name} and {relay.name}")
 
     def of(self, names: Sequence[str]) -> dict[str, Relay]:
-        """Return the relay of each host that has one.
+        """Return a mapping of hosts to their relays.
 
-        :raises ValueError: a relay is also a host of the group, or one that is named is not in the group.
+        :raises ValueError: a relay is also a host of the group, or a host with a relay is not in the group.
         """
         hosts = set(names)
         for relay in self._dealt or (self._assigned or {}).values():

@@ -27,16 +27,18 @@ class Outcome(NamedTuple):
 
 
 class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
-    """The value or error of each host, in the group's order. Each host of the group is in exactly one of the five
-    parts.
+    """A mapping of each host to its value or error, in the group's order.
 
-    A host that was not started is not in the mapping itself.
+    Each host of the group is in exactly one of the five attributes. A host that was not started is not in the mapping
+    itself.
 
-    :ivar dict ok: the values of hosts that succeeded: exit status 0; or the function returned, the files were copied.
-    :ivar dict failed: the value or error of hosts that failed: another exit status, also of ``check``; or an exception.
-    :ivar dict unreachable: the errors of hosts without a connection; nothing was started there.
-    :ivar dict timed_out: the value or error of hosts that timed out.
-    :ivar dict not_started: hosts that were not tried, because of ``stop_after`` or Ctrl-C; each value is None.
+    :ivar dict ok: the values of hosts that succeeded: the exit status is 0, the function returned, or the files were
+        copied.
+    :ivar dict failed: the values or errors of hosts that failed: a non-zero exit status, even of ``check``, or an
+        exception.
+    :ivar dict unreachable: the errors of hosts without a connection; nothing was started on them.
+    :ivar dict timed_out: the values or errors of hosts that timed out.
+    :ivar dict not_started: the hosts that were not tried, because of ``stop_after`` or Ctrl-C; the values are None.
 
     >>> result = GroupResult(['node1', 'node2'], {'node1': Outcome('ok', 0)})
     >>> result['node1'], list(result.not_started)
@@ -87,9 +89,9 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
         return "\n".join(map(escape_controls, lines))
 
     def gather(self) -> list[tuple[Value | BaseException, list[str]]]:
-        """Return pairs of a value, or error, and the hosts that have it; the largest group of hosts first.
+        """Return pairs of a value or error and the hosts that have it, most hosts first.
 
-        Errors count as the same if they differ only in the name of the host.
+        Errors are the same if they differ only in the name of the host.
 
         >>> result = GroupResult(['a', 'b', 'c'], {'a': Outcome('ok', 1), 'b': Outcome('ok', 2), 'c': Outcome('ok', 2)})
         >>> result.gather()
@@ -105,9 +107,9 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
         return sorted(groups.values(), key=lambda group: -len(group[1]))
 
     def raise_for_errors(self) -> GroupResult[Value]:
-        """Raise an error that names all hosts that did not succeed. Return this result if there are none.
+        """Raise an error that names all hosts that did not succeed. Return this result if all did.
 
-        :raises GroupError: also a RuntimeError: a host is in another part than ``ok``. It has this result.
+        :raises GroupError: also a RuntimeError: a host is not ``ok``. The error has this result.
 
         >>> from remoto.exc import GroupError
         >>> try:
@@ -135,7 +137,7 @@ class GroupResult(Mapping[str, Union[Value, BaseException]], Generic[Value]):
 
 
 def reason(outcome: Outcome) -> str:
-    """Return why a host did not succeed, in one line without the host; empty if the kind of the outcome says it."""
+    """Return why a host did not succeed, in one line without its name; empty if the kind of the outcome is enough."""
     value = outcome.value
     if isinstance(value, BaseException):
         return reason_of_error(value)

@@ -1,4 +1,4 @@
-"""One verb on the hosts of a group, from the first host to the last, or to an interrupt."""
+"""Run one verb on the hosts of a group, until the last host or an interrupt."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .result import GroupResult, Outcome
 from .schedule import Plan, Progress, Workers
 from .work import Work, attempt
 
-#: seconds that hosts which are abandoned may take to end
+#: seconds to wait for abandoned hosts to end
 ABANDONED = 0.7
-#: seconds that closing the other connections may take after Ctrl-C, and then their relays: less than two seconds,
-#: together. Each is more than an ssh takes whose host does not answer
+#: seconds to wait after Ctrl-C for the other connections to close, and then for their relays; together less than two
+#: seconds. Each is more than an ssh needs whose host does not answer
 CLOSED = 0.5
 
 
@@ -31,7 +31,7 @@ class Round(abc.ABC):
     def __init__(self, plan: Plan, progress: Progress | None) -> None:
         self.plan = plan
         self._progress = progress
-        #: stored before the main thread has them: an interrupt loses none
+        #: stored by the worker threads, so that an interrupt loses none
         self.outcomes: dict[str, Outcome] = {}
         # hosts that count for stop_after
         self._counted: list[str] = []
@@ -47,7 +47,7 @@ class Round(abc.ABC):
             raise self._interrupted(error) from None
 
     def values(self) -> Iterator[tuple[str, object]]:
-        """Serve all hosts; yield pairs of a host and its value or error, as they come."""
+        """Serve all hosts; yield pairs of a host and its value or error, as soon as each host is done."""
         try:
             with contextlib.closing(self._reported()) as reported:
                 for host, outcome in reported:
@@ -57,7 +57,7 @@ class Round(abc.ABC):
 
     def result(self) -> GroupResult[object]:
         """Return the outcomes so far. A host that is still being served has failed."""
-        # in this order: a host that ends in between has its outcome
+        # in this order, so that a host that finishes in between has its outcome
         running = self._running()
         known = dict(self.outcomes)
         for host in running:
@@ -86,7 +86,7 @@ class Round(abc.ABC):
         return self.plan.stop_after is not None and len(self._counted) >= self.plan.stop_after
 
     def _interrupted(self, error: KeyboardInterrupt) -> KeyboardInterrupt:
-        """Close everything; return the error to raise, which has the result. Another Ctrl-C ends the wait."""
+        """Close everything; return the error to raise, with the result. Another Ctrl-C ends the wait."""
         try:
             self._close()
         except KeyboardInterrupt as again:
@@ -96,9 +96,9 @@ class Round(abc.ABC):
 
     @abc.abstractmethod
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        """Serve hosts; yield their outcomes, which are stored.
+        """Serve hosts; store and yield their outcomes.
 
-        If the generator is closed early, abandon those in work.
+        If the generator is closed early, abandon running hosts.
         """
 
     @abc.abstractmethod
@@ -107,7 +107,7 @@ class Round(abc.ABC):
 
     @abc.abstractmethod
     def _close(self) -> None:
-        """Close all connections, soon."""
+        """Close all connections, within a short time limit."""
 
 
 class ThreadedRound(Round):
@@ -132,11 +132,11 @@ class ThreadedRound(Round):
             raise
 
     def _serve(self, host: str) -> Outcome | None:
-        """Serve a host in a worker's thread; None if nothing was started there."""
+        """Serve a host in a worker thread; return None if nothing was started on it."""
         outcome = self._outcome(host)
         if outcome is not None:
             self._store(host, outcome)
-        # decided here: a fast thread would take the next host before the main thread knows
+        # decide here, since a fast thread would start the next host before the main thread can stop it
         if self._is_over():
             self._workers.stop()
         return outcome
@@ -188,7 +188,7 @@ class MembersRound(ThreadedRound):
         return outcome
 
     def _open(self, conn: BaseConnection) -> None:
-        # the member may just have made this connection in place of the one that was closed to abandon it
+        # the member may have created this connection after the old one was closed to abandon the host
         if self._is_abandoned:
             raise ConnectionLost(conn.where(), "nothing was run", "interrupted")
         self._connect(conn)

@@ -1,4 +1,4 @@
-"""Threads for many hosts, a limited number at the same time; and the options that say which hosts come when."""
+"""Threads for many hosts, a limited number at the same time; and the options for batches."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .result import Outcome
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Size = Union[int, str]
-#: called with the number of hosts that are done, the number of all, and the host that was done last
+#: called with the number of hosts that are done, the number of all hosts, and the last host done
 Progress = Callable[[int, int, str], object]
 
-#: seconds that the main thread waits at a time: a Ctrl-C just before a wait begins is noticed after it only (signal(7))
+#: seconds that the main thread waits at a time: Ctrl-C just before a wait begins does not interrupt it (signal(7))
 SLICE = 0.25
 
 
 class Workers(Generic[Item, Answer]):
-    """Call a function for each item, in threads. Iterate over it for pairs of an item and the answer, as they come.
+    """Call a function for each item, in threads. Iterate over it to get pairs of an item and its answer as they arrive.
 
-    The threads are daemons: one that is stuck in a program's own function does not keep the program from ending.
+    The threads are daemons, so that one that is stuck in a program's own function does not keep the program alive.
 
     :param work: must not raise.
     """
@@ -46,20 +46,20 @@ class Workers(Generic[Item, Answer]):
         yield from self._take(None)
 
     def start(self) -> None:
-        """Start the threads; it is enough to iterate."""
+        """Start the threads. Iterating starts them, too."""
         for _ in range(self._parallel):
-            # before it starts: Ctrl-C may come while start() waits for a thread that already works
+            # count it before it starts: Ctrl-C may come while start() waits for a thread that is running already
             self._threads += 1
             try:
                 threading.Thread(target=self._serve, name="remoto-group", daemon=True).start()
-            except RuntimeError:  # no more threads: go on with those that there are
+            except RuntimeError:  # can't start more threads: continue with fewer
                 self._threads -= 1
                 if not self._threads:
                     raise
                 break
 
     def finish(self, timeout: float) -> None:
-        """Wait at most so many seconds for what has been started."""
+        """Wait for the started items, at most ``timeout`` seconds."""
         for _ in self._take(time.monotonic() + timeout):
             pass
 
@@ -86,7 +86,7 @@ class Workers(Generic[Item, Answer]):
             while self._waiting:
                 try:
                     item = self._waiting.popleft()
-                except IndexError:  # another thread was quicker
+                except IndexError:  # another thread has taken the last item
                     return
                 self.running[item] = None
                 answer = self._work(item)
@@ -97,11 +97,11 @@ class Workers(Generic[Item, Answer]):
 
 
 class Plan(NamedTuple):
-    """How to go through the hosts: the checked options of a verb."""
+    """The order of the hosts, and the checked options of a verb."""
 
     batches: list[list[str]]
     parallel: int
-    #: the number of hosts without success after which no further host is started; None for no limit
+    #: the number of unsuccessful hosts after which no further host is started; None means no limit
     stop_after: int | None
     count_unreachable: bool
 
@@ -124,7 +124,7 @@ def plan(
 ) -> Plan:
     """Check the options of a verb.
 
-    :raises TypeError, ValueError: one is of no use.
+    :raises TypeError, ValueError: an option is invalid.
     """
     if stop_after is not None:
         positive("stop_after", stop_after)
@@ -148,7 +148,7 @@ def positive(name: str, value: object) -> int:
 def batches(hosts: Sequence[str], batch: Size | Sequence[Size] | None) -> list[list[str]]:
     """Divide hosts into batches; the last size repeats.
 
-    :param batch: a number of hosts, a percentage of all, rounded up, or several of these; None for one batch.
+    :param batch: a number of hosts, a percentage of all hosts, rounded up, or a list of these; None means one batch.
 
     >>> batches(['a', 'b', 'c', 'd', 'e'], [1, '40%'])
     [['a'], ['b', 'c'], ['d', 'e']]

@@ -1,4 +1,4 @@
-"""A round on a program's executor: its processes serve a share of the hosts each, and open connections of their own."""
+"""A round on a program's executor: each of its processes serves a share of the hosts over its own connections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .work import Work
 
 
 class Share(NamedTuple):
-    """What a process of the executor needs to serve some of the hosts."""
+    """The data for a process of the executor: hosts, work and options."""
 
     hosts: dict[str, Maker]
     work: Work
@@ -30,14 +30,14 @@ class Share(NamedTuple):
     connect_retries: int
     stop_after: int | None
     count_unreachable: bool
-    #: a random number: dask gives the result of an equal call again, without calling the function
+    #: random bytes, since dask returns the earlier result of an equal call without calling the function
     number: bytes
 
 
 class SharedRound(Round):
-    """A round whose hosts are dealt to an executor in shares: one for each worker, or fewer if ``parallel`` is less.
+    """A round that divides the hosts among the workers of an executor: a share for each, but at most ``parallel``.
 
-    :param logins: logins at the same time, for all shares together. There are no more shares than this.
+    :param logins: the number of logins at the same time, for all shares together. There are no more shares than this.
     :raises TypeError: the work, or a host's keywords, can't be pickled; nothing was started.
     """
 
@@ -59,7 +59,7 @@ class SharedRound(Round):
             {}, work, plan.parallel, logins, connect_retries, plan.stop_after, plan.count_unreachable, b""
         )
         self._waiting: dict[Future[bytes], list[str]] = {}
-        # only these promise that what was cancelled has not begun
+        # only these guarantee that a cancelled future was not started
         self._cancels = isinstance(executor, (ProcessPoolExecutor, ThreadPoolExecutor))
         # an error now, not when some shares have begun
         self._pickled(plan.hosts, 0)
@@ -102,7 +102,7 @@ class SharedRound(Round):
             raise
 
     def _submit(self, hosts: Sequence[str], index: int) -> Future[bytes] | None:
-        """Start a share; return None if the executor has ended since the round began, since one process died."""
+        """Start a share; return None if the executor has shut down since the round began, as after a crash."""
         try:
             return self._executor.submit(serve_share, self._pickled(hosts, index))
         except RuntimeError:  # BrokenExecutor, too
@@ -129,7 +129,7 @@ def _maker(member: Member) -> Maker:
 
 
 def _outcomes(future: Future[bytes], hosts: Sequence[str]) -> dict[str, Outcome]:
-    """Return the outcomes of a share; its hosts have failed if its worker has died."""
+    """Return the outcomes of a share. If its worker has died, its hosts have failed."""
     if future.cancelled():
         return {}
     error = future.exception()
@@ -140,7 +140,7 @@ def _outcomes(future: Future[bytes], hosts: Sequence[str]) -> dict[str, Outcome]
 
 
 def dealt(hosts: Sequence[str], number: int) -> list[list[str]]:
-    """Deal hosts to a number of shares, none of them empty.
+    """Divide hosts into at most ``number`` shares, none of them empty.
 
     >>> dealt(['a', 'b', 'c'], 2)
     [['a', 'c'], ['b']]
@@ -158,11 +158,11 @@ def part_of(total: int, number: int, index: int) -> int:
 
 
 def workers_of(executor: object) -> int:
-    """Return how many shares an executor can serve at the same time."""
+    """Return the number of shares that an executor can serve at the same time."""
     number = getattr(executor, "_max_workers", None)
     if isinstance(number, int):
         return number
-    # dask's: the processes of its cluster
+    # dask: the processes of its cluster
     client = getattr(executor, "_client", None)
     return max(1, len(client.nthreads())) if client is not None else os.cpu_count() or 1
 
@@ -182,7 +182,7 @@ def serve_share(data: bytes) -> bytes:
 
 
 def _sendable(outcome: Outcome) -> Outcome:
-    """Return an outcome that can be pickled, and had again from what was pickled."""
+    """Return an outcome that can be pickled and unpickled."""
     try:
         pickle.loads(pickle.dumps(outcome))
         return outcome

@@ -29,11 +29,11 @@ Work = Callable[[str, BaseConnection], Outcome]
 
 
 def attempt(work: Work, host: str, conn: BaseConnection) -> Outcome:
-    """Return the outcome of work, also if it raises an exception. A SystemExit is an outcome like any other here."""
+    """Return the outcome of work, even if it raises an exception, including SystemExit."""
     try:
         return work(host, conn)
     except ConnectError as error:
-        # a container's client failed before the command, function or transfer had begun
+        # a container's client failed before it started the command, function or transfer
         return Outcome("unreachable", error)
     except BaseException as error:
         return Outcome("timed_out" if _is_timeout(error) else "failed", error)
@@ -55,7 +55,7 @@ def run(host: str, conn: BaseConnection, *, command: Command, keywords: RunKeywo
     raises = keywords.get("raise_on_timeout")
     given: RunKeywords = {"stop_on_nonzero": False, **keywords, "raise_on_timeout": True}
     try:
-        # its -1 may also be that of a command killed by SIGHUP
+        # raise on a timeout, since -1 is also the exit status of a command killed by SIGHUP
         status = process.run(conn, command, **given)
     except CommandTimeout as error:
         raises = conn.raise_on_timeout if raises is None else raises
@@ -101,7 +101,7 @@ def apply(host: str, conn: BaseConnection, *, function: Callable[[BaseConnection
     try:
         return Outcome("ok", _as_list(function(conn)))
     except ConnectError as error:
-        # the function may have started something before
+        # the function may have started something
         return Outcome("failed", error)
 
 
@@ -110,7 +110,7 @@ def _as_list(value: object) -> object:
 
 
 class Import:
-    """A module to import on each host. It can be pickled by its name, as a function can."""
+    """A module to import on each host. It is pickled by name, like a function."""
 
     def __init__(
         self,
@@ -121,11 +121,11 @@ class Import:
         self.module = module
         self._python = python_executable
         self._include = (include,) if isinstance(include, types.ModuleType) else tuple(include)
-        # of each host: the connection may be another one after it was lost
+        # by host, with its connection, which may have been replaced after it was lost
         self._imported: dict[str, tuple[BaseConnection, ModuleExecute]] = {}
 
     def on(self, host: str, conn: BaseConnection) -> ModuleExecute:
-        """Return the stand-in for the module on a host, the same one for each call."""
+        """Return the proxy for the module on a host, the same one for each call."""
         known = self._imported.get(host)
         if known is None or known[0] is not conn:
             known = conn, conn.import_module(self.module, self._python, include=self._include)

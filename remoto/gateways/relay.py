@@ -1,7 +1,7 @@
-"""execnet's IO over the pipes of a process on a relay: another host, whose gateway carries them on a channel.
+"""execnet's IO over the pipes of a process on a relay, which go through a channel of the relay's gateway.
 
-``remote/relay.py`` is the peer; its docstring describes the messages. execnet has gateways ``via=`` another one, too,
-but one write that blocks stalls all of them, and stderr is lost.
+``remote/relay.py`` is the peer; its docstring describes the messages. execnet's own ``via=`` is not used, since one
+blocked write stalls all of its gateways, and stderr is lost.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from .stderr import Stderr
 if TYPE_CHECKING:
     import execnet
 
-#: bytes of stdin to send before the process has read them
+#: bytes of stdin that may be sent before the process has read them
 WINDOW = 1024 * 1024
-# bytes of stdin in a message; messages of other hosts can go in between
+# bytes of stdin in a message, so that messages for other hosts can be sent in between
 BLOCK = 64 * 1024
 # bytes of stdout to receive before acknowledging them
 ACKNOWLEDGE = 256 * 1024
-# bytes that the relay may send unacknowledged: twice its windows, and as much again for what surrounds the data
+# bytes that the relay may send unacknowledged: twice its windows, and as much again for the overhead of messages
 _AHEAD = 4 * sum(WINDOWS.values())
-#: the exit status of its processes after the relay was lost
+#: the exit status of the relay's processes after it was lost
 _HANGUP = -signal.SIGHUP
 
 
 class Relay(NamedTuple):
-    """A host that others are reached through.
+    """A host through which others are connected to.
 
-    :ivar gateway: its gateway.
-    :ivar name: for errors.
+    :ivar gateway: the gateway to the relay.
+    :ivar name: the relay's name, for errors.
     """
 
     gateway: execnet.Gateway
@@ -53,7 +53,7 @@ class Relay(NamedTuple):
 
 
 class RelayLost(Exception):
-    """The connection to the relay is closed, was lost, or is not that of a relay.
+    """The connection to the relay is closed, was lost, or cannot be used for a relay.
 
     :ivar stderr: the last stderr lines of the relay's ssh.
     """
@@ -92,7 +92,7 @@ class RelayIO(GatewayIO):
             raise RelayLost(f"remoto did not open the gateway of the relay {relay.name}")
         self.relay: GatewayIO = io
         self._relay_name = relay.name
-        # the last one is empty
+        # blocks of stdout; the last one is empty
         self._blocks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._unacknowledged = 0
         self._exited = Event()
@@ -116,7 +116,7 @@ class RelayIO(GatewayIO):
         """
         self.relay.outbox.send(data_message(self._channel, (kind, value)), wait=False)
 
-    # the relay's receiver calls these: they must not wait
+    # called in the receiver thread of the relay's gateway: these must not wait
 
     def _receive(self, item: object) -> None:
         if item is None:
@@ -124,7 +124,7 @@ class RelayIO(GatewayIO):
             return
         kind, value = item if isinstance(item, tuple) and len(item) == 2 else (None, None)
         if isinstance(value, str):
-            value = value.encode("latin-1", "replace")  # execnet decodes a Python 2's bytes as Latin-1
+            value = value.encode("latin-1", "replace")  # execnet decodes bytes from Python 2 as Latin-1
         if kind == STDOUT and isinstance(value, bytes):
             self._blocks.put(value)
         elif kind == STDERR and isinstance(value, bytes):
@@ -196,7 +196,7 @@ class RelayIO(GatewayIO):
         try:
             self._post(KILL, 0)
         except OSError:
-            pass  # the connection to the relay was lost, and the process has ended with it
+            pass  # the connection to the relay was lost, and the process has ended, too
         return True
 
     def kill_process(self) -> None:
@@ -217,7 +217,7 @@ class RelayIO(GatewayIO):
             pass  # the connection to the relay was lost
 
     def leave_to_owner(self) -> None:
-        """Do nothing: there are no descriptors."""
+        """Do nothing: there are no descriptors to close."""
 
     def last_stderr(self) -> str:
         words = super().last_stderr()
@@ -232,9 +232,9 @@ class RelayIO(GatewayIO):
 
 
 class RelayOutbox(Outbox):
-    """The messages for a process on a relay, as far as its window is open.
+    """The messages for a process on a relay, sent as far as its window allows.
 
-    :param post: sends a block to the relay, an empty one at the end; it does not wait.
+    :param post: sends a block to the relay without waiting; an empty one means EOF.
     """
 
     def __init__(self, host: str, loop: Loop, post: Callable[[bytes], None]) -> None:
@@ -244,7 +244,7 @@ class RelayOutbox(Outbox):
         self._is_closed = False
 
     def acknowledge(self, size: int) -> None:
-        """Open the window by bytes that were written to the process. Called in the loop's thread."""
+        """Open the window by the bytes that were written to the process. Called in the loop's thread."""
         with self._writing:
             self._window += size
             self._write_queue()
@@ -272,7 +272,7 @@ class RelayOutbox(Outbox):
 class RelayStderr(Stderr):
     """The stderr of a process on a relay.
 
-    :param acknowledge: tells the relay that so many bytes have been logged.
+    :param acknowledge: reports a number of bytes as logged to the relay.
     """
 
     def __init__(self, logger: logging.Logger, loop: Loop, acknowledge: Callable[[int], None]) -> None:
@@ -306,7 +306,7 @@ class RelayStderr(Stderr):
         return size
 
     def _pause(self) -> None:
-        """Let blocks wait; the window limits their number."""
+        """Do nothing: received blocks wait, and the window limits their number."""
 
     def _close(self) -> None:
-        """Do nothing: there is no descriptor."""
+        """Do nothing: there is no descriptor to close."""
