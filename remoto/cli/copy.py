@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .. import file_sync
 from ..exc import FileTransferError, RemotoError
+from ..files.listing import Listing
 from ..fleets.result import reason_of_error
 from ..util import escape_controls
 from .choosing import NO_CONNECTION, Host, add_hosts, choose
@@ -88,6 +89,8 @@ class _Copies(Hosts):
         self._action = action
         self._source = source
         self._destination = destination
+        # reads nothing yet, and nothing at all for get
+        self._listing = Listing(source)
 
     def do(self) -> int:
         """Copy; return the exit status."""
@@ -123,10 +126,12 @@ class _Copies(Hosts):
         return {"put": self._put, "get": self._get, "rsync": self._rsync}[self._action]
 
     def _put(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
-        return file_sync.put(conn, self._source, self._destination, progress=show, timeout=self._options.timeout)
+        copy, timeout = file_sync.put_listed, self._options.timeout
+        return copy(conn, self._source, self._destination, self._listing, progress=show, timeout=timeout)
 
     def _rsync(self, conn: BaseConnection, host: str, show: Show | None) -> None:
-        file_sync.rsync_conn(conn, self._source, self._destination, delete=self._options.delete, progress=show)
+        delete = self._options.delete
+        file_sync.rsync_listed(conn, self._source, self._destination, self._listing, delete=delete, progress=show)
 
     def _get(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
         get, destination = file_sync.get_into, self._destination
