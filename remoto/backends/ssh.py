@@ -273,7 +273,8 @@ _OF_SSH = (
     (
         _PROXY,
         "proxy",
-        "connection closed by the ProxyCommand before authentication",
+        # also sshd's MaxStartups, if the ProxyCommand prints nothing: then ssh says the same
+        "connection closed before authentication, behind a ProxyCommand or jump host",
         "Run the ProxyCommand in a shell. Does sshd behind it limit unauthenticated connections (MaxStartups)?",
     ),
     # of an ssh that does not name the address

@@ -93,7 +93,7 @@ def is_ssh_failure(status):
         (127, "sh: 1: sudo: not found", "sudo: command not found"),
         (127, "sh: 1: python3: not found", "python3: command not found"),
         (126, "sh: 1: /etc/passwd: Permission denied", "python3: cannot execute"),
-        (255, f"{CLOSED}\n{BY_PROXY}", "connection closed by the ProxyCommand before authentication"),
+        (255, f"{CLOSED}\n{BY_PROXY}", "connection closed before authentication, behind a ProxyCommand or jump host"),
         (255, f"sh: 1: exec: nc: not found\n{CLOSED}\n{BY_PROXY}", "the ProxyCommand cannot be run"),
         (255, f"channel 0: open failed: {FORWARDING}", "the jump host does not forward the connection"),
         (0, "", "ssh ended before Python started"),
