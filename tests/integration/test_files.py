@@ -578,6 +578,8 @@ with remoto.Connection("localhost") as conn:
 """
 
 
+# two gigabytes, each with digests on both sides
+@pytest.mark.timeout(240)
 def test_gigabyte_is_copied_in_little_memory(tmp_path):
     with open(tmp_path / "big", "wb") as file:
         file.truncate(1_000_000_000)
