@@ -1,4 +1,4 @@
-"""Source that is sent to the remote side, which imports it as the package ``remoto_remote``.
+"""Code for the remote side, which imports it as the package ``remoto_remote``.
 
 It imports nothing else of remoto, and runs on Python 2.7 and 3.5 to 3.14 with only the standard library.
 """
@@ -20,7 +20,7 @@ _DOCSTRING = re.compile(r'(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$', re.
 
 
 def source(name: str) -> str:
-    """Return the code of ``NAME.py`` in this directory, also from a zip file."""
+    """Return the source of ``NAME.py`` in this directory, even if that is a zip file."""
     return without_comments(text(name + ".py"))
 
 
@@ -35,7 +35,7 @@ def without_comments(code: str) -> str:
 
 
 def with_imports(*names: str) -> list[str]:
-    """Return the modules of these names, and those that they import, each once."""
+    """Return the names of modules and of the modules that they import, each once."""
     found: list[str] = []
     for name in names:
         if name not in found:
@@ -45,7 +45,7 @@ def with_imports(*names: str) -> list[str]:
 
 
 def named_sources(names: Iterable[str]) -> list[str]:
-    """Return name, source, name, source ... as ``imports.py`` takes them."""
+    """Return name, source, name, source ..., the form that ``imports.py`` expects."""
     return [text for name in names for text in (name, source(name))]
 
 
@@ -55,7 +55,7 @@ def packed(texts: Iterable[str]) -> str:
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
-#: makes the package of the remote side of ``texts``: the source of imports.py, then names and sources of modules
+#: creates the remote side's package from ``texts``: the source of imports.py, then names and sources of modules
 _MAKE_PACKAGE = f"""\
 import sys
 package = sys.modules.get("{PACKAGE}")
@@ -69,9 +69,9 @@ package.add(texts[1:])
 
 
 def package(names: Iterable[str], **others: str) -> str:
-    """Return code that makes the package of the remote side, with these modules. It may run twice in a Python.
+    """Return code that creates the remote side's package with these modules. It may run twice in a Python.
 
-    :param others: names and texts that ``package.SOURCES.sources`` is to have besides.
+    :param others: names and texts to add to ``package.SOURCES.sources``.
     """
     texts = packed([source("imports"), *named_sources(names), *(text for pair in others.items() for text in pair)])
     unpacked = f"import binascii, zlib\ntexts = zlib.decompress(binascii.a2b_base64('{texts}')).split(b'\\0')\n"
@@ -79,9 +79,9 @@ def package(names: Iterable[str], **others: str) -> str:
 
 
 def package_of_literals(names: Iterable[str]) -> str:
-    """Return the same code as :func:`package`, without anything to unpack.
+    """Return the same code as :func:`package`, but uncompressed.
 
-    A Python that is started for one call is quicker so.
+    That is faster for a Python that serves a single call.
     """
     return f"texts = {[source('imports'), *named_sources(names)]!a}\n{_MAKE_PACKAGE}"
 
@@ -89,6 +89,6 @@ def package_of_literals(names: Iterable[str]) -> str:
 def text(filename: str) -> str:
     """Return the text of a file in this directory."""
     assert __spec__ is not None
-    # as pkgutil.get_data() does, also from a zip file; importing pkgutil takes as long as importing remoto
+    # like pkgutil.get_data(), even from a zip file; importing pkgutil takes as long as importing remoto
     data: bytes = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), filename))  # type: ignore[union-attr]
     return data.decode("utf-8")

@@ -1,11 +1,11 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the answers to calls of functions."""
+"""RUNS ON BOTH SIDES: the answers to calls of functions."""
 
 from __future__ import absolute_import, unicode_literals
 
 from .problem import text
 from .values import pack, plainly
 
-# the kinds of answers; the first two are lines that were printed, named as the levels of logging
+# the kinds of answers; the first two are printed lines, named like the levels of logging
 DEBUG, WARNING = "debug", "warning"
 RETURN, RAISE, GENERATOR, ITEM, END = "return", "raise", "generator", "item", "end"
 # items of a generator to send before the controller requests more
@@ -15,7 +15,7 @@ CLOSED = object()
 
 
 def send(channel, kind, *value):
-    """Send an answer, or part of one. Return False if the controller has closed the channel."""
+    """Send an answer or a part of one. Return False if the controller has closed the channel."""
     try:
         channel.send((kind,) + value)
         return True

@@ -15,14 +15,14 @@ def set_environment(variables):
         if sys.version_info[0] == 2:
             os.environ[name.encode("utf-8")] = value.encode("utf-8")
         else:
-            # the controller decoded it with surrogateescape: restore its bytes, whatever the locale on this side
+            # the controller decoded it with surrogateescape: restore its bytes in any locale
             os.environb[name.encode("utf-8", "surrogateescape")] = value.encode("utf-8", "surrogateescape")
 
 
 def serve_gateway(io, worker, execnet):
-    """Serve a gateway as execnet's ``serve`` does, except that execnet runs whatever comes first in the main thread.
+    """Serve a gateway like execnet's ``serve``, except that execnet would run the first task in the main thread.
 
-    :param execnet: the namespace of its gateway_base.
+    :param execnet: the namespace of execnet's gateway_base.
     """
     MAIN_THREAD.start()
     gateway = execnet["WorkerGateway"](io=io, id=worker, _startcount=2)
@@ -40,14 +40,14 @@ def serve_gateway(io, worker, execnet):
 
 
 def end_commands_first():
-    """Make SIGTERM and SIGHUP end the commands that are to end with this process, as the end of the connection does.
+    """Make SIGTERM and SIGHUP kill the commands with ``kill``, as the end of the connection does.
 
-    The main thread, which runs handlers, reads a pipe, to which Python writes at each signal (``main_thread.py``).
+    The main thread, which runs handlers, reads a pipe to which Python writes at each signal (``main_thread.py``).
     """
     process = os.getpid()
 
     def end(number, frame):
-        # a second signal ends the process at once
+        # a second signal kills the process at once
         signal.signal(number, signal.SIG_DFL)
         for name in ("command", "relay"):
             loaded = sys.modules.get("remoto_remote." + name)
@@ -61,12 +61,12 @@ def end_commands_first():
 
 
 def boot(execnet_source, execnet_version, variables, marker, worker):
-    # a daemon may have ignored it, and then the exit status of a command would be lost (wait(2))
+    # this process may have inherited SIG_IGN from a daemon; then the exit status of a command would be lost (wait(2))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Ctrl-C at the controller's terminal is not for this process. Not SIG_IGN, which commands would inherit (execve(2))
+    # ignore Ctrl-C at the controller's terminal; not by SIG_IGN, which commands would inherit (execve(2))
     signal.signal(signal.SIGINT, lambda *_: None)
     end_commands_first()
-    # compiling leaves little garbage; collecting it takes a fifth of the time
+    # compiling leaves little garbage, but collecting it takes a fifth of the time
     gc.disable()
     set_environment(variables)
     main = sys.modules["__main__"].__dict__

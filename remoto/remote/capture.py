@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: send what functions print."""
+"""RUNS ON THE REMOTE SIDE: send the output of functions."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -14,7 +14,7 @@ LOCK = threading.Lock()
 
 
 class Printed(object):
-    """Sends the lines that a call prints to the controller."""
+    """Send the lines that a call prints to the controller."""
 
     def __init__(self, channel):
         self.channel = channel
@@ -52,14 +52,14 @@ def printed_now():
     """
     calls = list(PRINTED)
     own = [call for call in calls if call.thread is threading.current_thread()]
-    # a forked child shares the connection, and must not write to it
+    # a forked child shares the connection and must not write to it
     return (own or calls)[-1] if calls and os.getpid() == PROCESS else None
 
 
 class Output(object):
-    """Replaces sys.stdout or sys.stderr.
+    """A replacement for sys.stdout or sys.stderr.
 
-    It sends the output of calls to the controller, and other output on to the old stream.
+    It sends the output of calls to the controller, and other output to the old stream.
     """
 
     encoding = "utf-8"
@@ -96,7 +96,7 @@ class Output(object):
         self.stream.flush()
 
     def close(self):
-        pass  # shared with other calls
+        pass  # other calls use the stream, too
 
     # needed by io.TextIOWrapper, which may wrap it
 
@@ -125,9 +125,9 @@ def capture():
 
 
 def guarded(printed, function, left=None):
-    """Call a function and send what it prints. Return (its result, None) or (None, the description of its exception).
+    """Call a function and send its output. Return (its result, None) or (None, the description of its exception).
 
-    :param left: the result if it calls ``sys.exit()``.
+    :param left: the result if the function calls ``sys.exit()``.
     """
     PRINTED.append(printed)
     try:

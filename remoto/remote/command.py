@@ -1,9 +1,9 @@
-"""RUNS ON THE REMOTE SIDE: start one command, stream or collect its output, report its end.
+"""RUNS ON THE REMOTE SIDE: start one command, stream or collect its output, report its exit status.
 
-``run`` sends blocks of output as they come and then the exit status; ``check`` one answer, and blocks before it where
-the output is long. The controller may send: a number, the bytes of output that it has dealt with; KILL; or, where
-stdin was True, (bytes,) to be written to it, an empty one at its end, of which ``run`` reports how many it has written.
-When it closes the channel, or the connection ends, the command is left running, unless it was started with ``kill``.
+``run`` sends each block of output at once, and then the exit status. ``check`` sends one answer, and blocks before it
+if the output is long. The controller may send a number of bytes, to acknowledge output; KILL; and, if stdin is True,
+(bytes,) to write to stdin, empty for EOF; ``run`` reports how many of these bytes were written. When the controller
+closes the channel, or the connection ends, the command is left running, or killed if it was started with ``kill``.
 """
 
 from __future__ import absolute_import, unicode_literals
@@ -19,16 +19,16 @@ from .streams import Plain
 from .wire import KILL, MESSAGE, RUNNING, STATUS, STDERR, STDOUT, TAKEN, TERMINATING, WINDOW
 
 BLOCK = 256 * 1024
-# what check keeps for its one answer; of a longer output the rest goes ahead
+# bytes of output that check keeps for its answer; it sends longer output in blocks before it
 ANSWER = 256 * 1024
-# a process substitution such as `> >(tee log)` writes a moment after its shell has ended, seconds
+# seconds to read on after the exit: a process substitution such as `> >(tee log)` outlives its shell for a moment
 LINGER = 0.1
 LINGER_LIMIT = 1.0
-# how long a container's client may take to end after its command, before it is left alone, seconds
+# seconds to wait for a container's client to exit after its command
 CLIENT_PATIENCE = 0.5
-# between two steps of an ending: nothing reports the end of processes of others, seconds
+# seconds between checks while a command is killed: the exit of processes that are not children is not reported
 ENDING_STEP = 0.02
-# how long the ends of all commands may take when this process is told to end, seconds
+# seconds to kill all commands when this process gets SIGTERM or SIGHUP
 END_ALL_LIMIT = 5.0
 CLOSED = object()
 COMMANDS = set()
@@ -37,7 +37,7 @@ COMMANDS = set()
 class Command(object):
     def __init__(self, channel, kill, deliver, request, overhead):
         """
-        :param overhead: bytes that count of each block besides its data.
+        :param overhead: bytes to count for each block besides its data.
         """
         container = request.get("container")
         sudo = needs_sudo(request["sudo"])
@@ -47,7 +47,7 @@ class Command(object):
         self.kill_wanted = False
         self.closed = False  # by the controller, or with the connection
         self.exited = False
-        # bytes of output: only the thread that serves changes the first, the receiver the second
+        # bytes of output: only the serving thread changes the first, only the receiver thread the second
         self.sent = self.acknowledged = 0
         self.process = start(**dict((name, request[name]) for name in request if name != "container"))
         self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", request["stdin"])
@@ -63,13 +63,13 @@ class Command(object):
         channel.setcallback(self.hear, endmarker=CLOSED)
 
     def divide(self, request, sudo, group):
-        """Return the streams, and the process group that is to be ended.
+        """Return the streams, and the process group to kill.
 
-        :param group: the process's.
+        :param group: the process group of the process.
         """
         return Plain(), group
 
-    # called in other threads
+    # called by other threads
 
     def wait(self):
         self.process.wait()
@@ -87,16 +87,16 @@ class Command(object):
             self.acknowledged += item
         self.wake_pipe.wake()
 
-    # called in the thread that serves the command
+    # called by the thread that serves the command
 
     def serve(self):
-        """Return the exit status, or what the streams know in its place; None if the command is left to itself."""
+        """Return the exit status, or the client's failure instead; None if the command is left running."""
         try:
             while not self.has_ended():
                 if self.is_to_end() and not self.ending.is_over():
                     self.ending.advance()
                     if self.ending.is_over():
-                        continue  # the process's end may have been reported before
+                        continue  # the exit of the process may have been reported before
                 elif self.closed:
                     return None
                 self.handle(self.poll(self.timeout(), self.wake_pipe))
@@ -117,7 +117,7 @@ class Command(object):
             return False
         if self.exited:
             return True
-        # both streams are complete: a client that stays does so for a daemon
+        # both streams are complete: a client that is still running waits for a daemon
         return self.streams.ended_at is not None and time.time() > self.streams.ended_at + CLIENT_PATIENCE
 
     def is_to_end(self):
@@ -132,7 +132,7 @@ class Command(object):
             time.sleep(ENDING_STEP)
 
     def drain(self):
-        """Read what a command left in its pipes when it ended, though another process still holds them open."""
+        """Read the rest of the output after the command has exited, even if another process holds the pipes open."""
         for pipe in list(self.outputs):
             self.read(pipe, PIPE_SIZE)
         limit = time.time() + LINGER_LIMIT
@@ -146,20 +146,20 @@ class Command(object):
             self.handle(ready)
 
     def wait_for_window(self):
-        """Return the seconds until the controller has dealt with some of the output, or does not want it any more."""
+        """Wait until the controller acknowledges output, or sends KILL or closes the channel; return the seconds."""
         started = time.time()
         while not (self.window_open() or self.closed or self.kill_wanted):
             self.handle(self.poll(None, self.wake_pipe))
         return time.time() - started
 
     def may_write(self):
-        # no command begins while it is being ended
+        # do not send the script of a command that is being killed
         if not self.script_is_sent() and not (self.streams.may_begin and self.ending.state == RUNNING):
             return False
         return self.stdin.is_waiting()
 
     def window_open(self):
-        # nobody reads the output of a command that is being ended; a container's client ends when it has written it
+        # after a kill, read on: a container's client exits only after it has written all output
         return self.kill_wanted or self.sent - self.acknowledged < WINDOW
 
     def timeout(self):
@@ -199,7 +199,7 @@ class Command(object):
                 if data and not (self.closed or self.kill_wanted):
                     self.deliver(self.outputs[pipe], data)
             except (IOError, OSError):
-                self.closed = True  # nobody is there to get it
+                self.closed = True  # the connection is lost
 
     def write(self):
         has_more = self.stdin.more
@@ -208,9 +208,9 @@ class Command(object):
             self.deliver(TAKEN, taken)
 
     def leave(self):
-        """Close everything here.
+        """Close everything.
 
-        A command that runs on keeps a reader for its output and gets the rest of its input.
+        A command left running keeps a reader for its output, and gets the rest of its stdin.
         """
         COMMANDS.discard(self)
         self.wake_pipe.close()
@@ -231,19 +231,19 @@ class Command(object):
 
 
 def outcome(kind, channel, kill, deliver, request, overhead=0):
-    """Run a command and return its exit status, or what is known in its place; None if it is left to itself."""
+    """Run a command; return its exit status, or the client's failure instead; None if it is left running."""
     try:
         command = kind(channel, kill, deliver, request, overhead)
     except OSError as error:
         if "container" not in request:
             raise
-        # it is the client, not the command
+        # the client, not the command
         return ["client", None, False, encoded(str(error)), RUNNING, b""]
     return command.serve()
 
 
 def end_all():
-    """End all commands as with the connection, since this process is about to end."""
+    """Kill the commands with ``kill``, as at the end of the connection, since this process is about to exit."""
     for command in list(COMMANDS):
         command.hear(CLOSED)
     deadline = time.time() + END_ALL_LIMIT

@@ -15,12 +15,12 @@ from .process import leave_to, native
 from .streams import CLIENT_OUTPUT
 from .wire import NO_SCRIPT, STDERR, STDOUT
 
-# exit statuses of a shell's exec that fails
+# exit statuses of a shell whose exec fails
 EXEC_FAILED = {"126": errno.EACCES, "127": errno.ENOENT}
-# kubectl, to a user of whom it knows no credentials: it would wait for an answer
+# kubectl without credentials prints this and waits for an answer
 PROMPT = b"Please enter Username: "
 # A shell between the stdout of a container's client and its stdin, for a command that has not begun yet. It reads the
-# script and the command's stdin from its own stderr, which is a file.
+# script and the command's stdin from a file, which is its stderr.
 SEND_AFTER_START = """\
 while IFS= read -r line; do
   case $1$line in
@@ -33,7 +33,7 @@ STARTED = re.compile(br"remoto started (\d{1,20})\n")
 
 
 class ContainerCommand(Command):
-    """A command in a container; the process here is the client's."""
+    """A command in a container. The local process is the client."""
 
     def divide(self, request, sudo, client):
         container = request["container"]
@@ -55,10 +55,10 @@ class ContainerCommand(Command):
 
 
 def leave_until_start(stdin, stdout, received):
-    """Let a client have the rest of its stdin once it reports the start of its command's shell.
+    """Leave a client running that gets the rest of its stdin once it reports the start of the command's shell.
 
-    :param stdout: the client's.
-    :param received: what was read from it.
+    :param stdout: the client's stdout.
+    :param received: the data read from it so far.
     """
     try:
         rest = stdin.as_file()
@@ -80,13 +80,13 @@ def check(channel, kill, **request):
 
 
 class Marked(object):
-    """The streams of a container's client: the shell in the container marks where its command's output begins and ends.
+    """The streams of a container's client. The container's shell marks the beginning and the end of the output.
 
-    Before the beginning, the client has written it; behind the end, the client or a daemon. The shell reports its
-    process group first, which needs no secret: nothing but the client has written before. The end has ``word`` in it,
-    which the command does not know.
+    Before the beginning, the output is the client's; after the end, it is the client's or a daemon's. The beginning is
+    the report of the shell's process group; it needs no secret, since only the client can have written before. The end
+    has ``word`` in it, which the command does not know.
 
-    :param names: of the program and of the working directory, for errors.
+    :param names: the names of the program and the working directory, for errors.
     :ivar pid: the command's process group, in the container.
     """
 
@@ -104,7 +104,7 @@ class Marked(object):
 
     @property
     def may_begin(self):
-        """Whether the script may be sent. A client that asks for a password must not read it as the answer."""
+        """True if the script may be sent. A client that asks for a password must not read it as the answer."""
         return self.pid is not None
 
     def feed(self, name, data):
@@ -134,7 +134,7 @@ class Marked(object):
         return joined
 
     def beginning_of_a_mark(self, data):
-        """Return how many of the last bytes may be one."""
+        """Return how many of the last bytes may be the beginning of a mark."""
         place = data.rfind(self.word)
         if place >= 0 and b"\n" not in data[place:]:
             return len(data) - place
@@ -148,7 +148,7 @@ class Marked(object):
             self.failed = (value, EXEC_FAILED.get(code) or getattr(errno, code or "", errno.EINVAL))
             return
         self.status = int(value)
-        # else its beginning is missing: kubectl drops messages that come early, with the warning
+        # else its beginning is missing: kubectl drops early messages, with the warning
         # "Unknown stream id 1, discarding message"
         if self.states[name] == "inside":
             self.states[name] = "after"
@@ -156,14 +156,14 @@ class Marked(object):
             self.ended_at = time.time()
 
     def client_asks(self):
-        """Return True if the client waits for an answer and does not start the command."""
+        """Return True if the client waits for an answer instead of starting the command."""
         return self.pid is None and self.held[STDOUT].endswith(PROMPT)
 
     def is_complete(self):
         return self.states == {STDOUT: "after", STDERR: "after"}
 
     def rest(self):
-        """Return (stream, data) of what is left when the client has ended: the beginning of a mark, which was none."""
+        """Return (stream, data) of the rest when the client has exited: it looked like the beginning of a mark."""
         inside = [name for name in (STDOUT, STDERR) if self.states[name] == "inside"]
         return [(name, self.held[name]) for name in inside if self.held[name]]
 
@@ -171,14 +171,14 @@ class Marked(object):
         return self.pid is not None and script_sent and client_status != NO_SCRIPT
 
     def is_lost(self, client_status, script_sent):
-        """Return True if the client has ended, and the command perhaps not."""
+        """Return True if the client has exited, and the command may still be running."""
         return not self.is_complete() and self.failed is None and self.may_have_begun(client_status, script_sent)
 
     def outcome(self, client_status, script_sent, ending):
-        """Return the command's exit status, once both streams are complete.
+        """Return the command's exit status if both streams are complete.
 
-        Else return ["client", the client's exit status, whether the command may have begun, the last lines of stderr,
-        the state of its ending, why it could not be ended].
+        Else return ["client", the client's exit status, True if the command may have begun, the last stderr lines, the
+        state of the command, why it could not be killed].
 
         :raises OSError: the command could not be started.
         """
@@ -188,14 +188,14 @@ class Marked(object):
             raise OSError(code, os.strerror(code), *([native(name)] if name else []))
         if self.is_complete():
             return self.status
-        # docker and podman report some of their problems on stdout
+        # docker and podman write some errors to stdout
         stderr = self.last_stderr if self.pid is not None else self.held[STDERR] + self.held[STDOUT]
         begun = self.may_have_begun(client_status, script_sent)
         return ["client", client_status, begun, stderr, ending.state, ending.group.words]
 
 
 class ContainerGroup(object):
-    """The process group of a command in a container, and its client's.
+    """The process groups of a command in a container and of its client.
 
     :param begun: a function that returns the command's process group; None if it has not begun, and never will.
     """

@@ -1,14 +1,14 @@
-# RUNS IN THE CONTAINER, in its /bin/sh, with nothing else: one command, whose end it reports on stdout and stderr.
-# It comes by stdin, of which the command gets the rest. Arguments: extend or replace; NAME=VALUE ...; --; a word that only
-# this shell writes; stdin or nothing; program or line; long or nothing; the working directory or nothing; the command.
-# It sets variables in subshells alone: all names may be the command's.
+# RUNS IN THE CONTAINER, with nothing but its /bin/sh: runs one command, and reports its exit status on stdout and stderr.
+# The shell reads this script from stdin; the command reads the rest. Arguments: extend or replace; NAME=VALUE ...; --; a
+# token for the reports; stdin or nothing; program or line; long or nothing; the working directory or nothing; the command.
+# It sets variables only in subshells, since any name may be a variable of the command.
 
 remoto_end() { # WORD STDIN STATUS
   echo "$1 ended $3"
   echo "$1 ended $3" >&3
-  # podman 4.3 loses output where nobody reads the rest of stdin
+  # podman 4.3 loses output if nothing reads the rest of stdin
   if [ -n "$2" ]; then cat > /dev/null 2>&1; fi
-  # the client would report any other status
+  # the client would print an error about any other status
   exit 0
 }
 remoto_fail() { # WORD STDIN WHAT ERRNO
@@ -16,7 +16,7 @@ remoto_fail() { # WORD STDIN WHAT ERRNO
   remoto_end "$1" "$2" 127
 }
 remoto_unset_all() {
-  # no env(1) is needed for this: export -p is a list of commands; what it takes for one inside a value is unset anyway
+  # without env(1), which may be missing: export -p prints commands; lines of a value that look like one do no harm
   set -f
   IFS='
 '
@@ -30,7 +30,7 @@ remoto_unset_all() {
     esac
   done
 }
-# as execvp(3) finds a program: 0, or 2 if there is none, 3 if it can't be executed
+# like execvp(3): return 0, or 2 if the program does not exist, 3 if it can't be executed
 remoto_look_up() {
   if [ ! -e "$1" ]; then return 2; fi
   if [ -d "$1" ] || [ ! -x "$1" ]; then return 3; fi
@@ -48,26 +48,26 @@ remoto_search() {
   done
   exit "$status"
 }
-# 1 is a builtin. A program comes first, as everywhere else: their echo and printf differ
+# return 1 for a builtin; prefer a program, as on a host, since their echo and printf differ
 remoto_find() {
   case $1 in */*) remoto_look_up "$1"; return ;; esac
   (remoto_search "$1") && return
   case $1 in
-    # what a shell reserves is no command
+    # options and reserved words are not commands
     -*|'{'|'}'|'!'|'[['|if|then|elif|else|fi|case|esac|for|while|until|do|done|in|function|select|time|coproc|remoto_*) return 2 ;;
   esac
   if command -v "$1" > /dev/null 2>&1; then return 1; fi
   (remoto_search "$1")
 }
 
-# a signal for the process group is for the command; this shell stays to report its end
+# a signal to the process group is for the command; this shell must report the exit status
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
-# what this shell writes itself, such as Killed, is not the command's
+# messages of this shell, such as Killed, are not the command's output
 exec 3>&2 2> /dev/null
 
 if [ "$1" = replace ]; then eval "$(remoto_unset_all)"; fi
 shift
-# first in a shell of its own: one that refuses to set a variable, such as bash UID, ends at once
+# try it in a subshell first: a shell that refuses a variable, as bash does UID, exits
 if [ "$1" != -- ] && ! (while [ "$1" != -- ]; do export "$1" || exit; shift; done); then
   while [ "$1" != -- ]; do shift; done
   remoto_fail "$2" "$3" variable EPERM
@@ -77,7 +77,7 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
-# 1: the word; 2: stdin; 3: program or line; 4: long; 5: the working directory; 6 ...: the command
+# 1: the token; 2: stdin; 3: program or line; 4: long; 5: the working directory; 6 ...: the command
 : "${PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
 if [ -n "$5" ] && ! CDPATH= cd -- "$5" > /dev/null; then
   if [ ! -e "$5" ]; then remoto_fail "$1" "$2" cwd ENOENT; fi
@@ -92,14 +92,14 @@ if [ "$3" = program ]; then
     3) remoto_fail "$1" "$2" program EACCES ;;
   esac
 fi
-# the kernel has limits for one argument and for all; a shell that fails by them may not say so
+# the kernel limits each argument and all together; the shell may not report that
 if [ -n "$4" ] && ! (shift 5; exec /bin/sh -c : remoto "$@"); then
   remoto_fail "$1" "$2" program E2BIG
 fi
 if [ "$3" = line ]; then
   (shift 5; exec /bin/sh -c -- "$@") 2>&3 3>&-
 else
-  # the trap of a shell that has become the program is gone; bash runs none either way
+  # after a successful exec the trap no longer exists; bash runs it in neither case
   (trap "echo $1 failed program \"\$?\" >&2" EXIT; shift 5; exec "$@") 2>&3 3>&-
 fi
 remoto_end "$1" "$2" "$?"

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: check a file by its digest, which the sender sends after its data."""
+"""RUNS ON BOTH SIDES: check a file by its digest, which the sender sends after the data."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -9,9 +9,9 @@ from .records import NO_SIZE, Failure
 
 
 class Digest(object):
-    """The SHA-256 of data that come in blocks.
+    """The SHA-256 of data in blocks.
 
-    :ivar size: the bytes so far.
+    :ivar size: the number of bytes so far.
     """
 
     def __init__(self):
@@ -26,6 +26,6 @@ class Digest(object):
         return self.sha256.digest()
 
     def check(self, path, size, value):
-        """Raise Failure if the size or the digest of the file that was sent is another one."""
+        """Raise Failure if the size or the digest of the received file is wrong."""
         if size not in (NO_SIZE, self.size) or self.value() != value:
             raise Failure(path, errno.EIO, "damaged: its size or digest differs from what was sent")

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: end a command with all of its process group."""
+"""RUNS ON THE REMOTE SIDE: kill a command and its process group."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -13,22 +13,22 @@ from .process import OWN_SESSION, encoded, in_background
 from .streams import CLIENT_OUTPUT
 from .wire import ENDED, LEFT, RUNNING, TERMINATING
 
-# how long TERM may take before KILL follows, seconds; execnet ends this process 5 seconds after the connection
+# seconds between TERM and KILL; execnet kills this process 5 seconds after the end of the connection
 GRACE = 2.0
-# how long an engine may take to deliver KILL, seconds; with all of TERM's less than the controller's KILL_TIMEOUT
+# seconds for an engine to deliver KILL; together with those for TERM less than the controller's KILL_TIMEOUT
 KILL_PATIENCE = 5.0
 SIGNALS = {"0": 0, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
-# a signal's name a line, for the process group that is the argument; an answer a line
+# read names of signals, a line each, send them to the process group $1, and write an answer for each
 SEND_SIGNALS = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then echo yes; else echo no; fi; done'
 
 
 class Shell(object):
-    """A shell that sends signals to a process group that this process can't reach: one in a container, or of root.
+    """A shell that sends signals to a process group to which this process can't: in a container, or of root.
 
-    One for all signals: an engine may take seconds to start another client, while the command is ending.
+    It sends all signals, since an engine may take seconds to start another client.
 
-    :param prefix: the argv that a command is put behind to run there.
-    :ivar words: the last lines of what else was written: an engine says why it can't start a shell.
+    :param prefix: the argv before a command that runs it there.
+    :ivar words: the last lines of other output, for instance the engine's error.
     """
 
     def __init__(self, prefix):
@@ -38,7 +38,7 @@ class Shell(object):
         self.unanswered = 0
 
     def send(self, name, group, seconds):
-        """Return True if there was a process to get it, False if none is left, None if that is not known in time."""
+        """Send a signal. Return True if it was delivered, False if no process is left, None if unknown in time."""
         try:
             process = self.process or self.start(group)
             self.unanswered += 1
@@ -46,7 +46,7 @@ class Shell(object):
         except (IOError, OSError) as error:
             if error.errno != errno.EPIPE:
                 self.words = encoded(str(error))
-                return None  # it could not be started
+                return None  # the shell could not be started
         return self.answer(process, time.time() + seconds)
 
     def start(self, group):
@@ -62,7 +62,7 @@ class Shell(object):
         return self.process
 
     def answer(self, process, deadline):
-        """Return the answer to the last signal, that was sent after all others."""
+        """Return the answer to the last signal."""
         answer = None
         while self.unanswered:
             if not poll([process.stdout], [], max(0.0, deadline - time.time())):
@@ -78,7 +78,7 @@ class Shell(object):
         return answer
 
     def leave(self):
-        """Let it send what it was told to, and end."""
+        """Close stdin, so that the shell exits after the queued signals."""
         if self.process is not None:
             self.process.stdin.close()
             self.process.stdout.close()
@@ -88,8 +88,7 @@ class Shell(object):
 class Group(object):
     """The process group of a command, or of a container's client, on this host.
 
-    :param shell: root's, if sudo has started it: this process may send a signal to sudo, but not to what that has
-        started.
+    :param shell: root's shell, if sudo was used: this process may send signals to sudo, but not to sudo's children.
     """
 
     words = b""
@@ -99,7 +98,7 @@ class Group(object):
         self.shell = shell
 
     def send(self, name, seconds):
-        """Return True if there was a process to get it, False if none is left, None if that is not known."""
+        """Send a signal. Return True if it was delivered, False if no process is left, None if unknown."""
         if self.shell is not None:
             return self.shell.send(name, self.pid, seconds)
         try:
@@ -118,7 +117,7 @@ class Group(object):
 
 
 class Ending(object):
-    """How a command is ended: its process group gets TERM, and KILL when the time is over."""
+    """The steps of killing a command: its process group gets TERM and, after a timeout, KILL."""
 
     def __init__(self, group):
         self.group = group
@@ -129,7 +128,7 @@ class Ending(object):
         return self.state in (ENDED, LEFT)
 
     def advance(self):
-        """Take the next step, until it is over."""
+        """Take the next step."""
         if self.state == RUNNING:
             self.state = TERMINATING
             known = self.group.send("TERM", GRACE) is not None

@@ -1,7 +1,7 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the two ends of a file transfer.
+"""RUNS ON BOTH SIDES: the sender and the receiver of a file transfer.
 
-One end sends and the other receives, depending on the direction; so the controller imports this module, too. The ends
-exchange records. A message holds many small records, or one block of a large file:
+Either side may send, so the controller imports this module, too. The sides exchange records. A message has many small
+records, or one block of a large file:
 
     sender                                          receiver
     ENTRY for each file, directory and link, LISTED
@@ -20,7 +20,7 @@ from .sender import Sender
 
 
 def serve(channel, end):
-    """Run one end. Report its failure to the peer."""
+    """Run one side. Report its failure to the peer."""
     try:
         end.run()
     except Failure as failure:

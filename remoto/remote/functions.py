@@ -59,12 +59,12 @@ class Calls(object):
         job = None
         while job is not CLOSED:
             job = self.jobs.get()
-            # a number may be left over from a generator that ended before
+            # a request may be left over from an earlier generator
             if callable(job):
                 job()
         if self.last is not None:
             self.last.ended.wait()
-        # a call that has just ended may have left a generator, which must be closed
+        # the last call may have left a generator, which must be closed
         while not self.jobs.empty():
             job = self.jobs.get()
             if callable(job):
@@ -75,7 +75,7 @@ class Call(object):
     def __init__(self, calls, item):
         self.calls = calls
         self.item = item
-        # claimed here, in the order in which calls arrive, not in the order in which threads run
+        # claim the main thread here, in the order of the calls, not in the order in which threads run
         self.is_first = calls.module.claim()
         self.ended = threading.Event()
 
@@ -86,7 +86,7 @@ class Call(object):
             self.ended.set()
 
     def fail(self, error):
-        """Raise the error in the thread of the channel: execnet sends it to the controller."""
+        """Raise the error in the channel's thread, so that execnet sends it to the controller."""
 
         def job():
             raise error
@@ -117,5 +117,5 @@ class Call(object):
             deliver(channel, RETURN, function, result)
 
     def release(self):
-        """Free the main thread: the next call may arrive as soon as this one is answered."""
+        """Free the main thread, since the next call may arrive as soon as this one is answered."""
         MAIN_THREAD.release(self)

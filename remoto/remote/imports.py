@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, first of all, as the package ``remoto_remote``: imports its modules, which were sent.
+"""RUNS ON THE REMOTE SIDE, first of all, as the package ``remoto_remote``: imports the modules that were sent.
 
 The package is not named ``remoto``, which may be installed there.
 """
@@ -9,13 +9,13 @@ import sys
 
 PACKAGE = "remoto_remote"
 PY2 = sys.version_info[0] == 2
-# how long to wait for the source of a module that a call needs, seconds
+# seconds to wait for the source of a module that a call needs
 SOURCE_LIMIT = 60
 
 
 def imported(source):
-    """Return the names of the modules of this directory that one of them imports when it is imported itself."""
-    # importing re takes longer than all of this
+    """Return the names of the modules of this directory that a source imports at its top level."""
+    # importing re would take longer
     return [line.split()[1][1:] for line in source.splitlines() if line.startswith("from .")]
 
 
@@ -35,9 +35,9 @@ class Sources(object):
             sys.meta_path.append(self)
 
     def wait_for(self, name):
-        """Wait for a module, and those that it imports: calls run in parallel, and may overtake the one that adds them.
+        """Wait for a module and its imports: calls run in parallel, and may overtake the call that adds the modules.
 
-        Not in the finder, since the other call has to import something, too, and Python 2 runs one import at a time.
+        Not in the finder, since the other call imports something, too, and Python 2 runs only one import at a time.
         """
         import time
 
@@ -52,7 +52,7 @@ class Sources(object):
 
     def find_spec(self, name, path=None, target=None):
         if self.has(name):
-            # importing importlib.machinery takes longer
+            # importing importlib.machinery would take longer
             return type(sys.__spec__)(name, self)  # type: ignore[arg-type]  # it has the methods of a loader
 
     def create_module(self, spec):
@@ -83,7 +83,7 @@ SOURCES = Sources()
 
 
 def add(texts):
-    """Add modules, as :meth:`Sources.add`. Python 2 accepts a coding line only in bytes."""
+    """Add modules, like :meth:`Sources.add`. Python 2 accepts a coding line only in bytes."""
     SOURCES.add([text.decode("utf-8") if isinstance(text, bytes) and not PY2 else text for text in texts])
 
 

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: makes the modules that were sent along importable under their names."""
+"""RUNS ON THE REMOTE SIDE: makes the modules that were sent along importable by their names."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -55,13 +55,13 @@ class Finder(object):
 
 
 INCLUDED = Finder()  # comes before installed modules
-PARENTS = Finder()  # comes after them: empty packages, for modules that were sent without their parents
+PARENTS = Finder()  # comes after them: empty packages for modules that were sent without their parents
 
 
 def include(modules, parents, module):
     """Make these modules importable.
 
-    :param module: the name of the module that is about to be reloaded; the parts of a package are reloaded with it.
+    :param module: the name of the module that is about to be reloaded; the modules of a package are reloaded with it.
     """
     if INCLUDED not in sys.meta_path:
         sys.meta_path.insert(0, INCLUDED)

@@ -1,7 +1,6 @@
-"""RUNS ON THE REMOTE SIDE, in a Python of its own: calls one function, and writes the answer to stdout.
+"""RUNS ON THE REMOTE SIDE, in its own Python: calls one function, and writes the answer to stdout.
 
-Starting Python takes most of the time of a call: import or compile only on first use what a simple answer does not
-need.
+Starting Python takes most of the time of a call, so import and compile on first use what a simple answer does not need.
 """
 
 from __future__ import absolute_import, unicode_literals
@@ -30,7 +29,7 @@ def plain(value, depth=0):
             return text
     if kind is TEXT and len(value) < 1000:
         text = repr(value).lstrip("u")
-        # ASCII without escapes: in JSON the same text stands between double quotes
+        # ASCII without escapes: JSON has the same text in double quotes
         if len(text) == len(value) + 2 and '"' not in value and value.isprintable() and max(value or " ") < "\x7f":
             return '"' + value + '"'
     if kind in (list, tuple) and len(value) < 100 and depth < 10:
@@ -75,7 +74,7 @@ def failure():
     """Return the answer, in JSON, for an exception or exit."""
     from .problem import describe, exit_status
 
-    # not error.__class__, which may be anything
+    # not error.__class__, which a class may define as anything
     kind, error = sys.exc_info()[:2]
     assert kind is not None
     description = None
@@ -121,11 +120,11 @@ def call(mark, function, args, kwargs, module, included, parents):
         try:
             stream.flush()
         except Exception:
-            pass  # the function has closed it
+            pass  # the function has closed stdout
     try:
         os.fstat(answers)
     except OSError:
-        answers = 1  # the function has closed all descriptors that it did not open
+        answers = 1  # the function has closed all descriptors that it had not opened
     data = (mark + " " + answer + "\n").encode("ascii")
     while data:
         data = data[os.write(answers, data) :]

@@ -6,16 +6,16 @@ import sys
 
 # filename: source, for tracebacks
 SHIPPED = {}  # type: dict
-# name: the last module that was made with it
+# name: the last module loaded by that name
 LOADED = {}  # type: dict
 PY2 = sys.version_info[0] == 2
 
 
 def load(shipped, builtins=None):
-    """Return a new module. Its name is neither '__main__' nor '__channelexec__', so that blocks for those do not run.
+    """Return a new module. Its name is neither '__main__' nor '__channelexec__', so that blocks for these do not run.
 
-    :param shipped: (name, package, filename, source, whether it is a package)
-    :param builtins: its ``__builtins__``; by default those that exec() sets.
+    :param shipped: (name, package, filename, source, True for a package)
+    :param builtins: its ``__builtins__``; by default the ones that exec() sets.
     """
     name, package, filename, source, is_package = shipped
     module = type(sys)(str(name))
@@ -25,7 +25,7 @@ def load(shipped, builtins=None):
     module.__package__ = str(package)  # Python 2 requires bytes
     if is_package:
         module.__path__ = []  # including.py finds its parts
-    # for code that looks up its module, such as pickle; but do not replace an installed module of that name
+    # for code that looks up its module, such as pickle; do not replace an installed module of that name
     if sys.modules.get(name) is LOADED.get(name):
         sys.modules[str(name)] = module
     if PY2 and package:
@@ -41,7 +41,7 @@ def fill(module, filename, source):
     SHIPPED[filename] = source
     LOADED[module.__name__] = module
     if PY2:
-        # Python 2 accepts a coding line only in bytes, and takes those for UTF-8 only after a byte order mark
+        # Python 2 accepts a coding line only in bytes, and reads these as UTF-8 only after a byte order mark
         source = b"\xef\xbb\xbf" + source
     # do not inherit this file's __future__ imports
     exec(compile(source, filename, "exec", 0, True), module.__dict__)

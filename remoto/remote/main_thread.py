@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: tasks for the main thread."""
+"""RUNS ON THE REMOTE SIDE: run tasks in the main thread."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -11,7 +11,7 @@ from .pipes import WakePipe
 
 
 class MainThread(object):
-    """Runs one task at a time in the main thread, the only one in which Python sets and runs signal handlers.
+    """Run one task at a time in the main thread, the only one in which Python can set and run signal handlers.
 
     It waits for tasks by reading a pipe: Python 2 runs no handlers while the main thread waits for a lock.
     """
@@ -22,18 +22,18 @@ class MainThread(object):
         self.lock = threading.Lock()
         self.task = None
         self.is_new = False
-        # for ever in a gateway that execnet itself opened: execnet uses the main thread there
+        # stays so in a gateway that execnet itself opened, where execnet uses the main thread
         self.ended = True
 
     def start(self):
-        """Accept tasks from now on, though :meth:`serve` may run them later."""
+        """Accept tasks from now on, even if :meth:`serve` runs them later."""
         self.wake_pipe = WakePipe()
         self.ended = False
 
     def offer(self, task):
-        """Have ``task.run()`` called, and ``task.fail(error)`` if it raises.
+        """Run ``task.run()``, and ``task.fail(error)`` if it raises.
 
-        Return False, and do neither, if another task runs.
+        Return False, and run neither, if another task is running.
         """
         with self.lock:
             if self.task is not None or self.ended:
@@ -65,7 +65,7 @@ class MainThread(object):
                 elif self.ended:
                     return
                 else:
-                    # bytes only wake the thread: if a handler raised, one may have been lost
+                    # bytes only wake the thread; one may be lost if a handler raises
                     self.wake_pipe.wait()
             except Exception:
                 self.report()
@@ -75,13 +75,13 @@ class MainThread(object):
             self.is_new = False
             task.run()
         except Exception:
-            # raised by a handler that the task had set, after the task had ended
+            # raised by a signal handler that a task has set, after the task has ended
             task.fail(sys.exc_info()[1])
         finally:
             self.release(task)
 
     def report(self):
-        """Print what a handler raised between two tasks; it ends neither."""
+        """Print the error of a signal handler between two tasks, and go on."""
         os.fstat(self.wake_pipe.reader)  # fails if a function has closed all descriptors
         sys.excepthook(*sys.exc_info())
 

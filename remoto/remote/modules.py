@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: keep the modules that were sent."""
+"""RUNS ON THE REMOTE SIDE: keep modules loaded."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -14,13 +14,13 @@ LOCK = threading.Lock()
 
 
 class Held(object):
-    """A module, or the reason why it could not be loaded. Its first call loads it, and may arrive before its source."""
+    """A module, or the reason why it could not be loaded. The first call loads it, and may arrive before its source."""
 
     def __init__(self):
         self.has_text = threading.Event()
         self.is_loaded = threading.Event()
         self.load = None
-        self.holders = []  # an event for each hold() that waits until it is loaded
+        self.holders = []  # an event for each hold() that waits until the module is loaded
         self.loading = False
         self.module = None
         self.problem = None
@@ -41,7 +41,7 @@ def held(number):
 
 
 def hold(channel, number, module, included, parents, dropped=()):
-    """Keep the source of a module for its first call, which loads it; send what the module prints then.
+    """Keep the source of a module for its first call, which loads it; send the module's output.
 
     :param dropped: numbers of modules that will not be called again.
     """

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: pipes, and what wakes a thread that waits for them."""
+"""RUNS ON THE REMOTE SIDE: wait for pipes, and wake a thread that does."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -19,7 +19,7 @@ class WakePipe(object):
         self.lock = threading.Lock()
         self.closed = False
         self.reader, self.writer = os.pipe()
-        # a full pipe wakes as well
+        # a full pipe wakes the thread, too
         make_nonblocking(self.writer)
 
     def fileno(self):
@@ -61,7 +61,7 @@ def make_blocking(pipe):
 def poll(readable, writable, timeout=None):
     """Return the pipes that are ready.
 
-    :param timeout: seconds; None for no limit.
+    :param timeout: seconds; None means no limit.
     """
     poller = select.poll()
     by_number = {}

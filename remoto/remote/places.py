@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: make, replace and remove files and directories."""
+"""RUNS ON BOTH SIDES: create, replace and remove files and directories."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -73,7 +73,7 @@ class NewFile(object):
         try:
             os.unlink(self.temporary)
         except OSError:
-            pass  # it was never made, or was removed with its directory
+            pass  # it was never created, or was removed with its directory
 
 
 def replaceable(status):
@@ -83,7 +83,7 @@ def replaceable(status):
 def status_of(path):
     """Return ``os.lstat(path)``, or None if there is no such file.
 
-    :raises Failure: it is of a kind that is never replaced.
+    :raises Failure: it is a file of a kind that is never replaced.
     """
     try:
         status = os.lstat(path)
@@ -97,7 +97,7 @@ def status_of(path):
 
 
 def is_same(status, mtime, size):
-    """Return True for a regular file of this size and time."""
+    """Return True for a regular file with this size and time."""
     if status is None or not stat.S_ISREG(status.st_mode):
         return False
     return status.st_size == size and abs(times(status) - mtime) < SAME_TIME
@@ -113,7 +113,7 @@ def mode_to_set(mode, confine):
 
 
 def missing_directories(path):
-    """Return the directories that have to be made for ``path``, the highest first."""
+    """Return the missing directories above ``path``, the highest first."""
     missing = []  # type: list
     while path and not os.path.lexists(path):
         missing.insert(0, path)
@@ -125,14 +125,14 @@ def new_directory(path, with_parents):
     try:
         os.makedirs(path) if with_parents else os.mkdir(path)
     except OSError as error:
-        # hosts that share a file system may make it at the same time
+        # hosts that share a file system may create it at the same time
         if error.errno != errno.EEXIST or not stat.S_ISDIR(os.lstat(path).st_mode):
             raise
     return os.lstat(path)
 
 
 def beside(path):
-    """Return a temporary name in the same directory: short, since the name itself may be of the greatest length."""
+    """Return a temporary name in the same directory. It is short, since the name itself may have the maximum length."""
     return os.path.join(os.path.dirname(path), TEMPORARY + binascii.hexlify(os.urandom(8)))
 
 
@@ -143,7 +143,7 @@ def umask():
 
 
 def remove(path):
-    """Remove a file, a link, or a directory and everything in it. Follow no links; ignore what no longer exists."""
+    """Remove a file, a link, or a directory and everything in it. Follow no links; ignore missing files."""
     pending = [path]
     while pending:
         path = pending[-1]

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: lets Pythons before 3.7 print any text, whatever the locale."""
+"""RUNS ON THE REMOTE SIDE: lets Pythons before 3.7 print any text in any locale."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -7,7 +7,7 @@ import sys
 
 
 class Utf8(object):
-    """Replaces Python 2's stdout or stderr, which accept only ASCII text."""
+    """A replacement for Python 2's stdout or stderr, which accept only ASCII text."""
 
     encoding = "utf-8"
 

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: describes exceptions."""
+"""RUNS ON THE REMOTE SIDE: describe exceptions."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -9,7 +9,7 @@ from .loading import SHIPPED
 
 
 def describe():
-    """Return a description of the exception that is being handled, for the controller's error. Never raise."""
+    """Return a description of the current exception, for the controller's error. Never raise."""
     try:
         return described(*sys.exc_info())
     except:  # noqa: E722  an exception's attributes may run any code
@@ -54,7 +54,7 @@ def text(value):
 
 
 def printable(value):
-    r"""Return text that can be encoded: lone surrogates are escaped, for instance as \udcff."""
+    r"""Escape lone surrogates, for instance as \udcff, so that text can be encoded."""
     if sys.version_info[0] == 3:
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     import re
@@ -74,7 +74,7 @@ def exit_status(error):
 
 
 def end_child(error):
-    """End a child that a function forked, as Python would: only the first process sends the answer.
+    """Exit a child that a function has forked, as Python would, since only the first process sends the answer.
 
     :param error: the exception that the function raised in the child, or None.
     """

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: start a process, and leave one to itself."""
+"""RUNS ON THE REMOTE SIDE: start a process, or leave it running."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -15,7 +15,7 @@ EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbi
 
 
 def native(data):
-    """Return bytes from the controller as this Python's subprocess takes text, whatever the locale."""
+    """Decode bytes from the controller for this Python's subprocess, in any locale."""
     return data if PY2 else os.fsdecode(data)
 
 
@@ -26,7 +26,7 @@ def encoded(text):
 def environment(given, extra):
     """Return a command's environment.
 
-    It is the one given, or this process's with the administrator's directories last in PATH.
+    It is ``env``, or this process's environment with the usual program directories added to PATH.
     """
     if given is not None:
         result = dict(given)
@@ -41,11 +41,11 @@ def environment(given, extra):
 
 def new_session():
     os.setsid()
-    # Python 2 ignores SIGPIPE and hands that down: `yes | head` would never end
+    # Python 2 ignores SIGPIPE, and children inherit that: `yes | head` would never end
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-# a signal for this process group is not the command's, and the command can't ask a terminal
+# signals to this process group must not reach the command, and the command must not read from a terminal
 OWN_SESSION = {"preexec_fn": new_session} if PY2 else {"start_new_session": True}  # type: dict
 
 
@@ -54,9 +54,9 @@ def needs_sudo(sudo):
 
 
 def start(args, sudo, stdin, env, extend_env, popen):
-    """Start a command in a session of its own, with pipes.
+    """Start a command in its own session, with pipes.
 
-    :param stdin: None for /dev/null; whatever else is to be written to its pipe.
+    :param stdin: None for /dev/null; anything else for a pipe.
     """
     args = [native(word) for word in args] if isinstance(args, (list, tuple)) else native(args)
     options = dict((name, native(value) if isinstance(value, bytes) else value) for name, value in popen.items())
@@ -92,9 +92,9 @@ def in_background(function):
 
 
 def leave_to_cat(source, target):
-    """Let cat copy from now on: it ends with the command, and no Python waits for it.
+    """Let cat copy from now on, so that no Python has to: it exits with the command.
 
-    Without target, read and forget.
+    Without target, discard the data.
     """
     with open(os.devnull, "wb") as devnull:
         leave_to(["cat"], source, target or devnull, devnull)
@@ -107,5 +107,5 @@ def leave_to(argv, stdin, stdout, stderr):
     try:
         process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, close_fds=True, **OWN_SESSION)
     except OSError:
-        return  # a machine without cat: what the command writes from now on meets a closed pipe
+        return  # without cat, the command gets SIGPIPE at its next write
     in_background(process.wait)

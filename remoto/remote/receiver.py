@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the end of a transfer that receives."""
+"""RUNS ON BOTH SIDES: the receiver of a transfer."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -44,13 +44,13 @@ class Receiver(object):
     """Receive from a Sender.
 
     :param destination: a path as bytes.
-    :param name: the copy's name in ``destination`` if that is a directory; empty: ``destination`` itself is the copy.
+    :param name: the name of the copy if ``destination`` is a directory; if empty, ``destination`` itself is the copy.
     :param delete: remove entries of directories that the sender does not have.
-    :param confine: the sender is not trusted.
+    :param confine: True if the sender is not trusted.
     :param progress: as for Sender.
-    :param make: make the directory for a file whose destination ends with a slash, where it is missing.
+    :param make: create a missing directory for a file whose destination ends with a slash.
     :ivar copied: the number of files received.
-    :ivar unchanged: the number of files that were the same before.
+    :ivar unchanged: the number of files that were not received, since they are the same.
     """
 
     def __init__(self, records, destination, name, delete=False, confine=False, progress=None, make=False):
@@ -75,7 +75,7 @@ class Receiver(object):
     def run(self):
         """Receive everything.
 
-        :raises Failure: the transfer failed; what is incomplete was removed.
+        :raises Failure: the transfer failed; incomplete files were removed.
         """
         try:
             complete = self.receive()
@@ -90,10 +90,10 @@ class Receiver(object):
         self.records.flush()
 
     def receive(self):
-        """Apply records up to the last. Return True if the sender has left out nothing."""
+        """Apply all records. Return True if the sender has skipped nothing."""
         while True:
             kind, data = self.records.read()
-            # these call ``progress``: a ValueError from it is the program's
+            # these call ``progress``, which may raise a ValueError of its own
             if kind == DATA:
                 self.write(data)
             elif kind == LISTED and not self.listed:
@@ -142,7 +142,7 @@ class Receiver(object):
         self.failures.append(PeerFailure.unpack(data))
 
     def check_all_is_there(self, complete):
-        """Require that each requested file was received, or left out with a reason."""
+        """Require that each requested file was received, or skipped with a reason."""
         missing = len(self.wanted) - (0 if complete else self.skipped)
         if self.file is not None or not self.listed or not self.count or missing > 0:
             raise Failure(self.destination, errno.EIO, "the transfer ended before all files were received")
@@ -244,5 +244,5 @@ class Receiver(object):
     def has_total(self):
         if self.file is not None and self.file.size == NO_SIZE:
             return False
-        # a tar does not list its members first
+        # a tar archive does not list its members first
         return self.listed or not self.tree.directories

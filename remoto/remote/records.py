@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the records of a transfer of files, and what both ends share."""
+"""RUNS ON BOTH SIDES: the records of a file transfer."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -22,13 +22,13 @@ ENTRY, LISTED, BEGIN, DATA, END, SKIP, FINISH = range(1, 8)
 WANTED, COMPARED, ACKNOWLEDGED, DONE, FAILED = range(11, 16)
 FILE, DIRECTORY, LINK, STREAM = range(1, 5)
 NO_PARENT = 0xFFFFFFFF
-# the mode and size of a stream
+# the mode and size that stand for a stream's unknown ones
 NO_MODE = 0xFFFF
 NO_SIZE = 0xFFFFFFFFFFFFFFFF
 ALL_BITS = 0o7777
-# without set-id and sticky bits
+# all bits except set-id and sticky bits
 PERMISSIONS = 0o777
-# bytes of SKIP records: the receiver keeps each until the end
+# bytes of SKIP records, all of which the receiver keeps until the end
 MOST_SKIPPED = 16 * 1024 * 1024
 # prefix of temporary names; delete=True does not remove them, since another transfer may be using them
 TEMPORARY = b".remoto-"
@@ -36,7 +36,7 @@ TEMPORARY = b".remoto-"
 LAST_TIME = 2**63 - 1
 CHANGED = "changed while it was sent"
 NEITHER = "not a regular file, directory or symbolic link"
-# raised by records that no transfer sends
+# errors raised by malformed records
 MALFORMED = (ValueError, OverflowError, struct.error, AttributeError, IndexError)
 
 
@@ -64,11 +64,11 @@ class Failure(Exception):
 
 
 class PeerFailure(Failure):
-    """A failure that the peer has reported."""
+    """A failure reported by the peer."""
 
 
 class Unreadable(Failure):
-    """A file in the source can't be read, and is left out of the transfer."""
+    """A file in the source can't be read, and is skipped."""
 
 
 class Gone(Exception):
@@ -82,7 +82,7 @@ def malformed(error):
 def split_at(data, length):
     """Return the first ``length`` bytes and the rest.
 
-    :raises ValueError: there are fewer.
+    :raises ValueError: there are fewer bytes.
     """
     if length > len(data):
         raise ValueError("truncated record")
@@ -90,7 +90,7 @@ def split_at(data, length):
 
 
 def shown(path):
-    # Python 2 can't decode with backslashes
+    # Python 2 can't decode with backslashreplace
     return path.decode("utf-8", "replace" if PY2 else "backslashreplace")
 
 
@@ -142,7 +142,7 @@ class Records(object):
             except EOFError:
                 raise Gone
             try:
-                # a Python 3 gets a Python 2's bytes as text, a character for each
+                # Python 3 receives bytes from Python 2 as text, a character for each byte
                 self.message = message if isinstance(message, bytes) else message.encode("latin-1")
             except MALFORMED as error:
                 raise malformed(error)
@@ -171,7 +171,7 @@ def known(size):
 
 
 def times(status):
-    """Return a file's modification time in nanoseconds, within what a record can hold."""
+    """Return a file's modification time in nanoseconds, within the range of a record."""
     time = int(round(status.st_mtime * 1e6)) * 1000 if PY2 else status.st_mtime_ns
     return max(-LAST_TIME, min(time, LAST_TIME))
 

@@ -1,10 +1,10 @@
 """RUNS ON A RELAY: starts a process, such as ssh, and carries its stdin, stdout and stderr over a channel.
 
-Each message is a pair. The controller sends (STDIN, data), empty at its end; (STDOUT or STDERR, size): it has dealt
-with so many bytes; (KILL, 0). It receives (STDOUT or STDERR, data), empty at its end; (STDIN, size): so many bytes were
-written; then (EXITED, status); or (FAILED, errno) alone if the process could not be started.
+Each message is a pair. The controller sends (STDIN, data), empty for EOF; (STDOUT or STDERR, size), to acknowledge so
+many bytes; and (KILL, 0). It receives (STDOUT or STDERR, data), empty for EOF; (STDIN, size), when so many bytes were
+written; and then (EXITED, status); or only (FAILED, errno) if the process could not be started.
 
-Each stream has a window: a process that does not read, or a controller that does not, stalls this process and no other.
+Each stream has a window: if the process or the controller does not read, only this process stalls.
 """
 
 from __future__ import absolute_import, unicode_literals
@@ -21,14 +21,13 @@ from .pipes import WakePipe, make_nonblocking, poll, retry
 from .process import environment, in_background, native, start
 
 STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
-# bytes that may be on their way until the controller has dealt with them; MESSAGE bytes count of each message besides
-# its data
+# bytes that may be unacknowledged; each message counts its data and MESSAGE bytes
 WINDOWS = {STDOUT: 1024 * 1024, STDERR: 64 * 1024}
 MESSAGE = 64
 BLOCK = 64 * 1024
-# bytes that are read after the end of the process: others may have its stderr, and write to it for ever
+# bytes to read after the process has exited: other processes may have its stderr, and write to it forever
 LAST_BYTES = 1024 * 1024
-# seconds; a `Match exec` of ssh's configuration may wait for ever
+# seconds to wait for ssh -G; a `Match exec` in ssh's configuration may hang
 ASK_LIMIT = 10.0
 CLOSED = None
 CHILDREN = set()
@@ -60,12 +59,12 @@ class Child(object):
         CHILDREN.add(self)
         channel.setcallback(self.hear, endmarker=CLOSED)
 
-    # called in other threads: in the receiver's, which must never wait
+    # called by the receiver thread, which must never wait
 
     def hear(self, item):
         if item is CLOSED:
             self.closed = True
-            # here, since this Python may end as soon as the receiver has
+            # here, since this Python may exit as soon as the receiver thread has ended
             self.kill()
         elif item[0] == STDIN:
             self.blocks.append(memoryview(item[1]))
@@ -82,7 +81,7 @@ class Child(object):
                 try:
                     os.killpg(self.process.pid, signal.SIGKILL)
                 except OSError:
-                    pass  # it has ended, or is root's, which sudo has started: it reads the end of stdin
+                    pass  # it has exited, or it belongs to root because of sudo, and exits at EOF on stdin
 
     def wait(self):
         self.process.wait()
@@ -90,10 +89,10 @@ class Child(object):
             self.exited = True
         self.wake_pipe.wake()
 
-    # called in the thread that serves the process
+    # called by the thread that serves the process
 
     def serve(self):
-        """Carry the streams until the process has ended.
+        """Carry the streams until the process has exited.
 
         Return its exit status, or None if the controller has closed the channel.
         """
@@ -108,7 +107,7 @@ class Child(object):
             self.leave()
 
     def poll(self):
-        """Return the pipes that are ready. If the process has exited, its streams end where they are empty."""
+        """Return the pipes that are ready. After the process has exited, a stream without data has ended."""
         names = [name for name in self.outputs if self.sent[name] - self.acknowledged[name] < WINDOWS[name]]
         exited = self.exited
         readable = [self.wake_pipe] + [self.outputs[name] for name in names]
@@ -174,12 +173,12 @@ class Child(object):
         self.stdin = None
 
     def drop_blocks(self):
-        """Acknowledge the rest, which nobody reads: the process has closed its stdin."""
+        """Acknowledge the rest without writing it: the process has closed its stdin."""
         while self.blocks:
             self.send(STDIN, len(self.blocks.popleft()) + MESSAGE)
 
     def wait_when_ending(self):
-        """Wait for the process in a thread, once there is reason to believe that it ends."""
+        """Wait for the process in a thread, once it is expected to exit."""
         if not self.waiting and (self.stdin is None or self.killed or STDOUT not in self.outputs):
             self.waiting = True
             in_background(self.wait)
@@ -188,7 +187,7 @@ class Child(object):
         try:
             self.channel.send((name, value))
         except (IOError, OSError):
-            self.closed = True  # nobody is there to get it
+            self.closed = True  # the connection is lost
 
     def leave(self):
         CHILDREN.discard(self)
@@ -203,17 +202,17 @@ class Child(object):
 
 
 def end_all():
-    """End all processes, since this one is about to end."""
+    """Kill all processes, since this one is about to exit."""
     for child in list(CHILDREN):
         child.kill()
 
 
 def with_keepalive(argv, seconds):
-    """Return ssh's argv with an interval between its probes, unless ssh's configuration on this machine has one.
+    """Return ssh's argv with a keepalive, unless ssh's configuration on this machine has one.
 
     :param argv: ``ssh -T OPTIONS HOST COMMAND``
     """
-    # in batch mode, Debian's ssh reports 300, which no user has configured
+    # in batch mode, Debian's ssh has a ServerAliveInterval of 300 that no user has configured
     question = argv[:1] + [b"-G", b"-o", b"BatchMode=no"] + argv[2:-1]
     with open(os.devnull, "r+b") as devnull:
         process = subprocess.Popen(
@@ -236,10 +235,10 @@ def with_keepalive(argv, seconds):
 
 
 def serve(channel, argv, keepalive):
-    """Start a process, and carry its streams.
+    """Start a process and carry its streams.
 
     :param argv: a list of bytes.
-    :param keepalive: seconds for :func:`with_keepalive`; 0 leaves the argv alone.
+    :param keepalive: seconds for :func:`with_keepalive`; 0 does not change the argv.
     """
     try:
         if keepalive:

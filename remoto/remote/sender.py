@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the end of a transfer that sends."""
+"""RUNS ON BOTH SIDES: the sender of a transfer."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -47,10 +47,10 @@ class Sender(object):
     :param source: a path as bytes, or an object with ``read``.
     :param report: called with the path, below the source, of each file before it is sent.
     :param progress: called with the number of bytes sent, and the total; None while the total is unknown.
-    :param size: the stream's size, for ``progress``; None if unknown.
-    :param listing: a Scan of the source, or what has its ``pages`` and ``root_length``; a new Scan by default.
+    :param size: the size of the stream, for ``progress``; None if unknown.
+    :param listing: a Scan of the source, or an object with its ``pages`` and ``root_length``; a new Scan by default.
     :ivar copied: the number of files sent.
-    :ivar unchanged: the number of files that the receiver had already.
+    :ivar unchanged: the number of files not sent, since the receiver has the same.
     """
 
     def __init__(self, records, source, report=None, progress=None, size=None, listing=None):
@@ -60,7 +60,7 @@ class Sender(object):
         self.report = report
         self.progress = progress
         self.size = size
-        self.paths = []  # of each entry; None if it has no contents
+        self.paths = []  # the path of each entry; None if it has no contents
         self.sizes = []
         self.root_length = 0
         self.wanted = []
@@ -76,7 +76,7 @@ class Sender(object):
         self.has_total = True
 
     def run(self):
-        """Send everything. ``failures`` has what was left out.
+        """Send everything. ``failures`` lists the skipped files.
 
         :raises Failure: the transfer failed.
         :raises Gone: the peer closed the channel without a reason.
@@ -121,7 +121,7 @@ class Sender(object):
         self.root_length = self.listing.root_length
 
     def leave_out(self, failure):
-        """Report a file that can't be read, and go on. The receiver then deletes nothing."""
+        """Report an unreadable file, and go on. The receiver then deletes nothing."""
         self.failures.append(failure)
         self.records.write(SKIP, failure.pack())
         self.flow()
@@ -172,7 +172,7 @@ class Sender(object):
         self.send_rest(Digest(), next_block(self.source), lambda: next_block(self.source), self.size)
 
     def send_rest(self, digest, block, read, size):
-        """Send blocks up to the end of the stream. ``size`` is the expected number of bytes, None if unknown."""
+        """Send blocks until the end of the stream. ``size`` is the expected number of bytes; None if unknown."""
         start, others = self.sent, self.total
         self.has_total = size is not None
         self.total += size or 0
@@ -198,7 +198,7 @@ class Sender(object):
         self.flow()
 
     def flow(self):
-        """Send a message once it is large enough, and the receiver has acknowledged enough of the earlier ones."""
+        """Send a message once it is large enough and the receiver has acknowledged enough of the earlier ones."""
         if self.records.size < BLOCK:
             return
         while self.records.unacknowledged > WINDOW:

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: list and read the source of a transfer."""
+"""RUNS ON BOTH SIDES: list and read the source of a transfer."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -25,17 +25,17 @@ from .records import (
     times,
 )
 
-# bytes of records, at least, in each page of a listing but the last
+# minimum bytes of records in each page of a listing except the last one
 PAGE = 64 * 1024
 
 
 class Page(object):
     """A part of a listing.
 
-    :ivar records: its records, packed.
+    :ivar records: the packed records.
     :ivar paths: the path to read each entry from; None if it has no contents.
-    :ivar sizes: their sizes.
-    :ivar failures: a Failure for each entry that is left out.
+    :ivar sizes: the sizes of the entries.
+    :ivar failures: a Failure for each skipped entry.
     """
 
     def __init__(self):
@@ -49,8 +49,8 @@ class Scan(object):
     """List a file, or a directory and everything in it.
 
     :param source: a path as bytes.
-    :param accept: called with the path of each entry of a directory; False leaves it out.
-    :ivar root_length: the length of the source's path, which relative paths leave out.
+    :param accept: called with the path of each entry of a directory; return False to skip it.
+    :ivar root_length: the length of the source's path, to remove it from the paths below.
     """
 
     def __init__(self, source, accept=None):
@@ -79,7 +79,7 @@ class Scan(object):
         yield page
 
     def entries(self):
-        """Yield the fields of each ENTRY and the path to read from; a Failure for each entry that is left out."""
+        """Yield the fields of each ENTRY and the path to read from, and a Failure for each skipped entry."""
         root, status = self.root()
         stack = [(NO_PARENT, root, b"", status)]
         count = 0
@@ -106,7 +106,7 @@ class Scan(object):
                     yield Failure.of(below, error)
 
     def root(self):
-        """Return the source's real path and its status."""
+        """Return the real path of the source and its status."""
         try:
             if not self.source:
                 # realpath turns an empty path into the current directory
@@ -123,7 +123,7 @@ class Scan(object):
 
 
 def describe(path, status):
-    """Return an entry's kind, its size, a link's target, and a directory's names in reverse order.
+    """Return the kind of an entry, its size, the target of a link, and the names in a directory, in reverse order.
 
     :raises Failure: it can't be read, or is of another kind.
     """
@@ -140,7 +140,7 @@ def describe(path, status):
 
 
 def open_to_read(path):
-    """Open a file, in one step: it is closed even if Ctrl-C comes before the caller has it."""
+    """Open a file, in one step: it is closed even if Ctrl-C comes before the caller gets it."""
     descriptors = map(os.open, (path,), (os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,))
     return list(map(io.FileIO, descriptors))[0]
 
@@ -153,7 +153,7 @@ def reading(path, call, *args):
 
 
 def first_block(path, fd):
-    """Return a whole block, or a shorter one if the file ends before."""
+    """Return a whole block, or a shorter one at the end of the file."""
     block = b""
     while len(block) < BLOCK:
         more = reading(path, os.read, fd, BLOCK - len(block))
@@ -164,7 +164,7 @@ def first_block(path, fd):
 
 
 def true_size(path, fd, status, found):
-    """Return the size, or NO_SIZE if stat is wrong: it gives 0 for files in /proc, and 4096 for those in /sys."""
+    """Return the size, or NO_SIZE if stat is wrong: it reports 0 for files in /proc, and 4096 for those in /sys."""
     if found == min(status.st_size, BLOCK):
         return status.st_size
     require_unchanged(path, fd, status)

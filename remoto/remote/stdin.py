@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: what a command reads."""
+"""RUNS ON THE REMOTE SIDE: the stdin of a command."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -14,9 +14,9 @@ STDIN_BLOCK = 256 * 1024
 
 class Stdin(object):
     """
-    :param pipe: the process's stdin; None if that is /dev/null.
-    :param script: for the shell in a container, which reads it before the command reads the rest.
-    :param data: the command's stdin; True if blocks of it come later.
+    :param pipe: the stdin of the process; None if that is /dev/null.
+    :param script: the script for the container's shell, which reads it before the command reads the rest.
+    :param data: the command's stdin; True if it follows in blocks.
     """
 
     def __init__(self, pipe, script, data):
@@ -27,7 +27,7 @@ class Stdin(object):
         self.blocks = collections.deque()  # type: collections.deque
 
     def add(self, block):
-        """Take a block of the command's stdin, an empty one at its end. Called in another thread."""
+        """Add a block of the command's stdin, an empty one for EOF. Called by another thread."""
         self.blocks.append(block)
 
     def is_waiting(self):
@@ -40,16 +40,16 @@ class Stdin(object):
         return len(self.unsent) > 0 or not self.more
 
     def write(self):
-        """Write what the pipe takes, and close it at the end.
+        """Write as much as the pipe accepts, and close it at the end.
 
-        Return how many bytes of the command's own stdin that was.
+        Return the number of bytes written of the command's stdin.
         """
         try:
             written = retry(os.write, self.pipe.fileno(), self.unsent[:STDIN_BLOCK]) or 0
         except (IOError, OSError) as error:
             if error.errno != errno.EPIPE:
                 raise
-            # the command does not want the rest: its own business
+            # the command has closed its stdin
             written = 0
             self.unsent = self.unsent[:0]
             self.more = False
@@ -66,11 +66,11 @@ class Stdin(object):
             self.pipe = None
 
     def leave(self):
-        """Let the command have the rest without this Python, which may end with the connection."""
+        """Leave the rest to another process, since this Python may exit with the connection."""
         try:
             rest = self.as_file()
         except (IOError, OSError):
-            # no space left: as long as this Python lives, then
+            # no space left for a file: write as long as this Python runs
             in_background(self.write_the_rest)
             return
         with rest:

@@ -1,15 +1,15 @@
-"""RUNS ON THE REMOTE SIDE: which part of what a process writes is its command's output, and how that has ended."""
+"""RUNS ON THE REMOTE SIDE: the streams of a process: the command's output, and its exit status."""
 
 from __future__ import absolute_import, unicode_literals
 
-# the end of what the client of a container has written, for errors, bytes
+# bytes of the last output of a container's client to keep for errors
 CLIENT_OUTPUT = 4096
 
 
 class Plain(object):
-    """The streams of a command on this host: all of them are its output.
+    """The streams of a command on this host: all data is its output.
 
-    :ivar ended_at: when both streams were complete, though the process had not ended.
+    :ivar ended_at: the time when both streams were complete, if the process had not exited.
     """
 
     may_begin = True

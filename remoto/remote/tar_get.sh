@@ -1,6 +1,6 @@
-# RUNS IN A CONTAINER WITHOUT PYTHON, in its /bin/sh: writes a tar of a file or directory to stdout. Argument: its path.
+# RUNS IN A CONTAINER WITHOUT PYTHON, in its /bin/sh: writes a tar archive of a file or directory to stdout. Argument: its path.
 command -v tar > /dev/null || exit 69
-# it could ask GNU tar for sparse members, which are refused, or for another format
+# it could enable sparse members, which are refused, or another format
 unset TAR_OPTIONS
 fail() { echo "$1: $2" >&2; exit 1; }
 case $1 in /*) place=$1 ;; *) place=./$1 ;; esac

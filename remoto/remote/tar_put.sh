@@ -1,5 +1,5 @@
-# RUNS IN A CONTAINER WITHOUT PYTHON, in its /bin/sh: receives a tar on stdin in a temporary directory, and moves it to its
-# place at the end; into an existing directory, each entry by itself, as the lines of the file merge do.
+# RUNS IN A CONTAINER WITHOUT PYTHON, in its /bin/sh: extracts a tar archive from stdin to a temporary directory, and moves it
+# to the destination at the end; into an existing directory, it moves each entry, by the lines of the file merge.
 # Arguments: the destination; the name in it if it is a directory; file, data or directory.
 command -v tar > /dev/null || exit 69
 unset TAR_OPTIONS

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: the directories and links that a receiver makes."""
+"""RUNS ON BOTH SIDES: the directories and links that a receiver creates."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -11,7 +11,7 @@ from .records import DIRECTORY, LINK, SAME_TIME, TEMPORARY, Failure, set_times, 
 
 
 class Tree(object):
-    """The destination of a transfer. With ``confine`` no path in it leads out of it.
+    """The destination of a transfer. With ``confine``, no path in it leads outside.
 
     The parameters are those of Receiver.
     """
@@ -83,7 +83,7 @@ class Tree(object):
         self.names[path] = set()
 
     def make_directory(self, path, status, mode, mtime, is_root):
-        """Return the directory's path: a temporary one if it replaces a file, which it does at the end."""
+        """Return the path of the directory: a temporary one if it replaces a file, which happens at the end."""
         if status is not None and not stat.S_ISDIR(status.st_mode):
             if is_root:
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -96,16 +96,16 @@ class Tree(object):
         elif is_root:
             # an existing directory, such as /tmp, keeps its mode and time
             mode, mtime = stat.S_IMODE(status.st_mode), None
-        # writable until the end
+        # keep it writable until its contents are there
         if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
             os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
         self.attributes.append((path, mode, mtime))
         return path
 
     def add_link(self, path, target):
-        """Make a link at the end.
+        """Create a link at the end.
 
-        :raises Failure: it leads out of the directory.
+        :raises Failure: it leads outside the directory.
         """
         if not self.stays_inside(path, target):
             reason = "refused: a link that points out of the directory, to %s" % shown(target)
@@ -113,7 +113,7 @@ class Tree(object):
         self.links.append((path, target))
 
     def stays_inside(self, path, target):
-        """Return True if a link stays in the directory: ``..`` may come first only, where no other link changes it."""
+        """Return True if a link stays in the directory. ``..`` may come first only, where no link can change it."""
         if not self.confine:
             return True
         below = path[len(self.directories[0].rstrip(b"/")) + 1 :]
@@ -128,7 +128,7 @@ class Tree(object):
         return Failure(self.destination, errno.EPERM, "refused: the sender sent %s" % what)
 
     def finish(self, complete):
-        """Make links, delete other files if asked to, and set modes and times."""
+        """Create links, delete other files with ``delete``, and set modes and times."""
         for path, target in self.links:
             self.make_link(path, target)
         if complete and self.delete:
@@ -136,7 +136,7 @@ class Tree(object):
         self.set_attributes()
 
     def make_way(self, path):
-        """Remove a directory in the place of a file: a rename can't replace it."""
+        """Remove a directory that a file replaces, since a rename can't replace it."""
         try:
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 if self.delete:
@@ -172,7 +172,7 @@ class Tree(object):
                 raise Failure.of(error.filename or directory, error)
 
     def set_attributes(self, quiet=False):
-        """Set modes and times of directories, the lowest first: a new entry changes its directory's time."""
+        """Set modes and times of directories, the lowest first, since a new entry changes its directory's time."""
         for path, mode, mtime in reversed(self.attributes):
             try:
                 status = os.lstat(path)
@@ -190,15 +190,15 @@ class Tree(object):
                     raise Failure.of(path, error)
 
     def undo(self):
-        """Remove what is incomplete."""
+        """Remove incomplete files and directories."""
         for path in self.instead:
             try:
                 remove(path)
             except OSError:
-                pass  # the first error is the one that is reported
+                pass  # only the first error is reported
         self.set_attributes(quiet=True)
         for path in reversed(self.made):
             try:
                 os.rmdir(path)
             except OSError:
-                pass  # it has complete files, which stay
+                pass  # it has complete files, which are kept

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE, and here as well: prepare values that execnet can't carry."""
+"""RUNS ON BOTH SIDES: convert values that execnet can't serialise."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -10,8 +10,8 @@ TEXTS = unicode if PYTHON_2 else str  # type: ignore[name-defined] # noqa: F821
 
 
 def plainly(value):
-    """Return the value unchanged. Raise ValueError if execnet could send it, but the peer's could not load it."""
-    # this Python does not limit the digits of an int; the peer may
+    """Return the value unchanged. Raise ValueError if execnet could send it, but the peer could not load it."""
+    # this Python may not limit the digits of an int, but the peer may
     if not getattr(sys, "get_int_max_str_digits", int)() and unreadable(value):
         raise ValueError("it goes packed")
     return value
@@ -34,7 +34,7 @@ def has_surrogates(text):
 
 
 def pack(value):
-    """Return a value converted to types that execnet carries. Others become a tuple whose first item names the type."""
+    """Convert a value to types that execnet can serialise. Others become a tuple whose first item names the type."""
     if isinstance(value, bool):
         return value
     if isinstance(value, INTS):
