@@ -1,8 +1,8 @@
 """usage: python -m benchmarks [--short] [--only PART] [--output FOLDER]
 
 Compare remoto with the limit (the same work without any library) and with other libraries. All of them take turns in
-one run; a figure is a median. This starts its own sshd and Docker engine, as the tests do, which needs root. The other
-libraries are installed from the package registry, each into its own environment.
+one run; a figure is a median. This starts its own sshd, Docker engine and Kubernetes API server, as the tests do, which
+needs root and kubectl. The other libraries are installed from the package registry, each into its own environment.
 
 The exit status is 1 if something failed. Missed limits are marked in the tables only.
 """
@@ -19,7 +19,7 @@ from benchmarks import held
 from benchmarks.environments import FLEET
 from benchmarks.figures import SHORT, Sizes, fleet_works, works
 from benchmarks.race import run
-from benchmarks.servers import CONTAINER, servers, settings
+from benchmarks.servers import CONTAINER, POD, servers, settings
 from benchmarks.table import table, tables
 
 
@@ -36,7 +36,7 @@ def main():
     with servers() as (sshd, link), settings(sshd, link, sizes) as told:
         links = (sshd.slow_link, link)
         if options.only != "many":
-            versions, figures = run(works(sizes, CONTAINER), told, links, options.short)
+            versions, figures = run(works(sizes, CONTAINER, POD), told, links, options.short)
             failed |= report("benchmarks", versions, figures, options.output)
         if options.only != "one":
             versions, figures = run(fleet_works(sizes), told, links, options.short, FLEET)

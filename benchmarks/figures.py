@@ -12,6 +12,7 @@ class Sizes(NamedTuple):
     output: int = 64_000_000
     file: int = 256 * 1024 * 1024
     files_in_tree: int = 2000
+    commands_in_pod: int = 100
     #: numbers of hosts to connect to and disconnect from
     hosts: int = 40
     #: numbers of hosts to hold open over ssh, and over a replacement for ssh on this machine
@@ -20,7 +21,7 @@ class Sizes(NamedTuple):
 
 
 #: for a moment
-SHORT = Sizes(2000, 1_000_000, 1_000_000, 40, 3, (2, 4), (2, 4))
+SHORT = Sizes(2000, 1_000_000, 1_000_000, 40, 10, 3, (2, 4), (2, 4))
 
 
 class Figure(NamedTuple):
@@ -53,8 +54,8 @@ def limited(factor):
 
 
 def at_most_persistent(of):
-    """Return the limit for a command over a persistent connection, from those on a host and with mitogen."""
-    return min(of[LIMIT] / 20, 1.5 * of["a command"], 1.15 * of.get(MITOGEN, float("inf")))
+    """Return the limit for a command over a persistent connection, from those on this machine and with mitogen."""
+    return min(of[LIMIT] / 20, 1.5 * of[ON_THIS_MACHINE], 1.15 * of.get(MITOGEN, float("inf")))
 
 
 def full_name(figure, parent):
@@ -70,10 +71,11 @@ COUNTED = "node1"
 HOST, SLOW, NAME = ("connection", "node0"), ("connection", "slow"), ("name", "node0")
 ROUND_TRIP = "an execnet round trip of the same"
 MEMORY = "  memory, with the largest child"
+ON_THIS_MACHINE = "a command on this machine"
 FRESH_INSIDE = "a function in a container, in a fresh Python"
 
 
-def works(sizes, container):
+def works(sizes, container, pod):
     inside = ("inside", container)
     output = f"{sizes.output / 1e6:g} MB"
     return [
@@ -119,6 +121,14 @@ def works(sizes, container):
             ],
             times=5,
             rounds=3,
+        ),
+        Work(
+            "command",
+            ("local", None),
+            [Figure(ON_THIS_MACHINE, "seconds", "an execnet round trip and Popen.communicate", limited(1.5))],
+            times=20,
+            rounds=9,
+            by=(REMOTO, LIMIT),
         ),
         Work(
             "lines",
@@ -167,6 +177,20 @@ def works(sizes, container):
             [Figure("  kept open", "seconds", "docker exec NAME true", at_most_persistent)],
             times=20,
             rounds=9,
+        ),
+        Work(
+            "commands_in_pod",
+            ("name", pod),
+            [
+                Figure(
+                    f"a command in a pod, one of {sizes.commands_in_pod} in a session",
+                    "seconds",
+                    "kubectl exec POD true",
+                    limited(1 / 15),
+                )
+            ],
+            rounds=5,
+            by=(REMOTO, LIMIT),
         ),
         Work(
             "put_persistent",

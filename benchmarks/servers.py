@@ -1,4 +1,4 @@
-"""The servers for the measurements: an sshd behind links that count bytes, one of them slow; a container; files."""
+"""The servers for the measurements: an sshd behind links that count bytes, one of them slow; a container; a pod."""
 
 import contextlib
 import os
@@ -10,10 +10,14 @@ from pathlib import Path
 
 from benchmarks.figures import COUNTED
 from tests.servers.engines import Docker
+from tests.servers.kube import Kube
 from tests.servers.link import Link
 from tests.servers.sshd import Sshd
 
 CONTAINER = "remoto-benchmark"
+POD = "remoto-benchmark"
+#: seconds that the API server takes to start a command: about what a real cluster does
+EXEC_DELAY = 0.15
 FLEET_CONFIG = """\
 Host curve*
   KexAlgorithms curve25519-sha256
@@ -37,15 +41,21 @@ eval "exec $last"
 
 @contextlib.contextmanager
 def servers():
-    """Yield the sshd and a link to it without delay; meanwhile, the environment has its aliases and the engine."""
+    """Yield the sshd and a link to it without delay.
+
+    Meanwhile, the environment has its aliases, the engine and the cluster.
+    """
     before = dict(os.environ)
-    with Sshd() as sshd, Docker() as docker, Link(sshd.port, delay=0) as link:
+    with Sshd() as sshd, Docker() as docker, Kube() as kube, Link(sshd.port, delay=0) as link:
         # ssh uses the first value that it finds
         host = f"Host {COUNTED}\n  Port {link.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
         sshd.config.write_text(host + sshd.config.read_text())
         os.environ["PATH"] = f"{sshd.wrapper_folder}{os.pathsep}{os.environ['PATH']}"
         os.environ.update(docker.environment)
         docker.run("python", name=CONTAINER)
+        os.environ.update({name: value for name, value in kube.environment.items() if name != "PATH"})
+        # its commands run on this machine: the engine's time is measured elsewhere
+        kube.add(POD, {"app": []}, start_delay=EXEC_DELAY)
         try:
             yield sshd, link
         finally:
@@ -122,6 +132,7 @@ def settings(sshd, link, sizes):
             "hosts": {name: {**target, "port": port} for name, port in ports.items()},
             "fleet": write_fleet(folder, sshd, sizes),
             "container": CONTAINER,
+            "commands_in_pod": sizes.commands_in_pod,
             "value": "x" * 100,
             "large": "x" * 1_000_000,
             "lines": str(folder / "lines"),

@@ -1,9 +1,9 @@
 """usage: worker.py CONTESTANT: read requests from stdin and write measurements to stdout, each a line of JSON.
 
 A contestant is a module of peers/. The first line of stdin has its settings. A request names one of its functions and
-the argument: a ``connection`` to a host, one ``inside`` a container, or a ``persistent`` one in it, which are kept for
-the next request; the ``name`` of a host; or ``nothing``. The first line of stdout has the contestant's version. The
-worker uses only the standard library, since it runs in every environment.
+the argument: a ``connection`` to a host, a ``local`` one, one ``inside`` a container, or a ``persistent`` one in it,
+which are kept for the next request; the ``name`` of a host or pod; or ``nothing``. The first line of stdout has the
+contestant's version. The worker uses only the standard library, since it runs in every environment.
 """
 
 import contextlib
@@ -117,6 +117,8 @@ class Contestant:
     def opener(self, kind):
         if kind == "connection":
             return self.module.connect
+        if kind == "local":
+            return self.module.connect_local
         # most contestants enter a container in one way only
         return getattr(self.module, "enter_persistent" if kind == "persistent" else "enter", self.module.enter)
 
@@ -145,7 +147,7 @@ class Contestant:
 
     def close(self):
         for (kind, _), connection in self.kept.items():
-            if kind == "connection":
+            if kind in ("connection", "local"):
                 self.module.close(connection)
 
 

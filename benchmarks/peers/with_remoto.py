@@ -1,5 +1,7 @@
 """remoto from this repository."""
 
+import time
+
 import far_functions
 import fleets
 from common import import_time, quiet, settings
@@ -14,6 +16,10 @@ DISTRIBUTION = "remoto"
 
 def connect(host):
     return remoto.Connection(host, quiet())
+
+
+def connect_local(_):
+    return remoto.Connection("localhost", quiet())
 
 
 def enter(container):
@@ -40,6 +46,15 @@ def command(conn):
 
 
 command_inside = command_persistent = command
+
+
+def commands_in_pod(pod):
+    """Seconds for each of many commands, with its share of what opening and closing the connection takes."""
+    begun = time.perf_counter()
+    with connection.get("kubernetes")(pod, logger=quiet(), persistent="require") as conn:
+        for _ in range(settings["commands_in_pod"]):
+            command(conn)
+    return (time.perf_counter() - begun) / settings["commands_in_pod"]
 
 
 def lines(conn):

@@ -52,6 +52,10 @@ def connect(host):
     return Bare(f"ssh={host}//python=python3", host)
 
 
+def connect_local(_):
+    return Bare("popen//python=python3", "localhost")
+
+
 def close(bare):
     bare.gateway.exit()
     if "remoto" in vars(bare):
@@ -127,6 +131,10 @@ def command_inside(_):
 
 
 command_persistent = command_inside
+
+
+def commands_in_pod(pod):
+    subprocess.run(["kubectl", "exec", pod, "--", "true"], check=True)
 
 
 def put_persistent(_):
