@@ -14,7 +14,7 @@ from ..commands.wire import raise_cause_of_sending
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways
-from ..gateways.bootstrap import BOOT_COMMAND, RemoteFunction
+from ..gateways.bootstrap import RemoteFunction
 from ..gateways.outbox import sending_within
 from ..remote.wire import NO_SCRIPT
 from ..util import checked_text
@@ -22,7 +22,7 @@ from . import ssh
 from .base import BaseConnection
 from .client_requests import for_client, inside_of
 from .patched import get_python_executable
-from .sessions import NOT_FOUND, Pythons, Session, for_session
+from .sessions import Pythons, for_session
 
 if TYPE_CHECKING:
     import execnet
@@ -105,9 +105,8 @@ class ContainerConnection(BaseConnection):
         if persistent not in (False, True, "require"):
             raise ValueError(f"persistent: expected True, False or 'require', not {persistent!r}")
         self.persistent = persistent
-        self._session = Session(self._open_python) if persistent else None
         self.executable = checked_text("executable", executable) or self.executable
-        self._pythons = Pythons(self._open_inside)
+        self._pythons = Pythons(self._open_python)
         super().__init__(hostname or "localhost", **kw)
 
     @classmethod
@@ -144,15 +143,15 @@ class ContainerConnection(BaseConnection):
 
     def prepare_command(self, request: Request) -> Request:
         """Return the request to send: for the client, unless a session may serve it."""
-        if self._session is None:
+        if not self.persistent:
             return for_client(request, self.client(), self.env)
         inside_of(request, self.env)  # refuse what the client would refuse
         return request
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        if self._session is None:
+        if not self.persistent:
             return super().start_command(_in_container(function), request, timeout)
-        gateway = self._session_gateway(self._session)
+        gateway = self._session_gateway()
         if gateway is None:
             request = for_client(request, self.client(), self.env)
             return super().start_command(_in_container(function), request, timeout)
@@ -164,7 +163,7 @@ class ContainerConnection(BaseConnection):
         self.channel = channel
         return channel
 
-    def _session_gateway(self, session: Session) -> ExecnetGateway | None:
+    def _session_gateway(self) -> ExecnetGateway | None:
         """Return the gateway of the session; None if it could not be opened, so that the client serves the call.
 
         Opening it takes at most ``connect_timeout``, like opening any connection on first use.
@@ -173,24 +172,15 @@ class ContainerConnection(BaseConnection):
         """
         self._live_gateway()
         is_required = self.persistent == "require"
-        if session.refusal is not None and not is_required:
+        if self._pythons.refusal is not None and not is_required:
             return None
         try:
-            return session.gateway(BOOT_COMMAND)
+            return self._pythons.gateway(None)
         except ConnectError as error:
             if is_required:
                 raise
             self.logger.debug("%s: each command calls %s: %s", self.where(), self.executable, error.reason)
             return None
-
-    def _open_python(self, command: Sequence[str], group: execnet.Group) -> ExecnetGateway:
-        """Open a gateway to the Python that a command starts in the container, for a session."""
-        if self._closed:
-            raise self._is_closed()
-        try:
-            return self._open_client([*self.client(), *command], "python3", group)
-        except ConnectError as error:
-            raise _session_failure(self.where(), error) from None
 
     def client_failure(
         self, argv: Sequence[str], status: int | None, stderr: Sequence[str], action: str = "connect to"
@@ -225,20 +215,21 @@ class ContainerConnection(BaseConnection):
         python = interpreter.checked(python)
         if self.gateway is None:
             self._live_gateway()
-        if python is None and self._session is not None:
-            gateway = self._session_gateway(self._session)
+        if python is None and self.persistent:
+            gateway = self._session_gateway()
             if gateway is not None:
                 return gateway
-        executable = python or get_python_executable(self)
-        with self._pythons.lock:
-            if self._closed:
-                raise self._is_closed()
-            return self._pythons.gateway(executable)
+        return self._pythons.gateway(python or get_python_executable(self))
 
-    def _open_inside(self, python: str, group: execnet.Group) -> ExecnetGateway:
+    def _open_python(self, command: list[str], python: str | None, group: execnet.Group) -> ExecnetGateway:
+        """Open a gateway to the Python that a command starts in the container, see :class:`Pythons`."""
+        if self._closed:
+            raise self._is_closed()
         try:
-            return self._open_client([*self.client(), python, "-c", BOOT_COMMAND], python, group)
+            return self._open_client([*self.client(), *command], python or "python3", group)
         except ConnectError as error:
+            if python is None:
+                raise _session_failure(self.where(), error) from None
             if error.exit_status is None or error.kind == "sudo":
                 raise
             stderr = error.stderr.splitlines() or [error.reason]
@@ -270,14 +261,11 @@ class ContainerConnection(BaseConnection):
         return {}
 
     def _gateways(self) -> list[execnet.Gateway]:
-        return [*super()._gateways(), *self._pythons.gateways(), *(self._session.gateways() if self._session else ())]
+        return [*super()._gateways(), *self._pythons.gateways()]
 
     def _close(self) -> None:
         self._give_up_opening(self._pythons.lock)
         self._pythons.close()
-        if self._session is not None:
-            self._give_up_opening(self._session.lock)
-            self._session.close()
         super()._close()
 
 
@@ -286,8 +274,8 @@ def _session_failure(host: str, error: ConnectError) -> ContainerError:
     kind, reason, advice = error.kind, error.reason, error.advice
     if kind not in ("version", "sudo", "client"):
         advice = ""
-        if NOT_FOUND in error.stderr:
-            kind, reason = "interpreter", NOT_FOUND
+        if interpreter.NOT_FOUND in error.stderr:
+            kind, reason = "interpreter", interpreter.NOT_FOUND
             advice = "persistent=True instead of 'require' runs each command with the client."
         elif error.exit_status is None:
             kind = "timeout"

@@ -35,11 +35,19 @@ if TYPE_CHECKING:
         ) -> CheckResult[list[str]]: ...
 
 
-_FIND_PYTHON = (
-    "for name in python3 python python2.7; do "
-    'path=$(command -v "$name") && "$path" -c "" < /dev/null > /dev/null 2>&1 && echo "$path" && exit; '
-    "done; exit 1"
-)
+NOT_FOUND = "no python3, python or python2.7 was found"
+
+
+def for_first_python(command: str) -> str:
+    """Return a line for /bin/sh, to be continued, that runs a command with the first Python that works as ``$path``."""
+    return (
+        "for name in python3 python python2.7; do "
+        'path=$(command -v "$name") && "$path" -c "" < /dev/null > /dev/null 2>&1 && '
+        f"{command}; done; "
+    )
+
+
+_FIND_PYTHON = for_first_python('echo "$path" && exit') + "exit 1"
 
 
 class _Python:
@@ -96,7 +104,7 @@ def missing(conn: BaseConnection) -> ConnectError:
     """Return the error for a remote side without Python."""
     return _error(
         conn,
-        "no python3, python or python2.7 was found, and functions need one",
+        f"{NOT_FOUND}, and functions need one",
         "interpreter",
         "Pass python_executable= to import_module() to name another one. Commands in a container need none.",
     )
