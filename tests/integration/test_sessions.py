@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
 import threading
 import traceback
 
@@ -112,64 +111,6 @@ def test_missing_container_raises_the_same_error_as_without_a_session(docker, pe
         with pytest.raises(ContainerError, match="no such container") as raised:
             check(conn, ["true"])
         assert raised.value.kind == "container"
-
-
-def test_killed_session_is_lost_and_reopened_once(conn):
-    first = python_of(conn)
-    with pytest.raises(ConnectionLost):
-        run(conn, ["sh", "-c", "kill -9 $PPID; sleep 60"])
-    second = python_of(conn)
-    assert second != first
-    assert python_of(conn) == second
-
-
-@pytest.mark.parametrize("action", ["restart", "stop", "kill", "rm --force"])
-def test_container_that_stops_during_a_command_raises_connection_lost(conn, docker, container, action):
-    ready = threading.Event()
-
-    def end(line):
-        ready.set()
-        subprocess.run(["docker", *action.split(), container], check=True, capture_output=True, timeout=60)
-
-    with pytest.raises(ConnectionLost) as raised:
-        check(conn, "echo ready; sleep 300", on_stdout=end, timeout=120)
-    assert ready.is_set() and container in str(raised.value)
-    if action == "restart":
-        assert check(conn, ["echo", "again"]).stdout == ["again"]
-    else:
-        with pytest.raises(ContainerError):
-            check(conn, ["true"])
-
-
-def test_container_removed_during_a_call_raises_connection_lost(conn, docker, container):
-    conn.remote_import_system = "legacy"
-    numbers = conn.import_module(functions).numbers(10**9)
-    assert next(numbers) == 0
-    subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True, timeout=60)
-    with pytest.raises(ConnectionLost):
-        for _ in numbers:
-            pass
-
-
-def test_container_removed_during_a_put_raises_connection_lost(conn, docker, container):
-    check(conn, ["true"])
-
-    def end(sent, total):
-        subprocess.run(["docker", "rm", "--force", container], capture_output=True, timeout=60)
-
-    with pytest.raises(ConnectionLost):
-        file_sync.put(conn, os.urandom(1024) * 200_000, "/tmp/large", progress=end)
-
-
-def test_timeout_applies_while_the_container_is_paused(conn, docker, container):
-    check(conn, ["true"])
-    docker.client("pause", container)
-    try:
-        assert check(conn, ["true"], timeout=0.5).timed_out
-        assert run(conn, ["true"], timeout=0.5) == -1
-    finally:
-        docker.client("unpause", container)
-    assert check(conn, ["echo", "a"], timeout=30).stdout == ["a"]
 
 
 def test_connect_timeout_limits_the_opening_of_a_session(docker_python, tmp_path):

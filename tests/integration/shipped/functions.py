@@ -141,6 +141,13 @@ def nap(seconds, value):
     return value
 
 
+def report_and_wait(path):
+    print("ready")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return "done"
+
+
 def touch_and_nap(path, seconds):
     touch(path)
     time.sleep(seconds)
