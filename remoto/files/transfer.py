@@ -11,8 +11,9 @@ import execnet
 
 from ..exc import ConnectionLost, FileTransferError
 from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
-from ..gateways.execnet_internals import release, set_window
+from ..gateways.execnet_internals import io_of, release, send_joined, set_window
 from ..gateways.outbox import sending_within
+from ..gateways.process_io import LARGE_PIPE, PIPE, ProcessIO
 from ..gateways.receiving import Window
 from ..remote.receiver import Receiver
 from ..remote.records import FINISH, Failure, Gone, Records
@@ -85,7 +86,7 @@ def _transfer(
     gateway: execnet.Gateway, what: str, function: RemoteFunction, request: dict[str, object], timeout: float | None
 ) -> Iterator[_Records]:
     """Start the remote side and yield the records. Raise remoto's errors; close the channel at the end."""
-    host, channel = _host(gateway), None
+    host, channel, io = _host(gateway), None, io_of(gateway)
     try:
         try:
             channel = sending_within(timeout, function.start, gateway, request)
@@ -93,6 +94,8 @@ def _transfer(
             raise_cause(error)
             raise Gone from None
         set_window(channel, Window())
+        if isinstance(io, ProcessIO):
+            io.set_pipe_size(LARGE_PIPE)
         yield _Records(channel, timeout)  # type: ignore[no-untyped-call]
     except Failure as failure:
         raise _error(gateway, what, [failure]) from None
@@ -106,6 +109,9 @@ def _transfer(
         if channel is not None:
             with contextlib.suppress(OSError):
                 channel.close()
+        if isinstance(io, ProcessIO):
+            # the pipes of a user share a limit: pipe-user-pages-soft of proc(5)
+            io.set_pipe_size(PIPE)
 
 
 class _Records(Records):
@@ -114,6 +120,9 @@ class _Records(Records):
     def acknowledge(self) -> None:
         release(self.channel, len(self.message))
         super().acknowledge()  # type: ignore[no-untyped-call]
+
+    def send(self, parts: list[bytes]) -> None:
+        send_joined(self.channel, parts)
 
     def flush(self) -> None:
         try:
@@ -126,7 +135,7 @@ class _Records(Records):
 
 def _abandon(records: _Records) -> None:
     """Make the remote receiver remove incomplete files; wait until it has done so."""
-    records.parts = []
+    records.parts, records.size = [], 0
     records.write(FINISH)  # type: ignore[no-untyped-call]
     records.timeout = ABANDON_TIMEOUT
     try:

@@ -16,7 +16,7 @@ import queue
 import struct
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Callable, NoReturn, cast
@@ -68,6 +68,16 @@ def send_packed(channel: execnet.Channel, data: bytes) -> None:
     if channel.isclosed():
         raise OSError("the channel is closed")
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
+
+
+def send_joined(channel: execnet.Channel, parts: Sequence[bytes]) -> None:
+    """Send the joined parts as bytes. Copy them once only: the channel's send() would copy them twice more."""
+    if isinstance(channel, Channel) and not channel.isclosed():
+        size, code = sum(map(len, parts)), gateway_base.opcode
+        start = struct.pack(_HEADER + "ci", Message.CHANNEL_DATA, channel.id, size + 6, code.BYTES, size)
+        channel.gateway._io.write(b"".join([start, *parts, code.STOP]))
+    else:
+        channel.send(b"".join(parts))
 
 
 def data_message(channel: execnet.Channel, item: object) -> bytes:
@@ -419,13 +429,9 @@ def terminate_group(gateway: ExecnetGateway, timeout: float) -> None:
 
 
 def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: Mapping[str, object]) -> execnet.Channel:
-    """Make the remote side run source and call a function of it.
-
-    execnet's remote_exec() would first parse the source here.
-    """
+    """Make the remote side run source and call a function of it; execnet's remote_exec() would parse it first."""
     channel = gateway.newchannel()
-    task = packed((source, None, function, arguments))
-    gateway._send(Message.CHANNEL_EXEC, channel.id, task)
+    gateway._send(Message.CHANNEL_EXEC, channel.id, packed((source, None, function, arguments)))
     return channel
 
 

@@ -5,10 +5,13 @@ Unlike execnet's own class, this one has a time limit for every wait, and keeps 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Sequence
 
@@ -21,6 +24,10 @@ from .terminal import has_terminal, with_signals
 BLOCK = 64 * 1024
 #: seconds to wait at most in poll(2), which can wait for less than 25 days
 A_DAY = 86400.0
+#: bytes that a pipe holds on Linux (pipe(7)), and while a file is sent: two blocks, so that one can be made meanwhile
+PIPE, LARGE_PIPE = 64 * 1024, 1024 * 1024
+# F_SETPIPE_SZ (fcntl(2)), which Python names since 3.10
+_SET_PIPE_SIZE = 1031
 
 
 class ProcessIO(GatewayIO):
@@ -56,6 +63,12 @@ class ProcessIO(GatewayIO):
             if not poller.poll(min(timeout, A_DAY) * 1000):
                 raise TimeoutError(timeout)
         return os.read(self.infile.fileno(), BLOCK)
+
+    def set_pipe_size(self, size: int) -> None:
+        """Set the bytes that the pipe to the process holds, where the system can."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, ValueError):  # not permitted, or closed
+                fcntl.fcntl(self.outfile, _SET_PIPE_SIZE, size)
 
     def close_read(self) -> None:
         self.infile.close()

@@ -124,14 +124,16 @@ class Records(object):
     def flush(self):
         if not self.parts:
             return
-        message = b"".join(self.parts)
-        self.parts = []
+        parts, self.parts = self.parts, []
+        self.unacknowledged += self.size
         self.size = 0
-        self.unacknowledged += len(message)
         try:
-            self.channel.send(message)
+            self.send(parts)
         except (IOError, OSError):
             raise Gone
+
+    def send(self, parts):
+        self.channel.send(b"".join(parts))
 
     def read(self):
         """Return the kind and the data of the next record."""
@@ -155,7 +157,9 @@ class Records(object):
         self.offset = start + length
         if self.offset > len(self.message):
             raise malformed("truncated record")
-        return kind, self.message[start : self.offset]
+        # a block of a file is not copied
+        message = memoryview(self.message) if kind == DATA else self.message
+        return kind, message[start : self.offset]
 
     def acknowledge(self):
         self.handled += len(self.message)

@@ -30,7 +30,7 @@ NAMES = {
     (gateway_base.Unserializer, "load_newlist"): "likewise, of lists",
     (gateway_base.Unserializer, "num2func"): "likewise, of lists",
     (gateway_base, "LoadError"): "the error of a wrong value",
-    (gateway_base, "opcode"): "likewise, of lists",
+    (gateway_base, "opcode"): "likewise, of lists; and the blocks of a file are copied once only",
     (gateway_base, "Message"): "messages are checked, and written whole",
     (gateway_base.Message, "CHANNEL_EXEC"): "a command's start is one small message",
     (gateway_base.Message, "CHANNEL_DATA"): "a function's call is packed once",
