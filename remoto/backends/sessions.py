@@ -25,7 +25,7 @@ _NO_PYTHON = ("interpreter", "version", "shell")
 class Opener(Protocol):
     """Open a gateway to the Python that a command starts in the container.
 
-    :param python: its path; None for the first that works.
+    :param python: the path of the Python; None means the first one that works.
     """
 
     def __call__(self, command: list[str], python: str | None, group: execnet.Group) -> ExecnetGateway: ...
@@ -47,7 +47,7 @@ class Pythons:
     def gateway(self, python: str | None) -> ExecnetGateway:
         """Return an open gateway.
 
-        :param python: the Python's path; None for the first that works, which serves a persistent connection.
+        :param python: the path of the Python; None means the first one that works, for a persistent connection.
         :raises ConnectError: it could not be opened; always the same error if the container has no Python.
         """
         gateway = self._gateways.get(python)
@@ -89,10 +89,10 @@ class Pythons:
 
 
 def for_session(request: Request) -> Request:
-    """Return a container's request as one for a Python inside: nothing is left for the client, nor for its sudo."""
+    """Turn a container's request into one for a Python inside, without the client and its sudo."""
     popen = dict(request["popen"])
     args = request["args"]
-    # a string is a line for the container's /bin/sh, also without shell=True
+    # a string is a command line for the container's /bin/sh, even without shell=True
     if popen.pop("shell", False) or isinstance(args, bytes):
         args = [b"/bin/sh", b"-c", *([args] if isinstance(args, bytes) else args)]
     return {**request, "args": args, "sudo": False, "popen": popen}

@@ -25,7 +25,7 @@ from .schedule import Workers
 if TYPE_CHECKING:
     from ..untyped import AnyKeywords
 
-# a program's data, not keywords that it writes down: checked at run time only
+# data of a program, not keywords in its source, so they are checked only at run time
 _Keywords = Mapping[str, object]
 #: the hosts of a group, in any form that the constructor accepts
 Hosts = Union[str, Mapping[str, _Keywords], Iterable[Union[str, tuple[str, _Keywords], BaseConnection]]]

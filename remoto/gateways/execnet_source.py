@@ -1,4 +1,4 @@
-"""Cut from the source of execnet's gateway_base what a remote Python does not use. Lines keep their numbers."""
+"""Remove unused parts from the source of execnet's gateway_base. Lines keep their numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _UNUSED = re.compile(
     r"|^from typing import (?:Any|Callable|Iterator|Literal|MutableSet|Protocol)$",
     re.MULTILINE | re.DOTALL,
 )
-# of typing, what is called; either returns its last argument
+# the functions of typing that are called; both return their last argument
 _CALLED = re.compile(r"^from typing import (cast|overload)$", re.MULTILINE)
-# used for errors alone; to import it takes as long as to compile half of this source
+# used only for errors; importing it takes as long as compiling half of this source
 _TRACEBACK = re.compile(r"^import traceback$", re.MULTILINE)
 _TRACEBACK_WHEN_USED = (
     "class traceback: format_exception = staticmethod(lambda *error: __import__('traceback').format_exception(*error))"
@@ -20,7 +20,7 @@ _TRACEBACK_WHEN_USED = (
 
 
 def without_unused(source: str) -> str:
-    """Return the source without what is not used, and without imports that take long.
+    """Return the source without unused parts and slow imports.
 
     >>> without_unused("import traceback\\nfrom typing import Any\\nfrom typing import cast\\nx = 1").splitlines()[1:]
     ['', 'cast = lambda *given: given[-1]', 'x = 1']
