@@ -59,7 +59,8 @@ def test_sixty_hosts_are_reached_though_sshd_has_penalties(newer_openssh, strict
     assert "maxstartups" in strict.log().lower() and "penalty" not in strict.log()
 
 
-@pytest.mark.parametrize("strict", ["LogLevel VERBOSE\nPerSourcePenalties authfail:5s min:1s max:5s"], indirect=True)
+# on a busy machine, the next login begins some seconds after the failure
+@pytest.mark.parametrize("strict", ["LogLevel VERBOSE\nPerSourcePenalties authfail:20s min:1s max:20s"], indirect=True)
 @pytest.mark.timeout(240)
 def test_other_hosts_connect_after_the_penalty_for_a_wrong_key(newer_openssh, strict):
     # one by one: the wrong key comes first
