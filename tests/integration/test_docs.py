@@ -177,6 +177,8 @@ def run_sessions(text, name, path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+# dozens of commands, with containers and pods
+@pytest.mark.timeout(300)
 def test_sessions_of_a_page_print_what_it_shows(page, everything, files, log_to_stdout):
     report = run_sessions(page.read_text("utf-8"), page.name, str(page))
     assert not report, report
@@ -210,6 +212,7 @@ def programs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.timeout(300)
 def test_programs_of_a_page_print_what_it_shows(page, everything, files, programs):
     for code in blocks(page.read_text("utf-8")):
         if not code.startswith("$ "):
@@ -217,7 +220,7 @@ def test_programs_of_a_page_print_what_it_shows(page, everything, files, program
         for line, wanted in commands(code):
             if line.startswith(PIP):
                 continue
-            done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=50)
+            done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=250)
             found = done.stdout + done.stderr
             assert doctest.OutputChecker().check_output(wanted.strip(), found.strip(), doctest.ELLIPSIS), found
 
