@@ -19,7 +19,7 @@ from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
 from .gateways.bootstrap import lost
 from .gateways.execnet_internals import is_gateway
-from .remote.wire import STDERR, STDOUT
+from .remote.wire import EXTRA_PATH, STDERR, STDOUT
 from .util import RemoteError
 
 if TYPE_CHECKING:
@@ -321,13 +321,12 @@ def extend_env(conn: BaseConnection, arguments: AnyArguments) -> AnyArguments:
         raise wrong_answer(host, what, answer)
     env = {as_text(name): as_text(value) for name, value in pairs} if _are_variables(pairs) else {}
     path = [directory for directory in env.get("PATH", "").split(":") if directory]
-    env["PATH"] = ":".join(path + [directory for directory in _EXTRA_PATH if directory not in path])
+    env["PATH"] = ":".join(path + [directory for directory in EXTRA_PATH if directory not in path])
     env.update(arguments.pop("extend_env", None) or {})
     arguments["env"] = env
     return arguments
 
 
-_EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _SEND_ENVIRONMENT = """
 import os
 channel.send([list(pair) for pair in getattr(os, "environb", os.environ).items()])

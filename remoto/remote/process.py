@@ -9,9 +9,9 @@ import sys
 import threading
 
 from .pipes import make_blocking
+from .wire import EXTRA_PATH
 
 PY2 = sys.version_info[0] == 2
-EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def native(data):

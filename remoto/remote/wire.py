@@ -1,4 +1,4 @@
-"""RUNS ON BOTH SIDES: tags and numbers of messages."""
+"""RUNS ON BOTH SIDES: tags and numbers of messages, and the directories of programs."""
 
 from __future__ import absolute_import, unicode_literals
 
@@ -15,3 +15,5 @@ NO_SCRIPT = 98
 WINDOW = 8 * 1024 * 1024
 # bytes to count for a block of ``run`` besides its data
 MESSAGE = 64
+# added to PATH: a command over ssh has no login shell, which would add them
+EXTRA_PATH = ("/usr/local/bin", "/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
