@@ -6,10 +6,8 @@ matters.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -61,6 +59,8 @@ def _must_run_ssh(arguments: Sequence[str]) -> bool:
 
 def _is_script() -> bool:
     """Return True if ``ssh`` is a script, which may use another configuration file."""
+    import shutil  # only here: importing it takes as long as importing a third of this package
+
     path = shutil.which("ssh")
     try:
         with open(path or os.devnull, "rb") as file:
@@ -103,6 +103,8 @@ def _matters(file: tuple[str, str], depth: int = 0) -> bool:
     if _KEYWORDS.search(text) or depth > _DEPTH:
         return True
     for line in _INCLUDE.findall(text):
+        import glob  # few have an Include
+
         names = os.fsdecode(line)
         if re.search(r"[%$\"'\\]|(^|\s)~[^/]", names):  # tokens and quotes, which ssh expands
             return True

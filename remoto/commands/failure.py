@@ -20,11 +20,10 @@ CLIENT_LINES = 5
 
 _SHELL_ADVICE = "Without shell=True, a string is the name of one program: pass shell=True, or a list."
 # a frame of a traceback: a line, and the indented source below it
-_FRAME = re.compile(r'^  File "[^"]*", .*\n(?:    .*\n)*', re.MULTILINE)
+_FRAME = r'(?m)^  File "[^"]*", .*\n(?:    .*\n)*'
 # one of remoto's and execnet's own files on the remote side
-_OWN_FRAME = re.compile(
-    r'^  File "(?:[^"]*execnet/gateway_base\.py|remoto/remote/[^"]*|<string>|<remote exec>)", .*\n(?:    .*\n)*',
-    re.MULTILINE,
+_OWN_FRAME = (
+    r'(?m)^  File "(?:[^"]*execnet/gateway_base\.py|remoto/remote/[^"]*|<string>|<remote exec>)", .*\n(?:    .*\n)*'
 )
 
 
@@ -55,7 +54,7 @@ def shell_advice(command: object, popen: Mapping[str, object], problem: str) -> 
 
 def without_own_frames(traceback: str) -> str:
     """Return a remote traceback without the frames of remoto's and execnet's own files."""
-    return _OWN_FRAME.sub("", traceback)
+    return re.sub(_OWN_FRAME, "", traceback)
 
 
 def without_frames(traceback: str) -> str:
@@ -64,7 +63,7 @@ def without_frames(traceback: str) -> str:
     >>> without_frames('Traceback:\\n  File "a.py", line 1, in b\\n    c()\\nOSError: d\\n')
     'Traceback:\\nOSError: d\\n'
     """
-    return _FRAME.sub("", traceback)
+    return re.sub(_FRAME, "", traceback)
 
 
 def last_lines(stderr: Iterable[str | bytes]) -> str:

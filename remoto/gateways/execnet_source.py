@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 
 # execution models other than threads; for type checkers: protocols, annotations of results, and names of typing
-_UNUSED = re.compile(
-    r"^class (?:(?:Eventlet|Gevent|MainThreadOnly)ExecModel\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)"
-    r"|^from typing import (?:Any|Callable|Iterator|Literal|MutableSet|Protocol)$",
-    re.MULTILINE | re.DOTALL,
+_UNUSED = (
+    r"(?ms)^class (?:(?:Eventlet|Gevent|MainThreadOnly)ExecModel\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)"
+    r"|^from typing import (?:Any|Callable|Iterator|Literal|MutableSet|Protocol)$"
 )
 # the functions of typing that are called; both return their last argument
-_CALLED = re.compile(r"^from typing import (cast|overload)$", re.MULTILINE)
+_CALLED = r"(?m)^from typing import (cast|overload)$"
 # used only for errors; importing it takes as long as compiling half of this source
-_TRACEBACK = re.compile(r"^import traceback$", re.MULTILINE)
+_TRACEBACK = r"(?m)^import traceback$"
 _TRACEBACK_WHEN_USED = (
     "class traceback: format_exception = staticmethod(lambda *error: __import__('traceback').format_exception(*error))"
 )
@@ -25,6 +24,6 @@ def without_unused(source: str) -> str:
     >>> without_unused("import traceback\\nfrom typing import Any\\nfrom typing import cast\\nx = 1").splitlines()[1:]
     ['', 'cast = lambda *given: given[-1]', 'x = 1']
     """
-    source = _UNUSED.sub(lambda found: "\n" * found[0].count("\n"), source)
-    source = _CALLED.sub(r"\1 = lambda *given: given[-1]", source)
-    return _TRACEBACK.sub(_TRACEBACK_WHEN_USED, source)
+    source = re.sub(_UNUSED, lambda found: "\n" * found[0].count("\n"), source)
+    source = re.sub(_CALLED, r"\1 = lambda *given: given[-1]", source)
+    return re.sub(_TRACEBACK, _TRACEBACK_WHEN_USED, source)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from ..remote.relay import EXITED, FAILED, KILL, MESSAGE, STDERR, STDIN, STDOUT, WINDOWS
+from ..remote.relay_wire import EXITED, FAILED, KILL, MESSAGE, STDERR, STDIN, STDOUT, WINDOWS
 from ..util import shown
 from .execnet_internals import data_message, error_of, release, set_window
 from .gateway_io import GatewayIO, own_io

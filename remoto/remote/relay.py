@@ -1,10 +1,7 @@
 """RUNS ON A RELAY: starts a process, such as ssh, and carries its stdin, stdout and stderr over a channel.
 
-Each message is a pair. The controller sends (STDIN, data), empty for EOF; (STDOUT or STDERR, size), to acknowledge so
-many bytes; and (KILL, 0). It receives (STDOUT or STDERR, data), empty for EOF; (STDIN, size), when so many bytes were
-written; and then (EXITED, status); or only (FAILED, errno) if the process could not be started.
-
-Each stream has a window: if the process or the controller does not read, only this process stalls.
+``relay_wire.py`` has the messages. Each stream has a window: if the process or the controller does not read, only this
+process stalls.
 """
 
 from __future__ import absolute_import, unicode_literals
@@ -19,11 +16,8 @@ import threading
 
 from .pipes import WakePipe, make_nonblocking, poll, retry
 from .process import environment, in_background, native, start
+from .relay_wire import EXITED, FAILED, KILL, MESSAGE, STDERR, STDIN, STDOUT, WINDOWS
 
-STDIN, STDOUT, STDERR, KILL, EXITED, FAILED = range(6)
-# bytes that may be unacknowledged; each message counts its data and MESSAGE bytes
-WINDOWS = {STDOUT: 1024 * 1024, STDERR: 64 * 1024}
-MESSAGE = 64
 BLOCK = 64 * 1024
 # bytes to read after the process has exited: other processes may have its stderr, and write to it forever
 LAST_BYTES = 1024 * 1024
