@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,6 +14,8 @@ from . import choosing, command, options
 from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
 
 COPIES = ("put", "get", "rsync")
+# bytes of stdin to read at a time
+BLOCK = 1024 * 1024
 
 
 class Terminated(KeyboardInterrupt):
@@ -57,8 +60,20 @@ def _main(words: list[str]) -> int:
         parser.error("--gather and --json: expected one of them, not both")
     options.start_logging(given)
     given.chosen = choosing.choose(parser, given)
-    stdin = sys.stdin.buffer.read() if given.stdin else None
+    stdin = _read_stdin() if given.stdin else None
     return command.Work(given, stdin).do()
+
+
+def _read_stdin() -> bytes:
+    """Return all of stdin.
+
+    Wake each second: Python does not notice a signal that arrives just before it begins to wait.
+    """
+    blocks: list[bytes] = []
+    while not blocks or blocks[-1]:
+        if select.select([sys.stdin], [], [], 1.0)[0]:
+            blocks.append(os.read(sys.stdin.fileno(), BLOCK))
+    return b"".join(blocks)
 
 
 def _copy_files(action: str, words: list[str]) -> int:
