@@ -10,7 +10,6 @@ from pathlib import Path
 
 from benchmarks.figures import COUNTED
 from tests.servers.engines import Docker
-from tests.servers.kube import Kube
 from tests.servers.link import Link
 from tests.servers.sshd import Sshd
 
@@ -46,6 +45,8 @@ def servers():
     Meanwhile, the environment has its aliases, the engine and the cluster.
     """
     before = dict(os.environ)
+    from tests.servers.kube import Kube  # here: it needs packages that the unit tests of the benchmarks do not
+
     with Sshd() as sshd, Docker() as docker, Kube() as kube, Link(sshd.port, delay=0) as link:
         # ssh uses the first value that it finds
         host = f"Host {COUNTED}\n  Port {link.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
