@@ -102,11 +102,11 @@ def test_newer_ssh_logs_no_warning(newer_openssh, strict, caplog):
 @pytest.fixture
 def tries(sshd, tmp_path, monkeypatch):
     """A function that returns how often ssh was called to connect to a host, by its name."""
-    calls, folder = tmp_path / "calls", tmp_path / "noting"
-    folder.mkdir()
-    (folder / "ssh").write_text(f'#!/bin/sh\necho "$*" >> {calls}\nexec {sshd.wrapper_folder}/ssh "$@"\n')
-    (folder / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    calls, directory = tmp_path / "calls", tmp_path / "noting"
+    directory.mkdir()
+    (directory / "ssh").write_text(f'#!/bin/sh\necho "$*" >> {calls}\nexec {sshd.wrapper_folder}/ssh "$@"\n')
+    (directory / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
     return lambda host: len([line for line in calls.read_text().splitlines() if f" {host} python3 -c " in line])
 
 
