@@ -98,7 +98,7 @@ class Lifecycle(Target):
             gateways.close(self.gateway)
 
     def hurry(self) -> None:
-        """Before :meth:`exit`, after an interrupt: end ssh, also if the host does not answer."""
+        """End ssh after an interrupt, even if the host does not answer. Call :meth:`exit` next."""
         if self._owner == os.getpid():
             gateways.hurry(self._gateways())
 

@@ -221,8 +221,8 @@ _PROXY = "UNKNOWN port 65535"
 _CLOSED = (
     "closed",
     "connection closed by the remote host before authentication",
-    "sshd refuses too many logins at once (MaxStartups): connect to fewer hosts at a time. It refuses for a while "
-    "the source of failed logins (PerSourcePenalties): correct those, and wait. Its log says which.",
+    "sshd may limit logins in progress (MaxStartups): connect to fewer hosts at a time. Or it may penalise this "
+    "machine for failed logins (PerSourcePenalties): correct them, and wait. Its log says which.",
 )
 _OF_SSH = (
     (

@@ -266,10 +266,9 @@ def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
 
 
 def hurry(gateways: Sequence[execnet.Gateway]) -> None:
-    """Before closing after an interrupt: end what runs over ssh, also if the remote side does not answer.
+    """End ssh after an interrupt, even if the remote side does not answer. :func:`close` comes next.
 
-    The remote side notices the end of ssh, and ends what runs there. Any other process does that itself, so it keeps
-    its time.
+    When ssh exits, the remote side ends its commands. Other processes end their own commands, so they are not killed.
     """
     ios = []
     for gateway in gateways:
