@@ -115,8 +115,6 @@ def tries(sshd, tmp_path, monkeypatch):
     [
         ("false", "proxy", 3, "UNKNOWN port 65535"),
         ('sh -c "echo 407 Proxy Authentication Required >&2; exit 1"', "proxy", 3, "407 Proxy Authentication Required"),
-        ("no-such-program", "other", 1, "not found"),
-        ("/nonexistent/proxy", "other", 1, "No such file or directory"),
         ("/usr/bin/ssh -F {config} refused -W %h:%p", "refused", 1, "Connection refused"),
         ("/usr/bin/ssh -F {config} wrongkey -W %h:%p", "permission", 1, "Permission denied (publickey"),
         ("/usr/bin/ssh -F {config} node1 -W 127.0.0.1:{free}", "refused", 1, "stdio forwarding failed"),
@@ -129,6 +127,17 @@ def test_proxy_command_that_fails_is_not_tried_for_all_of_connect_timeout(sshd, 
         error = group.run("true").unreachable["node0"]
     assert (error.kind, tries("node0")) == (kind, expected)
     assert stderr in error.stderr
+
+
+@pytest.mark.parametrize("proxy", ["no-such-program", "/nonexistent/proxy", "/etc/passwd"])
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_proxy_command_that_cannot_be_run_is_tried_once(sshd, tries, shell, proxy, monkeypatch):
+    # ssh starts it with the user's shell (ssh_config(5), ProxyCommand), and each shell has its own words
+    monkeypatch.setenv("SHELL", shell)
+    with remoto.Group(["node0"], ssh_options=f"-o 'ProxyCommand={proxy}'", connect_timeout=600) as group:
+        error = group.run("true").unreachable["node0"]
+    assert (error.kind, tries("node0")) == ("other", 1)
+    assert "the ProxyCommand cannot be run" in str(error) and proxy in error.stderr
 
 
 @pytest.mark.parametrize("strict", ["MaxStartups 3:50:5"], indirect=True)
