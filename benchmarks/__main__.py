@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import held
+from benchmarks import host_cost
 from benchmarks.environments import FLEET
 from benchmarks.figures import SHORT, Sizes, fleet_works, works
 from benchmarks.race import run
@@ -40,7 +40,7 @@ def main():
             failed |= report("benchmarks", versions, figures, options.output)
         if options.only != "one":
             versions, figures = run(fleet_works(sizes), told, links, options.short, FLEET)
-            rows = held.measured(sizes, told)
+            rows = host_cost.measured(sizes, told)
             failed |= report("benchmarks-many", versions, figures, options.output, rows)
     return int(failed)
 
@@ -52,11 +52,11 @@ def report(name, versions, figures, folder, rows=()):
     """
     print(table(versions, figures))
     if rows:
-        print("\n".join(["", *held.text(rows)]))
+        print("\n".join(["", *host_cost.text(rows)]))
     if folder:
         found = {"machine": machine(), "versions": versions, "figures": figures, **({"held": rows} if rows else {})}
         (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / f"{name}-tables.inc").write_text(tables(versions, figures) + (held.rst(rows) if rows else ""))
+        (folder / f"{name}-tables.inc").write_text(tables(versions, figures) + (host_cost.rst(rows) if rows else ""))
     reasons = [reason for figure in figures for reason in figure["reasons"].values()]
     return any("failed" in reason for reason in [*reasons, *rows])
 

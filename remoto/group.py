@@ -351,7 +351,7 @@ class Group(LabelledMembership):
     def _round(self, chosen: Plan, progress: Progress | None, what: works.Work) -> Round:
         if self._executor is None:
             return MembersRound(chosen, progress, what, self._members, self._connect)
-        from .fleets.shares import SharedRound
+        from .fleets.executors import SharedRound
 
         return SharedRound(chosen, progress, what, self._members, self._executor, *self._login_limits)
 

@@ -1,11 +1,11 @@
 """mitogen, over ssh(1)."""
 
-import far_functions
-import far_mitogen
 import mitogen.core
 import mitogen.master
 import mitogen.service
 import mitogen.utils
+import mitogen_functions
+import remote_functions
 from common import import_time, settings
 
 DISTRIBUTION = "mitogen"
@@ -48,23 +48,23 @@ def importing():
 
 
 def command(context):
-    assert context.call(far_mitogen.communicate, ["true"])[2] == 0
+    assert context.call(mitogen_functions.communicate, ["true"])[2] == 0
 
 
 command_inside = command_persistent = command
 
 
 def output(context):
-    stdout = context.call(far_mitogen.communicate, ["cat", settings["output"]])[0]
+    stdout = context.call(mitogen_functions.communicate, ["cat", settings["output"]])[0]
     assert len(stdout.decode().splitlines()) == settings["output_lines"]
 
 
 def call(context):
-    assert context.call(far_functions.same, settings["value"]) == settings["value"]
+    assert context.call(remote_functions.same, settings["value"]) == settings["value"]
 
 
 def large_call(context):
-    assert context.call(far_functions.same, settings["large"]) == settings["large"]
+    assert context.call(remote_functions.same, settings["large"]) == settings["large"]
 
 
 call_inside = call
@@ -75,6 +75,6 @@ def file(host):
     files = mitogen.service.FileService(router)
     pool = mitogen.service.Pool(router, services=[files])
     files.register(settings["file"])
-    context.call(far_mitogen.receive, router.myself(), settings["file"], settings["new"] + "/file")
+    context.call(mitogen_functions.receive, router.myself(), settings["file"], settings["new"] + "/file")
     pool.stop()
     close(context)

@@ -2,7 +2,7 @@
 
 import os
 
-import far_functions
+import remote_functions
 from common import import_time, quiet, settings
 
 import remoto
@@ -47,7 +47,7 @@ def output(conn):
 
 def imported(conn):
     if not hasattr(conn, "of_benchmark"):
-        conn.of_benchmark = conn.import_module(far_functions)
+        conn.of_benchmark = conn.import_module(remote_functions)
     return conn.of_benchmark
 
 
@@ -60,7 +60,7 @@ def large_call(conn):
 
 
 def json_call(conn):
-    assert JsonModuleExecute(conn, far_functions, quiet()).same(settings["value"]) == settings["value"]
+    assert JsonModuleExecute(conn, remote_functions, quiet()).same(settings["value"]) == settings["value"]
 
 
 json_call_inside = json_call

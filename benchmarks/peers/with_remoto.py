@@ -2,8 +2,8 @@
 
 import time
 
-import far_functions
 import fleets
+import remote_functions
 from common import import_time, quiet, settings
 
 import remoto
@@ -68,7 +68,7 @@ def output(conn):
 def imported(conn):
     if not hasattr(conn, "of_benchmark"):
         conn.remote_import_system = "legacy"
-        conn.of_benchmark = conn.import_module(far_functions)
+        conn.of_benchmark = conn.import_module(remote_functions)
     return conn.of_benchmark
 
 
@@ -84,7 +84,7 @@ call_inside = call
 
 
 def json_call(conn):
-    assert JsonModuleExecute(conn, far_functions, quiet()).same(settings["value"]) == settings["value"]
+    assert JsonModuleExecute(conn, remote_functions, quiet()).same(settings["value"]) == settings["value"]
 
 
 json_call_inside = json_call

@@ -4,7 +4,7 @@ from ..functions.legacy import LegacyModuleExecute
 from ..log import basic_remote_logger
 from ..process import check
 from .base import BaseConnection
-from .patched import JsonModuleExecute, get_python_executable
+from .patchable import JsonModuleExecute, get_python_executable
 from .ssh import needs_ssh
 
 __all__ = [

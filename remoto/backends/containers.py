@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from ..commands.channel import raise_cause_of_sending
 from ..commands.request import Argv, Request
 from ..commands.target import Channel
-from ..commands.wire import raise_cause_of_sending
 from ..exc import ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways
@@ -21,7 +21,7 @@ from ..util import checked_text
 from . import ssh
 from .base import BaseConnection
 from .client_requests import for_client, inside_of
-from .patched import get_python_executable
+from .patchable import get_python_executable
 from .sessions import Pythons, for_session
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 from ..commands.request import Request
 from ..commands.target import Channel
 from ..functions import interpreter
-from ..functions.facade import ModuleExecute
 from ..functions.legacy import LegacyModuleExecute
+from ..functions.proxy import ModuleExecute
 from ..gateways.bootstrap import RemoteFunction
 from ..gateways.outbox import sending_within
 from .lifecycle import Lifecycle
-from .patched import JsonModuleExecute
+from .patchable import JsonModuleExecute
 
 if TYPE_CHECKING:
     import execnet

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from . import choosing, command, options
+from . import command, options, selection
 from .hosts import BROKEN_PIPE, INTERRUPTED, NOT_WRITTEN, TERMINATED
 
 COPIES = ("put", "get", "rsync")
@@ -59,7 +59,7 @@ def _main(words: list[str]) -> int:
     if given.gather and given.json:
         parser.error("--gather and --json: expected one of them, not both")
     options.start_logging(given)
-    given.chosen = choosing.choose(parser, given)
+    given.chosen = selection.choose(parser, given)
     stdin = _read_stdin() if given.stdin else None
     return command.Work(given, stdin).do()
 

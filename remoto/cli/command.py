@@ -14,7 +14,6 @@ from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError
 from . import report
-from .choosing import Host, add_hosts
 from .hosts import (
     NOT_STARTED,
     TIMED_OUT,
@@ -26,6 +25,7 @@ from .hosts import (
 )
 from .options import Parser, add_connection, add_program, message, seconds, variable
 from .output import Output, Write
+from .selection import Host, add_hosts
 
 if TYPE_CHECKING:
     from ..commands.request import PopenOptions

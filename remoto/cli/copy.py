@@ -12,11 +12,11 @@ from ..exc import FileTransferError, RemotoError
 from ..files.listing import Listing
 from ..fleets.result import reason_of_error
 from ..util import escape_controls
-from .choosing import NO_CONNECTION, Host, add_hosts, choose
 from .hosts import Hosts, Outcome, no_connection
 from .options import Parser, add_connection, add_program, message, parse, seconds, split, start_logging
 from .output import Output, Show, progress
 from .report import failures_saved, summarise
+from .selection import NO_CONNECTION, Host, add_hosts, choose
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection

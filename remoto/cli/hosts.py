@@ -16,8 +16,8 @@ from ..fleets.members import close
 from ..fleets.rounds import CLOSED, ThreadedRound
 from ..fleets.schedule import Workers, plan
 from ..remote.wire import KILL
-from .choosing import NO_CONNECTION, Host, member
 from .output import Output
+from .selection import NO_CONNECTION, Host, member
 
 TIMED_OUT = 124
 NOT_STARTED = 126

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..commands.lines import Lines
 from ..fleets.hosts import fold
 from ..fleets.schedule import Progress
-from .choosing import saved_name
 from .hosts import Outcome
 from .output import Output, in_one_line
+from .selection import saved_name
 
 _RULE = "---------------"
 

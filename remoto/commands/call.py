@@ -25,12 +25,12 @@ from .answers import (
     answer_of_run,
     wrong_answer,
 )
+from .channel import Wire, raise_cause_of_sending
 from .failure import client_lost, last_lines, reason_of, shell_advice, without_frames
 from .lines import split_lines
 from .output import NO_LIMIT, Output, TimedOut, TimeLimit
 from .request import Command, argv_of, as_logged, encoded
 from .target import Target, target_of
-from .wire import Wire, raise_cause_of_sending
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection

@@ -12,9 +12,9 @@ import execnet
 from ..exc import ConnectionLost, FileTransferError
 from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
 from ..gateways.execnet_internals import io_of, release, send_joined, set_window
+from ..gateways.flow_control import Window
 from ..gateways.outbox import sending_within
 from ..gateways.process_io import LARGE_PIPE, PIPE, ProcessIO
-from ..gateways.receiving import Window
 from ..remote.receiver import Receiver
 from ..remote.records import FINISH, Failure, Gone, Records
 from ..remote.sender import Sender

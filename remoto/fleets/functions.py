@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Callable, Generic, TypeVar
 
 from ..functions.calls import call_data
-from ..functions.facade import name_of
+from ..functions.proxy import name_of
 from .work import Import, Work, call
 
 if TYPE_CHECKING:

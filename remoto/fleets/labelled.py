@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Callable
 from ..backends import BaseConnection
 from ..backends.docker import DockerConnection
 from ..backends.kubernetes import KubernetesConnection
-from . import found
+from . import discovery
 from . import members as rooms
-from .found import Found
+from .discovery import Found
 from .members import Member
 from .membership import Membership
 
@@ -75,7 +75,7 @@ class LabelledMembership(Membership):
             raise ValueError(f"backend: expected 'kubernetes' or 'openshift', not {backend!r}")
 
         def find() -> list[Found]:
-            return found.pods(
+            return discovery.pods(
                 selector,
                 namespace=namespace,
                 context=context,
@@ -119,7 +119,9 @@ class LabelledMembership(Membership):
         to_host = {key: value for key, value in keywords.items() if key in _OF_HOST}
 
         def find() -> list[Found]:
-            return found.containers(host=host, labels=labels, name=name, executable=kind.executable, connection=to_host)
+            return discovery.containers(
+                host=host, labels=labels, name=name, executable=kind.executable, connection=to_host
+            )
 
         return cls._of_found(find, kind, keywords)
 

@@ -15,7 +15,7 @@ import execnet
 from .. import file_sync, process
 from ..backends import BaseConnection
 from ..exc import CommandError, CommandTimeout, ConnectError, FunctionError
-from ..functions.facade import ModuleExecute
+from ..functions.proxy import ModuleExecute
 from .result import Outcome
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ import execnet
 from ..exc import ConnectionLost, FunctionError
 from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
 from ..gateways.execnet_internals import ExecnetGateway, packed, release, send_packed, set_window
+from ..gateways.flow_control import ItemWindow
 from ..gateways.interrupts import PerObject
-from ..gateways.receiving import ItemWindow
 from ..remote import values
 from ..remote.answers import DEBUG, END, GENERATOR, ITEM, RAISE, RETURN, WARNING, WINDOW
 from ..util import RemoteError
-from .facade import Arguments, Keywords, Problem, host_of, is_problem, raised, refuse, wrong_answer
+from .proxy import Arguments, Keywords, Problem, host_of, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment
 
 if TYPE_CHECKING:

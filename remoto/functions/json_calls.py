@@ -14,7 +14,7 @@ from ..commands.target import adapted
 from ..exc import CommandError, CommandTimeout, FunctionError
 from ..gateways.bootstrap import BOOT_COMMAND
 from . import interpreter
-from .facade import UNEXPECTED, Arguments, Keywords, ModuleExecute, is_problem, raised, refuse, wrong_answer
+from .proxy import UNEXPECTED, Arguments, Keywords, ModuleExecute, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment, shown
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: the deepest nesting of an argument: the remote Python parses it, and old parsers accept about twice as many brackets
 DEEPEST = 45
 # of remoto/remote/; json_call imports the last two only when they are needed
-_MODULES = ["loading", "json_call", "problem", "printing"]
+_MODULES = ["loading", "json_call", "exceptions", "printing"]
 
 
 class JsonModuleExecute(ModuleExecute):

@@ -11,7 +11,7 @@ from ..gateways.execnet_internals import is_gateway
 from ..log import basic_remote_logger
 from ..util import RemoteError
 from .calls import Calls, function_lost
-from .facade import Arguments, Keywords, ModuleExecute, host_of
+from .proxy import Arguments, Keywords, ModuleExecute, host_of
 
 if TYPE_CHECKING:
     import execnet

@@ -27,9 +27,9 @@ from execnet.gateway_base import Message
 
 from ..util import shown
 from .execnet_source import without_unused
+from .flow_control import Window
 from .interrupts import Event
 from .io_loop import call, started
-from .receiving import Window
 
 if TYPE_CHECKING:
     from .gateway_io import GatewayIO

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from ..remote.relay_wire import EXITED, FAILED, KILL, MESSAGE, STDERR, STDIN, STDOUT, WINDOWS
 from ..util import shown
 from .execnet_internals import data_message, error_of, release, set_window
+from .flow_control import Window
 from .gateway_io import GatewayIO, own_io
 from .interrupts import Event, take
 from .io_loop import Loop
 from .outbox import Outbox
 from .process_io import A_DAY
-from .receiving import Window
 from .stderr import Stderr
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import absolute_import, unicode_literals
 
-from .problem import text
+from .exceptions import text
 from .values import pack, plainly
 
 # the kinds of answers; the first two are printed lines, named like the levels of logging

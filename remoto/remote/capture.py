@@ -7,7 +7,7 @@ import sys
 import threading
 
 from .answers import DEBUG, WARNING, send
-from .problem import describe, end_child, exit_status, printable
+from .exceptions import describe, end_child, exit_status, printable
 from .values import TEXTS
 
 LOCK = threading.Lock()

@@ -11,11 +11,11 @@ from __future__ import absolute_import, unicode_literals
 import os
 import time
 
-from .ending import Ending, Group, Shell
 from .pipes import PIPE_SIZE, WakePipe, poll, prepare_pipe, retry
 from .process import encoded, in_background, leave_to_cat, needs_sudo, start
 from .stdin import Stdin
 from .streams import Plain
+from .termination import Ending, Group, Shell
 from .wire import KILL, MESSAGE, RUNNING, STATUS, STDERR, STDOUT, TAKEN, TERMINATING, WINDOW
 
 BLOCK = 256 * 1024

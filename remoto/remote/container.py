@@ -10,9 +10,9 @@ import time
 from .command import Command
 from .command import check as check_command
 from .command import run as run_command
-from .ending import Shell
 from .process import leave_to, native
 from .streams import CLIENT_OUTPUT
+from .termination import Shell
 from .wire import NO_SCRIPT, STDERR, STDOUT
 
 # exit statuses of a shell whose exec fails

@@ -72,7 +72,7 @@ def answers_go_to():
 
 def failure():
     """Return the answer, in JSON, for an exception or exit."""
-    from .problem import describe, exit_status
+    from .exceptions import describe, exit_status
 
     # not error.__class__, which a class may define as anything
     kind, error = sys.exc_info()[:2]
@@ -112,7 +112,7 @@ def call(mark, function, args, kwargs, module, included, parents):
         answer = '{"return": %s}' % encode(result, function)
     except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
         if os.getpid() != pid:
-            from .problem import end_child
+            from .exceptions import end_child
 
             end_child(sys.exc_info()[1])
         answer = failure()

@@ -6,9 +6,9 @@ import threading
 
 from .answers import CLOSED
 from .capture import Printed, capture, guarded
+from .exceptions import describe
 from .including import include
 from .loading import load
-from .problem import describe
 
 LOCK = threading.Lock()
 

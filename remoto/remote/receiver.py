@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 
-from .places import NewFile, is_same, mode_to_set, status_of
+from .filesystem import NewFile, is_same, mode_to_set, status_of
 from .records import (
     ACKNOWLEDGED,
     BEGIN,

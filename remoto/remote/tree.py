@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from .places import beside, missing_directories, new_directory, remove
+from .filesystem import beside, missing_directories, new_directory, remove
 from .records import DIRECTORY, LINK, SAME_TIME, TEMPORARY, Failure, set_times, shown, times
 
 

@@ -21,8 +21,8 @@ from ..commands.request import Argv, Request, argv_of
 from ..commands.target import Channel
 from ..exc import HostError, RemotoError
 from ..functions.calls import call_data
-from ..functions.facade import Arguments, Keywords, ModuleExecute, Problem, raised, refuse
 from ..functions.json_calls import plain
+from ..functions.proxy import Arguments, Keywords, ModuleExecute, Problem, raised, refuse
 from ..gateways.bootstrap import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
 from ..remote.wire import STATUS, STDERR, STDOUT

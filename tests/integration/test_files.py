@@ -26,7 +26,7 @@ from remoto.files import transfer as transfer_module
 from remoto.files.rsync import Shares
 from remoto.files.tar_writing import Archive
 from remoto.process import check
-from remoto.remote.places import remove
+from remoto.remote.filesystem import remove
 from remoto.remote.receiver import Receiver
 from remoto.remote.records import (
     Failure,

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from remoto.remote.container import Marked
-from remoto.remote.ending import Ending
+from remoto.remote.termination import Ending
 
 STDOUT, STDERR = 1, 2
 WORD = b"remoto-0123"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remoto.remote.places import new_directory, remove
+from remoto.remote.filesystem import new_directory, remove
 from remoto.remote.receiver import Receiver
 from remoto.remote.records import (
     ACKNOWLEDGED,

@@ -78,7 +78,7 @@ import remoto
 from remoto.file_sync import get, put, rsync_conn
 
 conn = remoto.Connection("node1")
-reveal_type(conn.import_module(posixpath))  # remoto.functions.facade.ModuleExecute
+reveal_type(conn.import_module(posixpath))  # remoto.functions.proxy.ModuleExecute
 conn.import_module(posixpath).exists("/etc")
 conn.import_module(posixpath, inclued=[])  # Unexpected keyword argument "inclued"
 reveal_type(put(conn, b"contents", "/tmp/file"))  # remoto.files.transfer.CopyResult

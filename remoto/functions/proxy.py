@@ -27,7 +27,7 @@ Keywords = dict[str, object]
 
 
 class Problem(TypedDict):
-    """The description of a remote exception, from ``remote/problem.py``."""
+    """The description of a remote exception, from ``remote/exceptions.py``."""
 
     name: str
     message: str

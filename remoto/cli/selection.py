@@ -160,7 +160,7 @@ def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, M
 
 
 def _found(options: argparse.Namespace) -> list[Host]:
-    from ..fleets import found
+    from ..fleets import discovery
     from ..fleets.hosts import expand
 
     given = connection_keywords(options)
@@ -169,11 +169,13 @@ def _found(options: argparse.Namespace) -> list[Host]:
         if options.selector:
             of_pods = {name: given[name] for name in ("namespace", "context", "container") if name in given}
             program = "oc" if options.backend == "openshift" else "kubectl"
-            hosts = found.pods(options.selector, all_containers=options.all_containers, executable=program, **of_pods)
+            hosts = discovery.pods(
+                options.selector, all_containers=options.all_containers, executable=program, **of_pods
+            )
         else:
             of_others = ("hostname", "user", "persistent")
             to_host = {name: value for name, value in given.items() if name not in of_others}
-            hosts = found.containers(
+            hosts = discovery.containers(
                 host=given.get("hostname"), labels=options.label, executable=options.backend, connection=to_host
             )
     return [Host(one.name, one.keywords) for one in hosts if one.name not in left_out]
