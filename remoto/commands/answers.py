@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Union
 
 from ..exc import ConnectionLost
-from ..remote.wire import ENDED, LEFT, RUNNING, STATUS, STDERR, STDOUT, TAKEN
+from ..remote.wire import ENDED, LEFT, RUNNING, STATUS, STDERR, STDOUT, WRITTEN
 from ..util import shown
 
 # the range of exit statuses on any system; -N after signal N
@@ -22,7 +22,7 @@ class ClientEnded(NamedTuple):
     #: the last stderr lines of the client
     stderr: bytes
     #: the state of the command: RUNNING if nothing tried to kill it
-    ending: str
+    state: str
     #: the last stderr lines of the client that tried to kill it
     problem: bytes
 
@@ -37,7 +37,7 @@ class Block(NamedTuple):
     data: bytes
 
 
-class Taken(NamedTuple):
+class Written(NamedTuple):
     """A report that so many more bytes of stdin were written to the command."""
 
     size: int
@@ -80,17 +80,17 @@ def answer_of_run(item: object) -> Block | Ended:
     raise WrongAnswer
 
 
-def answer_of_exchange(item: object, sent: int) -> Block | Ended | Taken:
+def answer_of_exchange(item: object, sent: int) -> Block | Ended | Written:
     """Parse an item received while stdin is sent.
 
     :param sent: bytes of stdin that were sent and not yet reported as written.
     :raises WrongAnswer: it is not valid.
     """
     kind, value = _pair(item)
-    if kind != TAKEN:
+    if kind != WRITTEN:
         return answer_of_run(item)
     if type(value) is int and 0 <= value <= sent:
-        return Taken(value)
+        return Written(value)
     raise WrongAnswer
 
 
@@ -114,7 +114,7 @@ def could_not_be_killed(item: object) -> bool:
         status = _status(item[-1]) if isinstance(item, tuple) and item else None
     except WrongAnswer:
         return False
-    return isinstance(status, ClientEnded) and status.ending == LEFT
+    return isinstance(status, ClientEnded) and status.state == LEFT
 
 
 def wrong_answer(host: str, command: str, item: object) -> ConnectionLost:
@@ -132,10 +132,10 @@ def _status(value: object) -> Status:
     if type(value) is int and _LOWEST <= value <= _HIGHEST:
         return value
     if isinstance(value, (list, tuple)) and len(value) == 6:
-        _, status, started, stderr, ending, problem = value
+        _, status, started, stderr, state, problem = value
         is_status = status is None or type(status) is int
-        if is_status and isinstance(started, bool) and ending in (RUNNING, ENDED, LEFT):
-            return ClientEnded(status, started, _data(stderr), str(ending), _data(problem))
+        if is_status and isinstance(started, bool) and state in (RUNNING, ENDED, LEFT):
+            return ClientEnded(status, started, _data(stderr), str(state), _data(problem))
     raise WrongAnswer
 
 

@@ -19,7 +19,7 @@ from .answers import (
     Exited,
     Result,
     Status,
-    Taken,
+    Written,
     answer_of_check,
     answer_of_exchange,
     answer_of_run,
@@ -163,7 +163,7 @@ class Call:
                 self._wire.send((block or b"",), self.timeout)
                 unacknowledged += len(block or b"")
             answer = self._receive(functools.partial(answer_of_exchange, sent=unacknowledged))
-            if isinstance(answer, Taken):
+            if isinstance(answer, Written):
                 unacknowledged -= answer.size
                 self._wire.acknowledge(0, 0)
             elif isinstance(answer, Ended):

@@ -87,9 +87,9 @@ def client_lost(host: str, text: str, status: ClientEnded) -> ConnectionLost:
     """Return the error for a container's client that exited before its command."""
     what = "the connection to the container ended before the command did"
     lines = split_lines(status.stderr)[-CLIENT_LINES:]
-    if status.ending == ENDED:
+    if status.state == ENDED:
         what += ", and the command was ended"
-    elif status.ending == LEFT:
+    elif status.state == LEFT:
         what += "; the command could not be ended and may still run"
         lines += split_lines(status.problem)[-CLIENT_LINES:]
     return ConnectionLost(host, text, what, "\n".join(lines))

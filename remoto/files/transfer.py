@@ -16,7 +16,7 @@ from ..gateways.flow_control import Window
 from ..gateways.outbox import sending_within
 from ..gateways.process_io import LARGE_PIPE, PIPE, ProcessIO
 from ..remote.receiver import Receiver
-from ..remote.records import FINISH, Failure, Gone, Records
+from ..remote.records import FINISH, ChannelClosed, Failure, Records
 from ..remote.sender import Sender
 from ..util import RemoteError
 from .errors import shown, transfer_error
@@ -92,14 +92,14 @@ def _transfer(
             channel = sending_within(timeout, function.start, gateway, request)
         except OSError as error:
             raise_cause(error)
-            raise Gone from None
+            raise ChannelClosed from None
         set_window(channel, Window())
         if isinstance(io, ProcessIO):
             io.set_pipe_size(LARGE_PIPE)
         yield _Records(channel, timeout)  # type: ignore[no-untyped-call]
     except Failure as failure:
         raise _error(gateway, what, [failure]) from None
-    except Gone:
+    except ChannelClosed:
         raise _lost(gateway, host, what) from None
     except execnet.TimeoutError:
         raise FileTransferError(what, host, [("", f"no answer for {timeout:g} seconds")], errno.ETIMEDOUT) from None
@@ -127,9 +127,9 @@ class _Records(Records):
     def flush(self) -> None:
         try:
             sending_within(self.timeout, super().flush)
-        except Gone as gone:
-            if isinstance(gone.__context__, OSError):
-                raise_cause(gone.__context__)
+        except ChannelClosed as closed:
+            if isinstance(closed.__context__, OSError):
+                raise_cause(closed.__context__)
             raise
 
 
@@ -141,7 +141,7 @@ def _abandon(records: _Records) -> None:
     try:
         records.flush()
         records.channel.waitclose(ABANDON_TIMEOUT)
-    except (Gone, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
+    except (ChannelClosed, EOFError, OSError, execnet.RemoteError, execnet.TimeoutError):
         pass  # it removes them when the connection ends, too
 
 

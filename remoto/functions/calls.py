@@ -29,7 +29,7 @@ from .shipping import Shipment
 if TYPE_CHECKING:
     from ..log import AnyLogger
 
-_HOLD = RemoteFunction("modules", "hold")
+_KEEP = RemoteFunction("modules", "keep")
 _SERVE = RemoteFunction("functions", "serve")
 _numbers = itertools.count()
 #: items of a generator to receive before requesting more
@@ -63,7 +63,7 @@ class Calls:
                     "module": tuple(self._shipment.module),
                     "dropped": _dropped(self.gateway, self._number, self),
                 }
-                self._loading = self._start(_HOLD, request, f"importing {self._shipment.module.name}")
+                self._loading = self._start(_KEEP, request, f"importing {self._shipment.module.name}")
             return self._loading
 
     def call(self, name: str, args: Arguments, kwargs: Keywords, logger: AnyLogger) -> object:
@@ -223,7 +223,7 @@ def call_data(name: str, args: Arguments, kwargs: Keywords) -> bytes:
     """
     call = (name, args, kwargs)
     try:
-        return packed(values.plainly(call))
+        return packed(values.sendable(call))
     except Exception:  # execnet.DumpError, struct.error, RecursionError, ...
         pass
     try:
@@ -257,7 +257,7 @@ class _Reference(weakref.ref[Calls]):
     number: str
 
 
-class _Held:
+class _SentModules:
     """The modules that a gateway's Python keeps loaded."""
 
     def __init__(self) -> None:
@@ -278,7 +278,7 @@ class _Held:
         return numbers
 
 
-_held: PerObject[ExecnetGateway, _Held] = PerObject()
+_sent_modules: PerObject[ExecnetGateway, _SentModules] = PerObject()
 
 
 def _dropped(gateway: execnet.Gateway, number: str, calls: Calls) -> list[str]:
@@ -286,6 +286,6 @@ def _dropped(gateway: execnet.Gateway, number: str, calls: Calls) -> list[str]:
 
     The numbers are sent with the next module, since nothing may be sent during a garbage collection.
     """
-    held = _held.setdefault(gateway, _Held())
-    held.add(number, calls)
-    return held.dropped()
+    sent = _sent_modules.setdefault(gateway, _SentModules())
+    sent.add(number, calls)
+    return sent.dropped()

@@ -3,7 +3,7 @@
 from __future__ import absolute_import, unicode_literals
 
 from .exceptions import text
-from .values import pack, plainly
+from .values import pack, sendable
 
 # the kinds of answers; the first two are printed lines, named like the levels of logging
 DEBUG, WARNING = "debug", "warning"
@@ -25,7 +25,7 @@ def send(channel, kind, *value):
 
 def deliver(channel, kind, function, value):
     """Send a value, or an error if it can't be sent. Return True if the value was sent."""
-    for form in (plainly, pack):
+    for form in (sendable, pack):
         try:
             return send(channel, kind, form(value), *([True] if form is pack else []))
         except Exception as error:  # execnet's DumpError, struct.error, RecursionError, ...

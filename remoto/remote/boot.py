@@ -39,7 +39,7 @@ def serve_gateway(io, worker, execnet):
     MAIN_THREAD.serve()
 
 
-def end_commands_first():
+def kill_commands_first():
     """Make SIGTERM and SIGHUP kill the commands with ``kill``, as the end of the connection does.
 
     The main thread, which runs handlers, reads a pipe to which Python writes at each signal (``main_thread.py``).
@@ -52,7 +52,7 @@ def end_commands_first():
         for name in ("command", "relay"):
             loaded = sys.modules.get("remoto_remote." + name)
             if loaded is not None and os.getpid() == process:
-                loaded.end_all()
+                loaded.kill_all()
         os.kill(os.getpid(), number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -65,7 +65,7 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # ignore Ctrl-C at the controller's terminal; not by SIG_IGN, which commands would inherit (execve(2))
     signal.signal(signal.SIGINT, lambda *_: None)
-    end_commands_first()
+    kill_commands_first()
     # compiling leaves little garbage, but collecting it takes a fifth of the time
     gc.disable()
     set_environment(variables)

@@ -45,7 +45,7 @@ PRINTED = []  # type: list
 PROCESS = os.getpid()
 
 
-def printed_now():
+def current_call():
     """Return the call that runs in this thread; in a thread that a function started, the latest call.
 
     Return None outside of calls.
@@ -79,7 +79,7 @@ class Output(object):
 
     def write(self, data):
         text = data if isinstance(data, TEXTS) else memoryview(data).tobytes().decode("utf-8", "replace")
-        call = printed_now()
+        call = current_call()
         if call is not None:
             call.add(self.level, text)
         else:

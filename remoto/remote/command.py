@@ -12,11 +12,11 @@ import os
 import time
 
 from .pipes import PIPE_SIZE, WakePipe, poll, prepare_pipe, retry
-from .process import encoded, in_background, leave_to_cat, needs_sudo, start
+from .process import copy_by_cat, encoded, in_background, needs_sudo, start
 from .stdin import Stdin
 from .streams import Plain
-from .termination import Ending, Group, Shell
-from .wire import KILL, MESSAGE, RUNNING, STATUS, STDERR, STDOUT, TAKEN, TERMINATING, WINDOW
+from .termination import Group, Shell, Termination
+from .wire import KILL, MESSAGE, RUNNING, STATUS, STDERR, STDOUT, TERMINATING, WINDOW, WRITTEN
 
 BLOCK = 256 * 1024
 # bytes of output that check keeps for its answer; it sends longer output in blocks before it
@@ -25,11 +25,11 @@ ANSWER = 256 * 1024
 LINGER = 0.1
 LINGER_LIMIT = 1.0
 # seconds to wait for a container's client to exit after its command
-CLIENT_PATIENCE = 0.5
+CLIENT_TIMEOUT = 0.5
 # seconds between checks while a command is killed: the exit of processes that are not children is not reported
-ENDING_STEP = 0.02
+KILL_INTERVAL = 0.02
 # seconds to kill all commands when this process gets SIGTERM or SIGHUP
-END_ALL_LIMIT = 5.0
+KILL_ALL_TIMEOUT = 5.0
 CLOSED = object()
 COMMANDS = set()
 
@@ -53,14 +53,14 @@ class Command(object):
         self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", request["stdin"])
         group = Group(self.process.pid, Shell(["sudo"]) if sudo else None)
         self.streams, group = self.divide(request, sudo, group)
-        self.ending = Ending(group)
+        self.termination = Termination(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
         self.wake_pipe = WakePipe()
         for pipe in list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
             prepare_pipe(pipe)
         COMMANDS.add(self)
         in_background(self.wait)
-        channel.setcallback(self.hear, endmarker=CLOSED)
+        channel.setcallback(self.receive, endmarker=CLOSED)
 
     def divide(self, request, sudo, group):
         """Return the streams, and the process group to kill.
@@ -76,7 +76,7 @@ class Command(object):
         self.exited = True
         self.wake_pipe.wake()
 
-    def hear(self, item):
+    def receive(self, item):
         if item is CLOSED:
             self.closed = True
         elif item == KILL:
@@ -93,9 +93,9 @@ class Command(object):
         """Return the exit status, or the client's failure instead; None if the command is left running."""
         try:
             while not self.has_ended():
-                if self.is_to_end() and not self.ending.is_over():
-                    self.ending.advance()
-                    if self.ending.is_over():
+                if self.must_be_killed() and not self.termination.is_over():
+                    self.termination.advance()
+                    if self.termination.is_over():
                         continue  # the exit of the process may have been reported before
                 elif self.closed:
                     return None
@@ -103,33 +103,33 @@ class Command(object):
             if self.exited:
                 self.drain()
             if self.kill_at_end and self.streams.is_lost(self.process.returncode, self.script_is_sent()):
-                self.end_without_client()
+                self.kill_without_client()
             if self.closed:
                 return None
             for name, data in self.streams.rest():
                 self.deliver(name, data)
-            return self.streams.outcome(self.process.returncode, self.script_is_sent(), self.ending)
+            return self.streams.outcome(self.process.returncode, self.script_is_sent(), self.termination)
         finally:
-            self.leave()
+            self.close()
 
     def has_ended(self):
-        if self.ending.state == TERMINATING:
+        if self.termination.state == TERMINATING:
             return False
         if self.exited:
             return True
         # both streams are complete: a client that is still running waits for a daemon
-        return self.streams.ended_at is not None and time.time() > self.streams.ended_at + CLIENT_PATIENCE
+        return self.streams.ended_at is not None and time.time() > self.streams.ended_at + CLIENT_TIMEOUT
 
-    def is_to_end(self):
+    def must_be_killed(self):
         return self.kill_wanted or (self.closed and self.kill_at_end)
 
     def script_is_sent(self):
         return self.stdin.script_left == 0
 
-    def end_without_client(self):
-        while not self.ending.is_over():
-            self.ending.advance()
-            time.sleep(ENDING_STEP)
+    def kill_without_client(self):
+        while not self.termination.is_over():
+            self.termination.advance()
+            time.sleep(KILL_INTERVAL)
 
     def drain(self):
         """Read the rest of the output after the command has exited, even if another process holds the pipes open."""
@@ -154,7 +154,7 @@ class Command(object):
 
     def may_write(self):
         # do not send the script of a command that is being killed
-        if not self.script_is_sent() and not (self.streams.may_begin and self.ending.state == RUNNING):
+        if not self.script_is_sent() and not (self.streams.may_begin and self.termination.state == RUNNING):
             return False
         return self.stdin.is_waiting()
 
@@ -163,8 +163,8 @@ class Command(object):
         return self.kill_wanted or self.sent - self.acknowledged < WINDOW
 
     def timeout(self):
-        if self.ending.state == TERMINATING:
-            return ENDING_STEP
+        if self.termination.state == TERMINATING:
+            return KILL_INTERVAL
         return None if self.streams.ended_at is None else LINGER
 
     def poll(self, timeout, *others):
@@ -192,7 +192,7 @@ class Command(object):
                 return
             limit -= len(data)
             data = self.streams.feed(self.outputs[pipe], data)
-            if self.streams.client_asks():
+            if self.streams.client_prompts():
                 self.stdin.close()
             self.sent += len(data) + self.overhead if data else 0
             try:
@@ -203,31 +203,31 @@ class Command(object):
 
     def write(self):
         has_more = self.stdin.more
-        taken = self.stdin.write()
-        if taken and has_more and not self.closed:
-            self.deliver(TAKEN, taken)
+        written = self.stdin.write()
+        if written and has_more and not self.closed:
+            self.deliver(WRITTEN, written)
 
-    def leave(self):
+    def close(self):
         """Close everything.
 
         A command left running keeps a reader for its output, and gets the rest of its stdin.
         """
         COMMANDS.discard(self)
         self.wake_pipe.close()
-        self.ending.group.leave()
-        self.leave_stdin()
+        self.termination.group.close()
+        self.detach_stdin()
         for pipe in self.outputs:
-            leave_to_cat(pipe, None)
+            copy_by_cat(pipe, None)
             pipe.close()
 
-    def leave_stdin(self):
-        if self.stdin.pipe is None or self.exited or self.stdin.more or self.ending.state != RUNNING:
+    def detach_stdin(self):
+        if self.stdin.pipe is None or self.exited or self.stdin.more or self.termination.state != RUNNING:
             self.stdin.close()
         else:
-            self.leave_rest_of_stdin()
+            self.detach_rest_of_stdin()
 
-    def leave_rest_of_stdin(self):
-        self.stdin.leave()
+    def detach_rest_of_stdin(self):
+        self.stdin.detach()
 
 
 def outcome(kind, channel, kill, deliver, request, overhead=0):
@@ -242,13 +242,13 @@ def outcome(kind, channel, kill, deliver, request, overhead=0):
     return command.serve()
 
 
-def end_all():
+def kill_all():
     """Kill the commands with ``kill``, as at the end of the connection, since this process is about to exit."""
     for command in list(COMMANDS):
-        command.hear(CLOSED)
-    deadline = time.time() + END_ALL_LIMIT
+        command.receive(CLOSED)
+    deadline = time.time() + KILL_ALL_TIMEOUT
     while COMMANDS and time.time() < deadline:
-        time.sleep(ENDING_STEP)
+        time.sleep(KILL_INTERVAL)
 
 
 def run(channel, kill, kind=Command, **request):
@@ -261,19 +261,19 @@ def run(channel, kill, kind=Command, **request):
 
 
 def check(channel, kill, kind=Command, **request):
-    held = {STDOUT: [], STDERR: []}  # type: dict
+    blocks = {STDOUT: [], STDERR: []}  # type: dict
     sizes = {STDOUT: 0, STDERR: 0}
 
     def deliver(name, data):
-        held[name].append(data)
+        blocks[name].append(data)
         sizes[name] += len(data)
         if sizes[name] >= ANSWER:
             channel.send((name, take(name)))
 
     def take(name):
         sizes[name] = 0
-        data = b"".join(held[name])
-        held[name] = []
+        data = b"".join(blocks[name])
+        blocks[name] = []
         return data
 
     status = outcome(kind, channel, kill, deliver, request)

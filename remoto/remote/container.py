@@ -10,7 +10,7 @@ import time
 from .command import Command
 from .command import check as check_command
 from .command import run as run_command
-from .process import leave_to, native
+from .process import native, start_detached
 from .streams import CLIENT_OUTPUT
 from .termination import Shell
 from .wire import NO_SCRIPT, STDERR, STDOUT
@@ -37,24 +37,24 @@ class ContainerCommand(Command):
 
     def divide(self, request, sudo, client):
         container = request["container"]
-        shell = Shell((["sudo"] if sudo else []) + [native(word) for word in container["client"]])
+        shell = Shell((["sudo"] if sudo else []) + [native(argument) for argument in container["client"]])
         streams = Marked(container["mark"], container["names"])
         return streams, ContainerGroup(client, shell, self.group_in_container)
 
     def group_in_container(self):
         return self.streams.pid if self.script_is_sent() else None
 
-    def leave_rest_of_stdin(self):
+    def detach_rest_of_stdin(self):
         if self.script_is_sent():
-            self.stdin.leave()
+            self.stdin.detach()
         elif self.outputs.pop(self.process.stdout, None):
             with self.process.stdout:
-                leave_until_start(self.stdin, self.process.stdout, self.streams.held[STDOUT])
+                detach_until_start(self.stdin, self.process.stdout, self.streams.held[STDOUT])
         else:
             self.stdin.close()
 
 
-def leave_until_start(stdin, stdout, received):
+def detach_until_start(stdin, stdout, received):
     """Leave a client running that gets the rest of its stdin once it reports the start of the command's shell.
 
     :param stdout: the client's stdout.
@@ -67,7 +67,7 @@ def leave_until_start(stdin, stdout, received):
         return
     line = received.rpartition(b"\n")[2].replace(b"\0", b"")
     with rest:
-        leave_to(["/bin/sh", "-c", SEND_AFTER_START, "sh", native(line)], stdout, stdin.pipe, rest)
+        start_detached(["/bin/sh", "-c", SEND_AFTER_START, "sh", native(line)], stdout, stdin.pipe, rest)
     stdin.close()
 
 
@@ -84,15 +84,15 @@ class Marked(object):
 
     Before the beginning, the output is the client's; after the end, it is the client's or a daemon's. The beginning is
     the report of the shell's process group; it needs no secret, since only the client can have written before. The end
-    has ``word`` in it, which the command does not know.
+    has ``token`` in it, which the command does not know.
 
     :param names: the names of the program and the working directory, for errors.
     :ivar pid: the command's process group, in the container.
     """
 
-    def __init__(self, word, names):
-        self.word = word
-        self.mark = re.compile(re.escape(word) + br" (ended|failed) (\w{1,20})(?: (\w{1,20}))?\n")
+    def __init__(self, token, names):
+        self.token = token
+        self.mark = re.compile(re.escape(token) + br" (ended|failed) (\w{1,20})(?: (\w{1,20}))?\n")
         self.names = names
         self.states = {STDOUT: "before", STDERR: "before"}
         self.held = {STDOUT: b"", STDERR: b""}
@@ -121,7 +121,7 @@ class Marked(object):
         for mark in self.mark.finditer(data, start):
             if self.states[name] == "inside":
                 own.append(data[start : mark.start()])
-            self.note(name, *[word and word.decode("ascii") for word in mark.groups()])
+            self.note(name, *[part and part.decode("ascii") for part in mark.groups()])
             start = mark.end()
         data = data[start:]
         keep = min(len(data), CLIENT_OUTPUT) if self.states[name] == "before" else self.beginning_of_a_mark(data)
@@ -135,11 +135,11 @@ class Marked(object):
 
     def beginning_of_a_mark(self, data):
         """Return how many of the last bytes may be the beginning of a mark."""
-        place = data.rfind(self.word)
+        place = data.rfind(self.token)
         if place >= 0 and b"\n" not in data[place:]:
             return len(data) - place
-        keep = min(len(self.word) - 1, len(data))
-        while not data.endswith(self.word[:keep]):
+        keep = min(len(self.token) - 1, len(data))
+        while not data.endswith(self.token[:keep]):
             keep -= 1
         return keep
 
@@ -155,7 +155,7 @@ class Marked(object):
         if self.is_complete():
             self.ended_at = time.time()
 
-    def client_asks(self):
+    def client_prompts(self):
         """Return True if the client waits for an answer instead of starting the command."""
         return self.pid is None and self.held[STDOUT].endswith(PROMPT)
 
@@ -174,7 +174,7 @@ class Marked(object):
         """Return True if the client has exited, and the command may still be running."""
         return not self.is_complete() and self.failed is None and self.may_have_begun(client_status, script_sent)
 
-    def outcome(self, client_status, script_sent, ending):
+    def outcome(self, client_status, script_sent, termination):
         """Return the command's exit status if both streams are complete.
 
         Else return ["client", the client's exit status, True if the command may have begun, the last stderr lines, the
@@ -191,7 +191,7 @@ class Marked(object):
         # docker and podman write some errors to stdout
         stderr = self.last_stderr if self.pid is not None else self.held[STDERR] + self.held[STDOUT]
         begun = self.may_have_begun(client_status, script_sent)
-        return ["client", client_status, begun, stderr, ending.state, ending.group.words]
+        return ["client", client_status, begun, stderr, termination.state, termination.group.output]
 
 
 class ContainerGroup(object):
@@ -206,8 +206,8 @@ class ContainerGroup(object):
         self.begun = begun
 
     @property
-    def words(self):
-        return self.shell.words
+    def output(self):
+        return self.shell.output
 
     def send(self, name, seconds):
         group = self.begun()
@@ -218,6 +218,6 @@ class ContainerGroup(object):
             self.client.send(name, seconds)
         return answer
 
-    def leave(self):
-        self.client.leave()
-        self.shell.leave()
+    def close(self):
+        self.client.close()
+        self.shell.close()

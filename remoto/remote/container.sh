@@ -3,7 +3,7 @@
 # token for the reports; stdin or nothing; program or line; long or nothing; the working directory or nothing; the command.
 # It sets variables only in subshells, since any name may be a variable of the command.
 
-remoto_end() { # WORD STDIN STATUS
+remoto_end() { # TOKEN STDIN STATUS
   echo "$1 ended $3"
   echo "$1 ended $3" >&3
   # podman 4.3 loses output if nothing reads the rest of stdin
@@ -11,7 +11,7 @@ remoto_end() { # WORD STDIN STATUS
   # the client would print an error about any other status
   exit 0
 }
-remoto_fail() { # WORD STDIN WHAT ERRNO
+remoto_fail() { # TOKEN STDIN WHAT ERRNO
   echo "$1 failed $3 $4" >&3
   remoto_end "$1" "$2" 127
 }

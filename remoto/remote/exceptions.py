@@ -28,7 +28,7 @@ def described(kind, error, trace):
     name = kind.__name__
     if kind.__module__ not in ("builtins", "exceptions", "__main__"):
         name = kind.__module__ + "." + name
-    message, is_bytes = "(its text can't be had)", True
+    message, is_bytes = "(its text is not available)", True
     try:
         message = text(str(error))
     except UnicodeError:  # Python 2's str() encodes it as ASCII

@@ -15,7 +15,7 @@ Names are bytes. With ``confine`` the receiver does not trust the sender, and wr
 from __future__ import absolute_import, unicode_literals
 
 from .receiver import Receiver
-from .records import FAILED, Failure, Gone, Records
+from .records import FAILED, ChannelClosed, Failure, Records
 from .sender import Sender
 
 
@@ -27,9 +27,9 @@ def serve(channel, end):
         try:
             end.records.write(FAILED, failure.pack())
             end.records.flush()
-        except Gone:
+        except ChannelClosed:
             pass
-    except Gone:
+    except ChannelClosed:
         pass
 
 

@@ -20,7 +20,7 @@ class NewFile(object):
         self.mtime = mtime
         self.size = size
         self.digest = Digest()
-        self.temporary = beside(path)
+        self.temporary = temporary_sibling(path)
         self.fd = -1
 
     def open(self):
@@ -131,7 +131,7 @@ def new_directory(path, with_parents):
     return os.lstat(path)
 
 
-def beside(path):
+def temporary_sibling(path):
     """Return a temporary name in the same directory. It is short, since the name itself may have the maximum length."""
     return os.path.join(os.path.dirname(path), TEMPORARY + binascii.hexlify(os.urandom(8)))
 

@@ -18,7 +18,7 @@ from .answers import CLOSED, RAISE, RETURN, deliver, send
 from .capture import Printed, guarded
 from .generators import serve_generator
 from .main_thread import MAIN_THREAD
-from .modules import held
+from .modules import kept_module
 from .values import unpack
 
 try:
@@ -29,7 +29,7 @@ except ImportError:
 
 def serve(channel, number):
     """Serve one call after the other, until the controller closes the channel."""
-    calls = Calls(channel, held(number))
+    calls = Calls(channel, kept_module(number))
     channel.setcallback(calls.receive, endmarker=CLOSED)
     calls.serve()
 
@@ -97,7 +97,7 @@ class Call(object):
     def answer(self):
         channel, module = self.calls.channel, self.calls.module
         if self.is_first:
-            module.has_text.wait()
+            module.has_source.wait()
             module.load()
         module.is_loaded.wait()
         if module.module is None:

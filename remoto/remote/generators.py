@@ -9,11 +9,11 @@ from .capture import Printed, guarded
 def serve_generator(channel, jobs, function, generator):
     """Send the items of a generator as it yields them; close it when the controller closes the channel."""
     printed = Printed(channel)
-    unasked = 0
+    unacknowledged = 0
     done = object()
     send(channel, GENERATOR, None)
     try:
-        asked(jobs)
+        wait_for_request(jobs)
         while True:
             item, problem = guarded(printed, lambda: next(generator, done), done)
             if problem is not None:
@@ -24,16 +24,16 @@ def serve_generator(channel, jobs, function, generator):
                 return
             if not deliver(channel, ITEM, function, item):
                 return
-            unasked += 1
-            while unasked >= WINDOW:
-                unasked -= asked(jobs)
+            unacknowledged += 1
+            while unacknowledged >= WINDOW:
+                unacknowledged -= wait_for_request(jobs)
     except EOFError:
         pass
     finally:
         guarded(printed, generator.close)
 
 
-def asked(jobs):
+def wait_for_request(jobs):
     """Wait until the controller requests more items of a generator; return how many it has received.
 
     :raises EOFError: the controller has closed the channel.

@@ -14,7 +14,7 @@ NUMBERS = (int, float, long) if PY2 else (int, float)  # type: ignore[name-defin
 TEXT = unicode if PY2 else str  # type: ignore[name-defined] # noqa: F821
 
 
-class Elaborate(Exception):
+class NeedsJson(Exception):
     """The value needs the json module; importing it takes as long as starting Python."""
 
 
@@ -34,13 +34,13 @@ def plain(value, depth=0):
             return '"' + value + '"'
     if kind in (list, tuple) and len(value) < 100 and depth < 10:
         return "[" + ", ".join([plain(item, depth + 1) for item in value]) + "]"
-    raise Elaborate
+    raise NeedsJson
 
 
 def encode(value, function):
     try:
         return plain(value)
-    except (Elaborate, AttributeError, ValueError):  # Python 2's text has no isprintable(), an int may be too long
+    except (NeedsJson, AttributeError, ValueError):  # Python 2's text has no isprintable(), an int may be too long
         pass
     import json
 
@@ -60,7 +60,7 @@ def encode(value, function):
     raise TypeError("%s() returned %s, which JSON can't carry%s" % (function, kind, reason))
 
 
-def answers_go_to():
+def duplicate_of_stdout():
     """Return a duplicate of stdout's descriptor, for the answer: the function may close or redirect stdout."""
     fd = os.dup(1)
     if PY2:
@@ -91,7 +91,7 @@ def failure():
 
 def call(mark, function, args, kwargs, module, included, parents):
     pid = os.getpid()
-    answers = answers_go_to()
+    answers = duplicate_of_stdout()
     if hasattr(sys.stdout, "reconfigure"):
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

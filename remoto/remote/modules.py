@@ -13,14 +13,14 @@ from .loading import load
 LOCK = threading.Lock()
 
 
-class Held(object):
+class KeptModule(object):
     """A module, or the reason why it could not be loaded. The first call loads it, and may arrive before its source."""
 
     def __init__(self):
-        self.has_text = threading.Event()
+        self.has_source = threading.Event()
         self.is_loaded = threading.Event()
         self.load = None
-        self.holders = []  # an event for each hold() that waits until the module is loaded
+        self.waiting = []  # an event for each keep() that waits until the module is loaded
         self.loading = False
         self.module = None
         self.problem = None
@@ -32,44 +32,44 @@ class Held(object):
         return not claimed
 
 
-HELD = {}  # type: dict
+MODULES = {}  # type: dict
 
 
-def held(number):
+def kept_module(number):
     with LOCK:
-        return HELD.setdefault(number, Held())
+        return MODULES.setdefault(number, KeptModule())
 
 
-def hold(channel, number, module, included, parents, dropped=()):
+def keep(channel, number, module, included, parents, dropped=()):
     """Keep the source of a module for its first call, which loads it; send the module's output.
 
     :param dropped: numbers of modules that will not be called again.
     """
     for other in dropped:
-        HELD.pop(other, None)
-    mine = held(number)
+        MODULES.pop(other, None)
+    kept = kept_module(number)
 
     def loading():
         if included or parents:
             include(included, parents, module[0])
-        mine.module = load(module)
+        kept.module = load(module)
 
-    def load_it():
+    def load_and_report():
         try:
             capture()
-            _, mine.problem = guarded(Printed(channel), loading)
+            _, kept.problem = guarded(Printed(channel), loading)
         except:  # noqa: E722  a signal handler's, for instance
-            mine.problem = describe()
+            kept.problem = describe()
             raise
         finally:
-            mine.is_loaded.set()
-            for waiting in mine.holders:
-                waiting.set()
+            kept.is_loaded.set()
+            for event in kept.waiting:
+                event.set()
 
-    mine.load = load_it
-    mine.has_text.set()
+    kept.load = load_and_report
+    kept.has_source.set()
     ended = threading.Event()
-    mine.holders.append(ended)
+    kept.waiting.append(ended)
     channel.setcallback(lambda item: ended.set(), endmarker=CLOSED)
-    if not mine.is_loaded.is_set():
+    if not kept.is_loaded.is_set():
         ended.wait()

@@ -58,7 +58,7 @@ def start(args, sudo, stdin, env, extend_env, popen):
 
     :param stdin: None for /dev/null; anything else for a pipe.
     """
-    args = [native(word) for word in args] if isinstance(args, (list, tuple)) else native(args)
+    args = [native(argument) for argument in args] if isinstance(args, (list, tuple)) else native(args)
     options = dict((name, native(value) if isinstance(value, bytes) else value) for name, value in popen.items())
     if needs_sudo(sudo):
         if options.pop("shell", False):
@@ -91,16 +91,16 @@ def in_background(function):
     thread.start()
 
 
-def leave_to_cat(source, target):
+def copy_by_cat(source, target):
     """Let cat copy from now on, so that no Python has to: it exits with the command.
 
     Without target, discard the data.
     """
     with open(os.devnull, "wb") as devnull:
-        leave_to(["cat"], source, target or devnull, devnull)
+        start_detached(["cat"], source, target or devnull, devnull)
 
 
-def leave_to(argv, stdin, stdout, stderr):
+def start_detached(argv, stdin, stdout, stderr):
     """Start a process that outlives this Python, with pipes of a command."""
     for pipe in (stdin, stdout):
         make_blocking(pipe)

@@ -60,7 +60,7 @@ class Receiver(object):
         self.progress = progress
         self.tree = Tree(destination, name, delete, confine, make)
         self.wanted = {}  # index of an entry: its path and size
-        self.news = []
+        self.unrequested = []
         self.count = 0
         self.listed = False
         self.skipped = 0
@@ -99,7 +99,7 @@ class Receiver(object):
             elif kind == LISTED and not self.listed:
                 self.compare()
             elif kind == FINISH:
-                self.check_all_is_there(complete=bool(data))
+                self.require_complete(complete=bool(data))
                 return bool(data)
             else:
                 try:
@@ -134,14 +134,14 @@ class Receiver(object):
         elif self.listed:
             self.skipped += 1
             if self.skipped > len(self.wanted):
-                raise ValueError("more files were left out than were requested")
+                raise ValueError("more files were skipped than were requested")
         self.skipped_bytes += len(data)
         if self.skipped_bytes > MOST_SKIPPED:
             reason = "too many files can't be read: their names alone are %d bytes" % MOST_SKIPPED
             raise Failure(self.destination, 0, reason)
         self.failures.append(PeerFailure.unpack(data))
 
-    def check_all_is_there(self, complete):
+    def require_complete(self, complete):
         """Require that each requested file was received, or skipped with a reason."""
         missing = len(self.wanted) - (0 if complete else self.skipped)
         if self.file is not None or not self.listed or not self.count or missing > 0:
@@ -158,7 +158,7 @@ class Receiver(object):
         if kind not in (FILE, DIRECTORY, LINK) and (kind != STREAM or index or self.confine):
             raise ValueError("an entry of kind %d" % kind)
         mode = mode_to_set(mode, self.confine)
-        path = self.tree.path_of(parent, name) if index else self.tree.place(kind)
+        path = self.tree.path_of(parent, name) if index else self.tree.root_path(kind)
         status = status_of(path)
         try:
             if kind == DIRECTORY:
@@ -178,9 +178,9 @@ class Receiver(object):
 
     def want(self, index, path, size):
         self.wanted[index] = path, size
-        self.news.append(index)
+        self.unrequested.append(index)
         self.total += known(size)
-        if len(self.news) >= 1024:
+        if len(self.unrequested) >= 1024:
             self.send_wanted()
 
     def same(self, path, status, mode, mtime, size):
@@ -193,9 +193,9 @@ class Receiver(object):
         return True
 
     def send_wanted(self):
-        self.records.write(WANTED, struct.pack("!%dI" % len(self.news), *self.news))
+        self.records.write(WANTED, struct.pack("!%dI" % len(self.unrequested), *self.unrequested))
         self.records.flush()
-        self.news = []
+        self.unrequested = []
 
     # receiving
 
@@ -222,7 +222,7 @@ class Receiver(object):
         self.file.digest.check(path, self.file.size, digest)
         try:
             self.file.finish()
-            self.tree.make_way(path)
+            self.tree.remove_replaced_directory(path)
             self.file.put_in_place()
             if self.file.size == NO_SIZE:
                 self.total += self.file.digest.size

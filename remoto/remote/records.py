@@ -71,7 +71,7 @@ class Unreadable(Failure):
     """A file in the source can't be read, and is skipped."""
 
 
-class Gone(Exception):
+class ChannelClosed(Exception):
     """The peer has closed the channel."""
 
 
@@ -130,7 +130,7 @@ class Records(object):
         try:
             self.send(parts)
         except (IOError, OSError):
-            raise Gone
+            raise ChannelClosed
 
     def send(self, parts):
         self.channel.send(b"".join(parts))
@@ -142,7 +142,7 @@ class Records(object):
             try:
                 message = self.channel.receive(self.timeout)
             except EOFError:
-                raise Gone
+                raise ChannelClosed
             try:
                 # Python 3 receives bytes from Python 2 as text, a character for each byte
                 self.message = message if isinstance(message, bytes) else message.encode("latin-1")

@@ -22,7 +22,7 @@ BLOCK = 64 * 1024
 # bytes to read after the process has exited: other processes may have its stderr, and write to it forever
 LAST_BYTES = 1024 * 1024
 # seconds to wait for ssh -G; a `Match exec` in ssh's configuration may hang
-ASK_LIMIT = 10.0
+QUERY_TIMEOUT = 10.0
 CLOSED = None
 CHILDREN = set()
 
@@ -51,11 +51,11 @@ class Child(object):
         for pipe in (self.stdin, self.process.stdout, self.process.stderr):
             make_nonblocking(pipe)
         CHILDREN.add(self)
-        channel.setcallback(self.hear, endmarker=CLOSED)
+        channel.setcallback(self.receive, endmarker=CLOSED)
 
     # called by the receiver thread, which must never wait
 
-    def hear(self, item):
+    def receive(self, item):
         if item is CLOSED:
             self.closed = True
             # here, since this Python may exit as soon as the receiver thread has ended
@@ -95,10 +95,10 @@ class Child(object):
                 if self.exited and self.killed:
                     break
                 self.handle(self.poll())
-                self.wait_when_ending()
+                self.start_waiting()
             return None if self.closed else self.process.returncode
         finally:
-            self.leave()
+            self.close()
 
     def poll(self):
         """Return the pipes that are ready. After the process has exited, a stream without data has ended."""
@@ -155,12 +155,12 @@ class Child(object):
             return
         # only this thread takes blocks
         self.blocks[0] = block[written:]
-        taken = written
+        size = written
         if not len(self.blocks[0]):
             self.blocks.popleft()
-            taken += MESSAGE
-        if taken:
-            self.send(STDIN, taken)
+            size += MESSAGE
+        if size:
+            self.send(STDIN, size)
 
     def close_stdin(self):
         self.stdin.close()
@@ -171,7 +171,7 @@ class Child(object):
         while self.blocks:
             self.send(STDIN, len(self.blocks.popleft()) + MESSAGE)
 
-    def wait_when_ending(self):
+    def start_waiting(self):
         """Wait for the process in a thread, once it is expected to exit."""
         if not self.waiting and (self.stdin is None or self.killed or STDOUT not in self.outputs):
             self.waiting = True
@@ -183,7 +183,7 @@ class Child(object):
         except (IOError, OSError):
             self.closed = True  # the connection is lost
 
-    def leave(self):
+    def close(self):
         CHILDREN.discard(self)
         self.kill()
         if self.stdin is not None:
@@ -195,7 +195,7 @@ class Child(object):
         self.wake_pipe.close()
 
 
-def end_all():
+def kill_all():
     """Kill all processes, since this one is about to exit."""
     for child in list(CHILDREN):
         child.kill()
@@ -207,17 +207,17 @@ def with_keepalive(argv, seconds):
     :param argv: ``ssh -T OPTIONS HOST COMMAND``
     """
     # in batch mode, Debian's ssh has a ServerAliveInterval of 300 that no user has configured
-    question = argv[:1] + [b"-G", b"-o", b"BatchMode=no"] + argv[2:-1]
+    query = argv[:1] + [b"-G", b"-o", b"BatchMode=no"] + argv[2:-1]
     with open(os.devnull, "r+b") as devnull:
         process = subprocess.Popen(
-            [native(word) for word in question],
+            [native(argument) for argument in query],
             stdin=devnull,
             stdout=subprocess.PIPE,
             stderr=devnull,
             close_fds=True,
             env=environment(None, None),
         )
-    timer = threading.Timer(ASK_LIMIT, process.kill)
+    timer = threading.Timer(QUERY_TIMEOUT, process.kill)
     timer.start()
     try:
         answer = process.communicate()[0]

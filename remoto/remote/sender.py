@@ -31,7 +31,7 @@ from .records import (
     SKIP,
     STREAM,
     WANTED,
-    Gone,
+    ChannelClosed,
     PeerFailure,
     Unreadable,
     malformed,
@@ -79,11 +79,11 @@ class Sender(object):
         """Send everything. ``failures`` lists the skipped files.
 
         :raises Failure: the transfer failed.
-        :raises Gone: the peer closed the channel without a reason.
+        :raises ChannelClosed: the peer closed the channel without a reason.
         """
         try:
             self.send()
-        except Gone:
+        except ChannelClosed:
             while True:
                 self.receive()  # the reason may be among the records received
 
@@ -120,7 +120,7 @@ class Sender(object):
             self.flow()
         self.root_length = self.listing.root_length
 
-    def leave_out(self, failure):
+    def skip(self, failure):
         """Report an unreadable file, and go on. The receiver then deletes nothing."""
         self.failures.append(failure)
         self.records.write(SKIP, failure.pack())
@@ -140,7 +140,7 @@ class Sender(object):
                 finally:
                     opened.close()
         except Unreadable as failure:
-            self.leave_out(failure)
+            self.skip(failure)
 
     def send_open_file(self, index, fd, path):
         before = reading(path, os.fstat, fd)

@@ -7,7 +7,7 @@ import errno
 import os
 
 from .pipes import make_blocking, retry
-from .process import in_background, leave_to_cat
+from .process import copy_by_cat, in_background
 
 STDIN_BLOCK = 256 * 1024
 
@@ -65,16 +65,16 @@ class Stdin(object):
             self.pipe.close()
             self.pipe = None
 
-    def leave(self):
+    def detach(self):
         """Leave the rest to another process, since this Python may exit with the connection."""
         try:
             rest = self.as_file()
         except (IOError, OSError):
             # no space left for a file: write as long as this Python runs
-            in_background(self.write_the_rest)
+            in_background(self.write_rest)
             return
         with rest:
-            leave_to_cat(rest, self.pipe)
+            copy_by_cat(rest, self.pipe)
         self.close()
 
     def as_file(self):
@@ -90,7 +90,7 @@ class Stdin(object):
         rest.seek(0)
         return rest
 
-    def write_the_rest(self):
+    def write_rest(self):
         make_blocking(self.pipe)
         while self.pipe is not None:
             self.write()

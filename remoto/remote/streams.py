@@ -18,7 +18,7 @@ class Plain(object):
     def feed(self, name, data):
         return data
 
-    def client_asks(self):
+    def client_prompts(self):
         return False
 
     def rest(self):
@@ -27,5 +27,5 @@ class Plain(object):
     def is_lost(self, client_status, script_sent):
         return False
 
-    def outcome(self, status, script_sent, ending):
+    def outcome(self, status, script_sent, termination):
         return status

@@ -16,7 +16,7 @@ from .wire import ENDED, LEFT, RUNNING, TERMINATING
 # seconds between TERM and KILL; execnet kills this process 5 seconds after the end of the connection
 GRACE = 2.0
 # seconds for an engine to deliver KILL; together with those for TERM less than the controller's KILL_TIMEOUT
-KILL_PATIENCE = 5.0
+SEND_KILL_TIMEOUT = 5.0
 SIGNALS = {"0": 0, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
 # read names of signals, a line each, send them to the process group $1, and write an answer for each
 SEND_SIGNALS = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then echo yes; else echo no; fi; done'
@@ -28,12 +28,12 @@ class Shell(object):
     It sends all signals, since an engine may take seconds to start another client.
 
     :param prefix: the argv before a command that runs it there.
-    :ivar words: the last lines of other output, for instance the engine's error.
+    :ivar output: the last lines of other output, for instance the engine's error.
     """
 
     def __init__(self, prefix):
         self.argv = prefix + ["/bin/sh", "-c", SEND_SIGNALS, "remoto"]
-        self.words = b""
+        self.output = b""
         self.process = None
         self.unanswered = 0
 
@@ -45,7 +45,7 @@ class Shell(object):
             process.stdin.write(name.encode("ascii") + b"\n")
         except (IOError, OSError) as error:
             if error.errno != errno.EPIPE:
-                self.words = encoded(str(error))
+                self.output = encoded(str(error))
                 return None  # the shell could not be started
         return self.answer(process, time.time() + seconds)
 
@@ -74,10 +74,10 @@ class Shell(object):
                 self.unanswered -= 1
                 answer = line == b"yes\n"
             else:
-                self.words = (self.words + line)[-CLIENT_OUTPUT:]
+                self.output = (self.output + line)[-CLIENT_OUTPUT:]
         return answer
 
-    def leave(self):
+    def close(self):
         """Close stdin, so that the shell exits after the queued signals."""
         if self.process is not None:
             self.process.stdin.close()
@@ -91,7 +91,7 @@ class Group(object):
     :param shell: root's shell, if sudo was used: this process may send signals to sudo, but not to sudo's children.
     """
 
-    words = b""
+    output = b""
 
     def __init__(self, pid, shell):
         self.pid = pid
@@ -111,12 +111,12 @@ class Group(object):
                 return None
             raise
 
-    def leave(self):
+    def close(self):
         if self.shell is not None:
-            self.shell.leave()
+            self.shell.close()
 
 
-class Ending(object):
+class Termination(object):
     """The steps of killing a command: its process group gets TERM and, after a timeout, KILL."""
 
     def __init__(self, group):
@@ -134,6 +134,6 @@ class Ending(object):
             known = self.group.send("TERM", GRACE) is not None
             self.deadline = time.time() + (GRACE if known else 0)
         elif time.time() > self.deadline:
-            self.state = LEFT if self.group.send("KILL", KILL_PATIENCE) is None else ENDED
+            self.state = LEFT if self.group.send("KILL", SEND_KILL_TIMEOUT) is None else ENDED
         elif self.group.send("0", GRACE) is False:
             self.state = ENDED

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from .filesystem import beside, missing_directories, new_directory, remove
+from .filesystem import missing_directories, new_directory, remove, temporary_sibling
 from .records import DIRECTORY, LINK, SAME_TIME, TEMPORARY, Failure, set_times, shown, times
 
 
@@ -27,13 +27,13 @@ class Tree(object):
         self.attributes = []  # path, mode and time of directories, set at the end
         self.links = []
         self.made = []  # directories that did not exist
-        self.instead = {}  # temporary path of a directory: the path of the file or link that it replaces
+        self.replaced = {}  # temporary path of a directory: the path of the file or link that it replaces
 
     def path_of(self, parent, name):
         """Return the path of an entry in a directory."""
         return os.path.join(self.directory(parent), self.checked(parent, name))
 
-    def place(self, kind):
+    def root_path(self, kind):
         """Return the path of the first entry."""
         path = self.destination.rstrip(b"/") or self.destination[:1]
         if not path:
@@ -48,12 +48,12 @@ class Tree(object):
             return os.path.join(path, self.name) if self.name else path
         if kind != DIRECTORY:
             if path != self.destination:
-                return os.path.join(self.make_place(path), self.name)
+                return os.path.join(self.make_destination(path), self.name)
             # replace the target of a link, not the link
             return os.path.realpath(path) if os.path.islink(path) else path
         return path
 
-    def make_place(self, path):
+    def make_destination(self, path):
         if not self.make or not self.name or os.path.lexists(path):
             code = errno.ENOTDIR if os.path.lexists(path) else errno.ENOENT
             raise Failure(self.destination, code, os.strerror(code))
@@ -87,8 +87,8 @@ class Tree(object):
         if status is not None and not stat.S_ISDIR(status.st_mode):
             if is_root:
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            place, path = path, beside(path)
-            self.instead[path] = place
+            place, path = path, temporary_sibling(path)
+            self.replaced[path] = place
             status = None
         if status is None:
             self.made += missing_directories(path)
@@ -135,7 +135,7 @@ class Tree(object):
             self.delete_others()
         self.set_attributes()
 
-    def make_way(self, path):
+    def remove_replaced_directory(self, path):
         """Remove a directory that a file replaces, since a rename can't replace it."""
         try:
             if stat.S_ISDIR(os.lstat(path).st_mode):
@@ -148,11 +148,11 @@ class Tree(object):
                 raise
 
     def make_link(self, path, target):
-        temporary = beside(path)
+        temporary = temporary_sibling(path)
         try:
             if os.path.islink(path) and os.readlink(path) == target:
                 return
-            self.make_way(path)
+            self.remove_replaced_directory(path)
             os.symlink(target, temporary)
             try:
                 os.rename(temporary, path)
@@ -180,18 +180,18 @@ class Tree(object):
                     set_times(path, mtime)
                 if stat.S_IMODE(status.st_mode) != mode:
                     os.chmod(path, mode)
-                if path in self.instead and not quiet:
-                    place = self.instead[path]
+                if path in self.replaced and not quiet:
+                    place = self.replaced[path]
                     os.unlink(place)
                     os.rename(path, place)
-                    del self.instead[path]
+                    del self.replaced[path]
             except OSError as error:
                 if not quiet:
                     raise Failure.of(path, error)
 
     def undo(self):
         """Remove incomplete files and directories."""
-        for path in self.instead:
+        for path in self.replaced:
             try:
                 remove(path)
             except OSError:

@@ -9,7 +9,7 @@ INTS = (int, long) if PYTHON_2 else (int,)  # type: ignore[name-defined] # noqa:
 TEXTS = unicode if PYTHON_2 else str  # type: ignore[name-defined] # noqa: F821
 
 
-def plainly(value):
+def sendable(value):
     """Return the value unchanged. Raise ValueError if execnet could send it, but the peer could not load it."""
     # this Python may not limit the digits of an int, but the peer may
     if not getattr(sys, "get_int_max_str_digits", int)() and unreadable(value):

@@ -3,7 +3,7 @@
 from __future__ import absolute_import, unicode_literals
 
 # the messages of a command's ``run``: the exit status, blocks of output, the number of bytes written to stdin
-STATUS, STDOUT, STDERR, TAKEN = range(4)
+STATUS, STDOUT, STDERR, WRITTEN = range(4)
 # kills a command
 KILL = "kill"
 # the states of a command; ENDED even if it exited by itself; LEFT if it could not be killed

@@ -549,16 +549,16 @@ def test_one_channel_serves_successive_calls(legacy):
 def test_unused_modules_are_dropped_on_the_remote_side(legacy):
     import posixpath
 
-    def held():
-        inside = legacy.inside()
-        return inside.remote_exec("import sys; channel.send(len(sys.modules['remoto_remote.modules'].HELD))").receive()
+    def kept():
+        source = "import sys; channel.send(len(sys.modules['remoto_remote.modules'].MODULES))"
+        return legacy.inside().remote_exec(source).receive()
 
     for _ in range(5):
         legacy.import_module(posixpath).join("a", "b")
     legacy.remote_module = None
     gc.collect()
     legacy.import_module(posixpath).join("a", "b")
-    assert held() == 1
+    assert kept() == 1
 
 
 # the main thread, the only one in which Python sets signal handlers
@@ -833,7 +833,7 @@ def test_printed_lone_surrogates_are_escaped(conn, logged):
     assert "ö\\udcff" in logged.texts("WARNING")
     for name, shown in [
         ("odd_error", "ä\\udcff"),
-        ("nasty_error", "(its text can't be had)"),
+        ("nasty_error", "(its text is not available)"),
         ("lying_error", "about its class"),
     ]:
         with pytest.raises(FunctionError) as caught:

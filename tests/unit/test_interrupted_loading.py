@@ -25,10 +25,10 @@ def test_module_whose_loading_was_interrupted_fails_later_calls(monkeypatch):
 
     monkeypatch.setattr(modules, "capture", capture)
     module = ("odd", "", "odd.py", "def function(): pass\n", False)
-    holder = threading.Thread(target=modules.hold, args=(Channel(), "1", module, {}, []), daemon=True)
+    holder = threading.Thread(target=modules.keep, args=(Channel(), "1", module, {}, []), daemon=True)
     holder.start()
     channel = Channel()
-    calls = functions.Calls(channel, modules.held("1"))
+    calls = functions.Calls(channel, modules.kept_module("1"))
     with pytest.raises(OSError, match="no stdout"):
         functions.Call(calls, ("function", (), {})).run()
     functions.Call(calls, ("function", (), {})).run()

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from remoto.remote.container import Marked
-from remoto.remote.termination import Ending
+from remoto.remote.termination import Termination
 
 STDOUT, STDERR = 1, 2
 WORD = b"remoto-0123"
@@ -18,8 +18,8 @@ def marks():
 
 
 def outcome(marks, client_status, script_sent):
-    ending = Ending(types.SimpleNamespace(words=b""))
-    return marks.outcome(client_status, script_sent, ending)
+    termination = Termination(types.SimpleNamespace(output=b""))
+    return marks.outcome(client_status, script_sent, termination)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 11, 1000])

@@ -34,8 +34,8 @@ from remoto.remote.records import (
     SKIP,
     STREAM,
     WANTED,
+    ChannelClosed,
     Failure,
-    Gone,
     Records,
     times,
 )
@@ -224,7 +224,7 @@ def skip(path=b"/there/x", text="Permission denied"):
 
 
 def test_more_skipped_files_than_requested_are_refused(directory):
-    with pytest.raises(Failure, match="more files were left out than were requested"):
+    with pytest.raises(Failure, match="more files were skipped than were requested"):
         receive(directory, ROOT, ABCD, LAST[0], skip(), skip(), (FINISH, b""), end=[])
 
 
@@ -451,7 +451,7 @@ def test_any_message_is_records_or_a_failure(message):
 
     records = Records(Channel())
     total = 0
-    with pytest.raises((Failure, Gone)):  # noqa: PT012  # some read of several raises it
+    with pytest.raises((Failure, ChannelClosed)):  # noqa: PT012  # some read of several raises it
         while True:
             total += HEAD.size + len(records.read()[1])
     assert total <= len(message)
