@@ -125,10 +125,10 @@ def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
 
 
 def _named(options: argparse.Namespace) -> list[Host]:
-    from ..fleets.hosts import expand
+    from ..fleets.hosts import expand, names
 
     left_out = set(expand(options.exclude, groups=options.groups))
-    named = Counter(name for text in options.hosts for name in expand(text, groups=options.groups))
+    named = Counter(names(options.hosts, options.groups))
     twice = [name for name, count in named.items() if count > 1]
     if twice:
         print(escape_controls(f"remoto: named more than once, used once: {', '.join(twice)}"), file=sys.stderr)

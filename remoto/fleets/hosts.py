@@ -10,12 +10,12 @@ import configparser
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 
 __all__ = ["LIMIT", "expand", "fold"]
 
-#: the largest number of hosts in a pattern: NodeSet needs 200 MB for a million
+#: the largest number of hosts in all patterns together: NodeSet needs 200 MB for a million
 LIMIT = 100_000
 # ranges in brackets, or NodeSet's operators: exclusion (!), intersection (&), symmetric difference (^)
 _PATTERN = re.compile(r"[\[\]!&^]")
@@ -35,14 +35,54 @@ def expand(hosts: str | Iterable[str], *, groups: bool = False, exclude: str | I
         ``-`` for those from stdin.
     :param groups: also accept ``@GROUP``, which ClusterShell looks up in its configuration. That may run programs.
     :param exclude: hosts to exclude, in the same forms.
-    :raises ValueError: a pattern is invalid, names too many hosts, or needs a package that is not installed.
+    :raises ValueError: a pattern is invalid or needs a package that is not installed; or there are too many hosts.
     :raises OSError: a file cannot be read.
 
     >>> expand(['node1', 'web.example.org', 'fe80::1'])
     ['node1', 'web.example.org', 'fe80::1']
     """
-    left_out = set(_names(exclude, groups))
-    return [name for name in dict.fromkeys(_names(hosts, groups)) if name not in left_out]
+    left_out = set(names(exclude, groups))
+    return [name for name in dict.fromkeys(names(hosts, groups)) if name not in left_out]
+
+
+def names(hosts: str | Iterable[str], groups: bool) -> Iterator[str]:
+    """Yield the names of hosts, repeated if they are named twice; see :func:`expand`."""
+    listed = list(entries(hosts, groups))
+    require_size(listed)
+    for entry in listed:
+        yield from names_of(entry, groups)
+
+
+def entries(hosts: str | Iterable[str], groups: bool) -> Iterator[str]:
+    """Yield names, patterns and groups, those in files included. None is expanded.
+
+    :raises OSError: a file cannot be read.
+    """
+    for text in [hosts] if isinstance(hosts, str) else hosts:
+        if not isinstance(text, str):
+            raise TypeError(f"hosts: expected names, not {type(text).__name__}: {text!r}")
+        if text == "-":
+            yield from _of_lines(sys.stdin)
+        elif text.startswith("@"):
+            yield from _of_file_or_group(text, groups)
+        else:
+            yield text
+
+
+def require_size(listed: Iterable[str]) -> None:
+    """Check the number of hosts in patterns before they are expanded.
+
+    :raises ValueError: a pattern is invalid, or together they name too many hosts.
+    """
+    total = sum(_count(entry) for entry in listed if is_pattern(entry))
+    if total > LIMIT:
+        raise ValueError(f"hosts: the patterns together name {total:,} hosts, and {LIMIT:,} are the limit")
+
+
+def names_of(entry: str, groups: bool) -> list[str]:
+    """Return the hosts of one of :func:`entries`."""
+    # in a file without groups, a name may begin with @
+    return _expanded(entry, groups) if is_pattern(entry) or (groups and entry.startswith("@")) else [entry]
 
 
 def fold(names: Sequence[str]) -> str:
@@ -68,46 +108,26 @@ def is_pattern(name: str) -> bool:
     return bool(_PATTERN.search(_ADDRESS.sub("", name)))
 
 
-def _names(hosts: str | Iterable[str], groups: bool) -> Iterable[str]:
-    for text in [hosts] if isinstance(hosts, str) else hosts:
-        if not isinstance(text, str):
-            raise TypeError(f"hosts: expected names, not {type(text).__name__}: {text!r}")
-        if text == "-":
-            yield from _of_lines(sys.stdin, groups)
-        elif text.startswith("@"):
-            yield from _of_file_or_group(text, groups)
-        elif is_pattern(text):
-            yield from _expanded(text, groups)
-        else:
-            yield text
-
-
-def _of_file_or_group(text: str, groups: bool) -> Iterable[str]:
+def _of_file_or_group(text: str, groups: bool) -> Iterator[str]:
     try:
         with open(text[1:], encoding="utf-8") as lines:
-            yield from _of_lines(lines, groups)
+            yield from _of_lines(lines)
     except FileNotFoundError as error:
         if not groups:
             error.strerror = f"{error.strerror}; a group of ClusterShell needs groups=True"
             raise
-        yield from _expanded(text, groups)
+        yield text
 
 
-def _of_lines(lines: Iterable[str], groups: bool) -> Iterable[str]:
+def _of_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the entries of a file, which can't include another file, or stdin."""
     for line in lines:
-        name = line.split("#")[0].strip()
-        if name:
-            # a file can't include another file, or stdin
-            yield from _expanded(name, groups) if is_pattern(name) or (groups and name.startswith("@")) else [name]
+        entry = line.split("#")[0].strip()
+        if entry:
+            yield entry
 
 
 def _expanded(pattern: str, groups: bool) -> list[str]:
-    try:
-        count = _count(pattern)
-    except ValueError as error:
-        raise ValueError(f"{pattern}: {error}") from None
-    if count > LIMIT:
-        raise ValueError(f"{pattern}: names {count:,} hosts, and {LIMIT:,} are the limit")
     try:
         nodeset = _nodeset()
     except ImportError:
@@ -141,8 +161,17 @@ def _is_unknown(pattern: str, nodeset: ModuleType) -> bool:
 
 
 def _count(pattern: str) -> int:
-    """Return an upper bound for the number of hosts in a pattern, without expanding it."""
-    return sum(_product(part) for part in re.split(r"[,!&^](?![^\[]*\])", pattern))
+    """Return an upper bound for the number of hosts in a pattern, without expanding it.
+
+    :raises ValueError: the pattern is invalid, or names too many hosts.
+    """
+    try:
+        count = sum(_product(part) for part in re.split(r"[,!&^](?![^\[]*\])", pattern))
+    except ValueError as error:
+        raise ValueError(f"{pattern}: {error}") from None
+    if count > LIMIT:
+        raise ValueError(f"{pattern}: names {count:,} hosts, and {LIMIT:,} are the limit")
+    return count
 
 
 def _product(part: str) -> int:

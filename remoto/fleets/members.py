@@ -19,7 +19,7 @@ from ..backends import BaseConnection
 from ..backends.containers import ContainerConnection
 from ..backends.relayed import relay_failure
 from ..exc import ConnectError, ConnectionLost
-from .hosts import expand
+from .hosts import entries, names_of, require_size
 from .schedule import Workers
 
 if TYPE_CHECKING:
@@ -258,13 +258,17 @@ def _named(hosts: Hosts, groups: bool) -> Iterator[tuple[str, _Keywords | BaseCo
         raise TypeError(f"hosts: expected several connections in a list, not one: {hosts!r}")
     if isinstance(hosts, bytes) or not isinstance(hosts, Iterable):
         raise TypeError(f"hosts: expected names, not {type(hosts).__name__}: {hosts!r}")
+    listed: list[tuple[str, _Keywords | BaseConnection]] = []
     for item in [hosts] if isinstance(hosts, str) else hosts.items() if isinstance(hosts, Mapping) else hosts:
         if isinstance(item, BaseConnection):
-            yield name_of(item), item
+            listed.append((name_of(item), item))
         else:
-            pattern, keywords = (item, {}) if isinstance(item, str) else _pair(item)
-            for name in expand([pattern], groups=groups):
-                yield name, keywords
+            text, keywords = (item, {}) if isinstance(item, str) else _pair(item)
+            listed += [(entry, keywords) for entry in entries(text, groups)]
+    require_size(entry for entry, given in listed if not isinstance(given, BaseConnection))
+    for entry, given in listed:
+        for name in [entry] if isinstance(given, BaseConnection) else names_of(entry, groups):
+            yield name, given
 
 
 def _pair(item: object) -> tuple[str, _Keywords]:

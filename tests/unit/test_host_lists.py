@@ -41,6 +41,12 @@ def test_file_names_hosts_with_comments_and_blank_lines(tmp_path):
     assert expand(f"@{tmp_path}/hosts") == ["node1", "node2", "web", "fe80::1"]
 
 
+def test_host_that_a_file_names_twice_is_used_once_with_a_warning(tmp_path):
+    (tmp_path / "hosts").write_text("web\nnode1\nweb\n")
+    with pytest.warns(UserWarning, match="^hosts: named more than once: web$"):
+        assert list(remoto.Group(f"@{tmp_path}/hosts")) == ["web", "node1"]
+
+
 def test_dash_reads_names_from_stdin(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("a\nb[1-2]\n"))
     assert expand(["x", "-"]) == ["x", "a", "b1", "b2"]
@@ -124,14 +130,30 @@ except ValueError as error:
     assert in_a_program(code) == ["@web"]
 
 
-@pytest.mark.parametrize("pattern", ["node[1-200000]", "a[1-1000]b[1-1000]", "x[1-60000],y[1-60000]"])
-def test_too_large_pattern_is_refused_before_it_is_expanded(pattern, monkeypatch):
+@pytest.fixture
+def never_expanded(monkeypatch):
     def expanded():
         raise AssertionError("the pattern was given to ClusterShell")
 
     monkeypatch.setattr(hosts, "_nodeset", expanded)
+
+
+@pytest.mark.parametrize("pattern", ["node[1-200000]", "a[1-1000]b[1-1000]", "x[1-60000],y[1-60000]"])
+def test_too_large_pattern_is_refused_before_it_is_expanded(pattern, never_expanded):
     with pytest.raises(ValueError, match=r"hosts, and 100,000 are the limit"):
         expand(pattern)
+
+
+def test_patterns_that_are_too_large_together_are_refused_before_they_are_expanded(never_expanded, tmp_path):
+    patterns = ["x[1-60000]", "y[1-60000]"]
+    (tmp_path / "hosts").write_text("\n".join(patterns))
+    refused = "^hosts: the patterns together name 120,000 hosts, and 100,000 are the limit$"
+    for call in (expand, remoto.Group):
+        for given in (patterns, f"@{tmp_path}/hosts"):
+            with pytest.raises(ValueError, match=refused):
+                call(given)
+    with pytest.raises(ValueError, match=refused):
+        remoto.Group({pattern: {} for pattern in patterns})
 
 
 @pytest.mark.parametrize(
