@@ -102,14 +102,19 @@ class Hosts(ThreadedRound):
     def _abandon(self, hosts: Sequence[str]) -> None:
         self._output.close()
         connections = [self._connections[host] for host in hosts if host in self._connections]
-        for conn in connections:
-            end_command(conn)
-        # each needs a few seconds at most
-        for _ in Workers(connections, BaseConnection.exit, len(connections)):
+        # an ssh needs half a second at most, a process on this machine that has to kill its command a few seconds
+        for _ in Workers(connections, _end, len(connections)):
             pass
 
     def _close(self) -> None:
         close({host.relay for host in self._hosts.values() if host.relay is not None}, CLOSED)
+
+
+def _end(conn: BaseConnection) -> None:
+    """Kill the command of a connection, and close it, even if the host does not answer."""
+    end_command(conn)
+    conn.hurry()
+    conn.exit()
 
 
 def no_connection(error: Exception) -> Outcome:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.integration.leftovers import wait_until
+from tests.integration.leftovers import VARIABLE, started_with, wait_until
 from tests.integration.test_cli import REMOTO, outcome
 
 pytest.importorskip("ClusterShell", reason="ClusterShell is not installed")
@@ -176,6 +176,23 @@ def test_hosts_that_were_not_done_are_saved_after_ctrl_c(tmp_path):
         program.send_signal(signal.SIGINT)
         program.communicate(timeout=50)
     assert program.returncode == 130 and saved.read_text().splitlines() == ["localhost", "127.0.0.1"]
+
+
+def test_ctrl_c_does_not_wait_for_a_silent_host(sshd):
+    mark = f"silent-{os.getpid()}"
+    marked = {**os.environ, VARIABLE: mark}
+    argv = [*REMOTO, "node1", "silent", "--", "sh", "-c", "echo begun; exec sleep 100"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=marked) as program:
+        assert {program.stdout.readline() for _ in range(2)} == {b"node1: begun\n", b"silent: begun\n"}
+        sshd.silence()
+        try:
+            program.send_signal(signal.SIGINT)
+            # two seconds on a machine that has nothing else to do; it took five when it waited for ssh
+            assert program.wait(4) == 130
+            wait_until(lambda: not started_with(mark))
+        finally:
+            program.kill()
+            sshd.unsilence()
 
 
 def test_host_that_is_named_twice_is_used_once_with_a_warning():
