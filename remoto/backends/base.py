@@ -222,7 +222,7 @@ class BaseConnection(Executor):
                     relay_keepalive=ssh.keepalive_on_relay(argv, self.keepalive) if relay else 0,
                 )
             except gateways.NotOpened as failure:
-                raise ssh.diagnosis(argv, host, interpreter, failure) from None
+                raise ssh.diagnosis(argv, host, interpreter, failure, is_relayed=relay is not None) from None
             except OSError as error:
                 machine = relay.name if relay else "this machine"
                 raise ssh.not_started(argv, host, interpreter, error, machine) from error

@@ -222,7 +222,7 @@ _CLOSED = (
     "closed",
     "connection closed by the remote host before authentication",
     "sshd may limit logins in progress (MaxStartups): connect to fewer hosts at a time. Or it may penalise this "
-    "machine for failed logins (PerSourcePenalties): correct them, and wait. Its log says which.",
+    "machine, or the jump host, for failed logins (PerSourcePenalties): correct them, and wait. Its log says which.",
 )
 _OF_SSH = (
     (
@@ -273,7 +273,7 @@ _OF_SSH = (
     (
         _PROXY,
         "proxy",
-        # also sshd's MaxStartups, if the ProxyCommand prints nothing: then ssh says the same
+        # also sshd's MaxStartups: ssh prints the same if the ProxyCommand, or a jump host on a relay, failed silently
         "connection closed before authentication, behind a ProxyCommand or jump host",
         "Run the ProxyCommand in a shell. Does sshd behind it limit unauthenticated connections (MaxStartups)?",
     ),
@@ -284,9 +284,12 @@ _OF_SSH = (
 _SSH_FAILED = 255
 
 
-def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpened) -> ConnectError:
+def diagnosis(
+    argv: Sequence[str], host: str, interpreter: str, failure: NotOpened, is_relayed: bool = False
+) -> ConnectError:
     """Return the error for a process that exited before Python answered.
 
+    :param is_relayed: the process ran on a relay, whose ssh configuration is unknown.
     :returns: a HostError if ssh failed or the timeout expired, a StartError if sudo or Python failed.
     """
     status, stderr = failure.status, failure.printed
@@ -309,6 +312,8 @@ def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpen
     # with another status, a match would be from a banner or a start-up file
     for pattern, kind, reason, advice in _OF_SSH if status == _SSH_FAILED else ():
         if re.search(pattern, stderr, re.MULTILINE):
+            if kind == "proxy" and not is_relayed and _closed_behind_jump_host(argv, stderr):
+                kind, reason, advice = _CLOSED
             return error(HostError, kind, reason, advice)
     if status == 126:
         return error(StartError, "interpreter", f"{interpreter}: cannot execute", "Name another one with interpreter=.")
@@ -321,6 +326,17 @@ def diagnosis(argv: Sequence[str], host: str, interpreter: str, failure: NotOpen
     failed = status is None or status < 0 or status == _SSH_FAILED
     cause = HostError if program == "ssh" and failed else StartError
     return error(cause, "other", f"{program} ended before Python started")
+
+
+def _closed_behind_jump_host(argv: Sequence[str], stderr: str) -> bool:
+    """Return True if the host itself closed the connection through a jump host.
+
+    Otherwise the ssh that connects to the jump host would have printed an error, which an earlier pattern matches.
+    """
+    if not re.search(rf"Connection (closed|reset) by {_PROXY}|Connection to {_PROXY}: Broken pipe", stderr):
+        return False
+    configured = configuration(argv[1:-1])
+    return configured is not None and configured.by_ssh
 
 
 def not_started(

@@ -19,6 +19,8 @@ _KEYWORDS = re.compile(rb"^\s*(match|proxyjump|proxycommand|serveraliveinterval)
 _INCLUDE = re.compile(rb"^\s*include\s+(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 _OPTIONS = re.compile(r"proxyjump|proxycommand|serveraliveinterval|(^| )-J", re.IGNORECASE)
 _FILE = re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*F(.*)", re.DOTALL)
+# a ProxyCommand that is what ProxyJump runs; -q would hide the errors
+_BY_SSH = re.compile(r"(exec )?(\S*/)?ssh(?!.*( -\w*q|quiet))(?= ).* -W ", re.IGNORECASE)
 SYSTEM = "/etc/ssh/ssh_config"
 #: ssh follows includes to this depth (readconf.c, READCONF_MAX_DEPTH)
 _DEPTH = 16
@@ -29,10 +31,12 @@ class Configuration(NamedTuple):
 
     :ivar keepalive: ServerAliveInterval in seconds; 0 if it is not set.
     :ivar jump: the first jump host, or the ProxyCommand; empty for a direct connection.
+    :ivar by_ssh: another ssh connects to the jump host, and reports on stderr why it failed.
     """
 
     keepalive: int = 0
     jump: str = ""
+    by_ssh: bool = False
 
 
 # by ssh's arguments, since a program may connect to the same host many times
@@ -127,8 +131,10 @@ def _reported(arguments: Sequence[str]) -> Configuration | None:
     command = re.search(r"^proxycommand (.+)$", answer, re.MULTILINE)
     if not keepalive:
         return None
-    way = next((found[1] for found in (jump, command) if found and found[1] != "none"), "")
-    return Configuration(int(keepalive[1]), way)
+    if jump and jump[1] != "none":
+        return Configuration(int(keepalive[1]), jump[1], by_ssh=True)
+    way = command[1] if command and command[1] != "none" else ""
+    return Configuration(int(keepalive[1]), way, by_ssh=bool(_BY_SSH.match(way)))
 
 
 def _answer(arguments: Sequence[str]) -> bytes:

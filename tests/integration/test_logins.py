@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -150,6 +152,37 @@ def test_hosts_are_reached_though_their_jump_host_refuses_many_logins_at_once(ss
     assert "maxstartups" in strict.log().lower()
 
 
+@pytest.fixture
+def behind(sshd, strict, tmp_path):
+    """A configuration file for ssh: the aliases are those of the strict sshd, and ``gate`` is a jump host."""
+    own = f"Port {sshd.port}\n  UserKnownHostsFile {sshd.folder}/known_hosts\n  IdentityFile {sshd.folder}/user"
+    known = strict.config.read_text().replace("gate.example.com", "gate")
+    (tmp_path / "config").write_text(f"Host gate\n  {own}\n{known}")
+    return tmp_path / "config"
+
+
+@pytest.mark.parametrize("strict", ["MaxStartups 3:50:5"], indirect=True)
+@pytest.mark.timeout(240)
+def test_hosts_behind_a_jump_host_are_reached_though_their_sshd_refuses_many_logins(behind, strict):
+    options = f"-F {behind} -J gate"
+    with remoto.Group(FLEET[:16], ssh_options=options, connect_timeout=120, connect_retries=0) as group:
+        assert len(group.run("true").ok) == 16
+    assert "maxstartups" in strict.log().lower()
+
+
+def test_error_of_a_host_that_closes_connections_through_a_jump_host_names_maxstartups(sshd):
+    """A listener that closes each connection, as sshd does beyond its MaxStartups."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        options = f"-F {sshd.config} -p {port} -o 'ProxyCommand=ssh -W %h:%p node1'"
+        with pytest.raises(HostError) as caught:
+            remoto.Connection("node0", ssh_options=options)
+        thread.join(20)
+    assert caught.value.kind == "closed" and "MaxStartups" in str(caught.value)
+
+
 def test_wrong_key_is_offered_once(sshd, caplog, tries):
     with remoto.Group(["wrongkey"], connect_retries=5) as group:
         assert group.run("true").unreachable["wrongkey"].kind == "permission"
@@ -206,6 +239,29 @@ def test_logins_are_limited_for_the_first_jump_host(home):
     assert doors == {"a1": "first", "b1": "nc %h %p", "c1": ""}
     assert remoto.Connection("localhost", eager=False).login_door() is None
     assert remoto.Connection("x1", ssh_options=f"-F {config} -J gate", eager=False).login_door() == "gate"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ProxyJump gate", True),
+        ("ProxyCommand ssh -W %h:%p gate", True),
+        ("ProxyCommand exec /usr/bin/ssh -F other -W %h:%p gate", True),
+        ("ProxyCommand ssh gate -W %h:%p", True),
+        # quiet: an error may have been hidden
+        ("ProxyCommand ssh -q -W %h:%p gate", False),
+        ("ProxyCommand ssh -xq gate -W %h:%p", False),
+        ("ProxyCommand ssh -o LogLevel=QUIET gate -W %h:%p", False),
+        ("ProxyCommand ssh gate nc %h %p", False),
+        ("ProxyCommand nc -W x %h %p", False),
+        ("ProxyJump none", False),
+        ("User root", False),
+    ],
+)
+def test_jump_host_by_another_ssh_is_recognised(home, line, expected):
+    (home / "config").write_text(f"Host *\n  {line}\n")
+    found = ssh_config.configuration(["-F", str(home / "config"), "node1"])
+    assert found.by_ssh == expected
 
 
 def test_threads_that_connect_at_the_same_time_make_the_first_line_once():
