@@ -16,7 +16,7 @@ from .fleets import arguments
 from .fleets import work as works
 from .fleets.functions import GroupModule
 from .fleets.labelled import LabelledMembership
-from .fleets.options import taken_from
+from .fleets.options import pop_options
 from .fleets.result import GroupResult
 from .fleets.rounds import MembersRound, Round
 from .fleets.schedule import plan
@@ -110,7 +110,7 @@ class Group(LabelledMembership):
         >>> Group(['localhost']).run(['sh', '-c', 'exit 3']).failed
         {'localhost': 3}
         """
-        options = taken_from(keywords)
+        options = pop_options(keywords)
         arguments.require_command(process.run, command, keywords, self._executor)
         work = partial(works.run, command=command, keywords=keywords)
         return self._on_each(work, as_completed=as_completed, **options)
@@ -157,7 +157,7 @@ class Group(LabelledMembership):
         >>> Group(['localhost']).check(['echo', 'hello']).ok['localhost'].stdout
         ['hello']
         """
-        options = taken_from(keywords)
+        options = pop_options(keywords)
         arguments.require_command(process.check, command, keywords, self._executor)
         work = partial(works.check, command=command, keywords=keywords)
         return self._on_each(work, as_completed=as_completed, **options)
@@ -192,7 +192,7 @@ class Group(LabelledMembership):
         :param keywords: ``timeout`` as for :func:`remoto.file_sync.put`, and the options of a verb.
         :returns: a GroupResult of CopyResults.
         """
-        options = taken_from(keywords)
+        options = pop_options(keywords)
         arguments.require_put(source, destination, keywords, self._place())
         listing = None if isinstance(source, (bytes, bytearray, memoryview)) else Listing(source)
         work = partial(works.put, source=source, destination=destination, listing=listing, keywords=keywords)
@@ -218,11 +218,11 @@ class Group(LabelledMembership):
         :returns: a GroupResult of CopyResults.
         :raises ValueError: the copies of two hosts would have the same name.
         """
-        options = taken_from(keywords)
+        options = pop_options(keywords)
         arguments.require_get(source, destination, keywords)
-        places = arguments.places(os.fsdecode(destination), self)
+        destinations = arguments.destinations(os.fsdecode(destination), self)
         os.makedirs(os.fsdecode(destination), exist_ok=True)
-        work = partial(works.get, source=source, places=places, keywords=keywords)
+        work = partial(works.get, source=source, destinations=destinations, keywords=keywords)
         return self._on_each(work, as_completed=as_completed, **options)
 
     @overload
@@ -247,7 +247,7 @@ class Group(LabelledMembership):
         :param keywords: ``delete`` as for :func:`remoto.file_sync.rsync`, and the options of a verb.
         :returns: a GroupResult of None.
         """
-        options = taken_from(keywords)
+        options = pop_options(keywords)
         arguments.require_rsync(source, destination, keywords, self._place())
         work = partial(works.rsync, source=source, destination=destination, listing=Listing(source), keywords=keywords)
         return self._on_each(work, as_completed=as_completed, **options)

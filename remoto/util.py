@@ -46,14 +46,14 @@ def checked_text(name: str, value: object) -> str | None:
     return text or None
 
 
-def bound(name: str, seconds: object) -> float | None:
+def checked_seconds(name: str, seconds: object) -> float | None:
     """Return a time limit in seconds, or None for no limit: for None, 0, and more seconds than the system can wait.
 
     :param name: the argument's name, for the error.
     :raises TypeError: it is not a number.
     :raises ValueError: it is negative or NaN.
 
-    >>> bound('timeout', 7), bound('timeout', 0)
+    >>> checked_seconds('timeout', 7), checked_seconds('timeout', 0)
     (7, None)
     """
     if seconds is None:

@@ -32,9 +32,9 @@ def pytest_report_header():
 def pytest_collection_modifyitems(config, items):
     """Leave out what needs root, an image or a container engine, unless it was asked for."""
     to_be_had = set(required()) | ({"root"} if os.geteuid() == 0 else set())
-    left_out = [item for item in items if _needs(item) - to_be_had]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
+    excluded = [item for item in items if _needs(item) - to_be_had]
+    if excluded:
+        config.hook.pytest_deselected(items=excluded)
         items[:] = [item for item in items if not _needs(item) - to_be_had]
 
 

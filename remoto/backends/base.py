@@ -16,7 +16,7 @@ from ..gateways import bootstrap as gateways
 from ..gateways.execnet_internals import ExecnetGateway
 from ..gateways.gateway_io import own_io
 from ..log import basic_remote_logger
-from ..util import bound, checked_text
+from ..util import checked_seconds, checked_text
 from . import ssh, ssh_config
 from .executor import Executor
 from .relayed import checked_relay, through
@@ -94,8 +94,8 @@ class BaseConnection(Executor):
             raise ValueError(f"interpreter: expected a command, not blanks: {interpreter!r}")
         self.ssh_options = checked_text("ssh_options", ssh_options)
         ssh.split_target(self.ssh_options or "", hostname)
-        self.connect_timeout = bound("connect_timeout", connect_timeout)
-        self.keepalive = bound("keepalive", keepalive)
+        self.connect_timeout = checked_seconds("connect_timeout", connect_timeout)
+        self.keepalive = checked_seconds("keepalive", keepalive)
         self.env = _checked_env({} if env is None else env)
         self.kill_on_timeout = kill_on_timeout
         self.raise_on_timeout = raise_on_timeout
@@ -128,8 +128,8 @@ class BaseConnection(Executor):
                 "Can't communicate with remote host, possibly because %s is not installed there", self.interpreter
             )
 
-    def login_door(self) -> str | None:
-        """Return the first jump host of a login, or its relay; an empty string if it has none; None without ssh."""
+    def first_hop(self) -> str | None:
+        """Return the jump host or relay that a login goes through first; empty for a direct login, None without ssh."""
         if not self._needs_ssh(self.hostname):
             return None
         if self.via is not None:

@@ -124,14 +124,14 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _quoted(word: bytes) -> bytes:
+def _quoted(argument: bytes) -> bytes:
     """Quote an argument for a shell, as bytes, which shlex.quote does not accept.
 
     :raises ValueError: it has a NUL, which a shell drops.
     """
-    if b"\0" in word:
-        raise ValueError(f"embedded null byte: {word!r:.200}")
-    return b"'" + word.replace(b"'", b"'\\''") + b"'"
+    if b"\0" in argument:
+        raise ValueError(f"embedded null byte: {argument!r:.200}")
+    return b"'" + argument.replace(b"'", b"'\\''") + b"'"
 
 
 def _assignments(variables: Mapping[bytes, bytes]) -> list[bytes]:

@@ -97,10 +97,10 @@ class Lifecycle(Target):
         elif self.gateway is not None:
             gateways.close(self.gateway)
 
-    def hurry(self) -> None:
+    def end_ssh(self) -> None:
         """End ssh after an interrupt, even if the host does not answer. Call :meth:`exit` next."""
         if self._owner == os.getpid():
-            gateways.hurry(self._gateways())
+            gateways.end_ssh(self._gateways())
 
     def _gateways(self) -> list[execnet.Gateway]:
         """Return the gateways that are open."""

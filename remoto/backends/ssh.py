@@ -195,7 +195,7 @@ def _names_keepalive(options: Sequence[str]) -> bool:
 
 
 # (pattern in stderr, kind, reason, advice); the first match is used
-_OF_PYTHON_OR_SUDO = (
+_PYTHON_SYMPTOMS = (
     (r"remoto: Python (?P<found>\S+) cannot run execnet", "version", "", ""),
     (
         r"sudo: .*(password is required|terminal is required|no tty present|must have a tty)",
@@ -224,7 +224,7 @@ _CLOSED = (
     "sshd may limit logins in progress (MaxStartups): connect to fewer hosts at a time. Or it may penalise this "
     "machine, or the jump host, for failed logins (PerSourcePenalties): correct them, and wait. Its log says which.",
 )
-_OF_SSH = (
+_SSH_SYMPTOMS = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
         "hostkey",
@@ -302,7 +302,7 @@ def diagnosis(
     if failure.waited is not None:
         reason = f"no answer within {failure.waited:g} seconds"
         return error(HostError, "timeout", reason, "Set connect_timeout= to wait longer.")
-    for pattern, kind, reason, advice in _OF_PYTHON_OR_SUDO:
+    for pattern, kind, reason, advice in _PYTHON_SYMPTOMS:
         found = re.search(pattern, stderr, re.MULTILINE)
         if found and kind == "version":
             reason = f"{interpreter} is Python {found['found']}, and {_needed_python()}"
@@ -310,7 +310,7 @@ def diagnosis(
         if found:
             return error(StartError, kind, reason, advice)
     # with another status, a match would be from a banner or a start-up file
-    for pattern, kind, reason, advice in _OF_SSH if status == _SSH_FAILED else ():
+    for pattern, kind, reason, advice in _SSH_SYMPTOMS if status == _SSH_FAILED else ():
         if re.search(pattern, stderr, re.MULTILINE):
             if kind == "proxy" and not is_relayed and _closed_behind_jump_host(argv, stderr):
                 kind, reason, advice = _CLOSED

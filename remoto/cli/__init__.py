@@ -28,11 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command line without the program's name; by default that of ``sys.argv``.
     :returns: the exit status.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     _replace_closed_streams()
     try:
         with _sigterm_interrupts():
-            return _main(words)
+            return _main(arguments)
     except (KeyboardInterrupt, OSError) as error:
         status = _give_up(error)
         if getattr(error, "is_stuck", False):
@@ -40,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
-def _main(words: list[str]) -> int:
-    if words[:1] and words[0] in COPIES:
-        return _copy_files(words[0], words[1:])
-    own, separator, rest = options.split(words)
+def _main(arguments: list[str]) -> int:
+    if arguments[:1] and arguments[0] in COPIES:
+        return _copy_files(arguments[0], arguments[1:])
+    own, separator, rest = options.split(arguments)
     parser = command.parser()
     if not separator:
         parser.parse_known_args(own)  # --help and --version need no command
@@ -76,10 +76,10 @@ def _read_stdin() -> bytes:
     return b"".join(blocks)
 
 
-def _copy_files(action: str, words: list[str]) -> int:
+def _copy_files(action: str, arguments: list[str]) -> int:
     from . import copy  # here, since most calls copy no files
 
-    return copy.main(action, words)
+    return copy.main(action, arguments)
 
 
 def _give_up(error: BaseException) -> int:

@@ -53,14 +53,14 @@ exit status: 0; with several hosts, the highest. Otherwise:
 FAILED = 1
 
 
-def main(action: str, words: Sequence[str]) -> int:
+def main(action: str, arguments: Sequence[str]) -> int:
     """Run ``remoto put``, ``remoto get`` or ``remoto rsync``.
 
     :param action: ``put``, ``get`` or ``rsync``.
-    :param words: the arguments after the action.
+    :param arguments: the arguments after the action.
     :returns: the exit status.
     """
-    own, _, paths = split(list(words))
+    own, _, paths = split(list(arguments))
     parser = _parser(action)
     options = parse(parser, own)
     if len(paths) != 2:

@@ -113,7 +113,7 @@ class Hosts(ThreadedRound):
 def _end(conn: BaseConnection) -> None:
     """Kill the command of a connection, and close it, even if the host does not answer."""
     end_command(conn)
-    conn.hurry()
+    conn.end_ssh()
     conn.exit()
 
 

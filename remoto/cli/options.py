@@ -13,7 +13,7 @@ from ..exc import ConnectError
 from ..fleets.schedule import batches
 from ..gateways.bootstrap import CONNECT_TIMEOUT
 from ..log import TerminalFormatter
-from ..util import bound, escape_controls
+from ..util import checked_seconds, escape_controls
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,17 +69,17 @@ class Parser(argparse.ArgumentParser):
         super().error(escape_controls(message))
 
 
-def split(words: list[str]) -> tuple[list[str], bool, list[str]]:
+def split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
     """Split arguments at the first ``--``: return those before it, True if there is one, and those after it."""
-    if "--" not in words:
-        return words, False, []
-    place = words.index("--")
-    return words[:place], True, words[place + 1 :]
+    if "--" not in arguments:
+        return arguments, False, []
+    place = arguments.index("--")
+    return arguments[:place], True, arguments[place + 1 :]
 
 
-def parse(parser: Parser, words: list[str]) -> argparse.Namespace:
+def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     """Parse arguments; exit with a usage message if the backend does not use one of them."""
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     for flag in USED_BY:
         if _keyword(flag) in options and options.backend not in USED_BY[flag]:
             parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(USED_BY[flag])}")
@@ -179,7 +179,7 @@ def _backend(name: str) -> str:
 
 def seconds(text: str) -> float | None:
     try:
-        return bound("it", float(text))
+        return checked_seconds("it", float(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, not {text}") from None
 

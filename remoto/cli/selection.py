@@ -127,12 +127,12 @@ def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
 def _named(options: argparse.Namespace) -> list[Host]:
     from ..fleets.hosts import expand, names
 
-    left_out = set(expand(options.exclude, groups=options.groups))
+    excluded = set(expand(options.exclude, groups=options.groups))
     named = Counter(names(options.hosts, options.groups))
     twice = [name for name, count in named.items() if count > 1]
     if twice:
         print(escape_controls(f"remoto: named more than once, used once: {', '.join(twice)}"), file=sys.stderr)
-    return [Host(name, {HOST_PARAMETER[options.backend]: name}) for name in named if name not in left_out]
+    return [Host(name, {HOST_PARAMETER[options.backend]: name}) for name in named if name not in excluded]
 
 
 def _text(error: Exception) -> str:
@@ -164,7 +164,7 @@ def _found(options: argparse.Namespace) -> list[Host]:
     from ..fleets.hosts import expand
 
     given = connection_keywords(options)
-    left_out = set(expand(options.exclude, groups=options.groups))
+    excluded = set(expand(options.exclude, groups=options.groups))
     with _warnings_shown(options):
         if options.selector:
             of_pods = {name: given[name] for name in ("namespace", "context", "container") if name in given}
@@ -178,7 +178,7 @@ def _found(options: argparse.Namespace) -> list[Host]:
             hosts = discovery.containers(
                 host=given.get("hostname"), labels=options.label, executable=options.backend, connection=to_host
             )
-    return [Host(one.name, one.keywords) for one in hosts if one.name not in left_out]
+    return [Host(one.name, one.keywords) for one in hosts if one.name not in excluded]
 
 
 @contextlib.contextmanager

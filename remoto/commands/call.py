@@ -12,7 +12,7 @@ from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
 from ..gateways.bootstrap import RemoteFunction, lost
 from ..remote.wire import MESSAGE, STDERR, STDOUT
-from ..util import admin_command, bound
+from ..util import admin_command, checked_seconds
 from .answers import (
     Block,
     Ended,
@@ -64,7 +64,8 @@ class Call:
         """
         self.conn = target_of(conn)
         self.command = command
-        self.timeout = bound("timeout", timeout) if timeout else bound("global_timeout", self.conn.global_timeout)
+        name, seconds = ("timeout", timeout) if timeout else ("global_timeout", self.conn.global_timeout)
+        self.timeout = checked_seconds(name, seconds)
         self.kill = self.conn.kill_on_timeout if kill_on_timeout is None else kill_on_timeout
         self.host = self.conn.where()
         self.text = text

@@ -8,7 +8,7 @@ from typing import BinaryIO, Callable, Union, cast
 
 from ..commands.target import Target, target_of
 from ..exc import FileTransferError
-from ..util import bound
+from ..util import checked_seconds
 from .errors import shown
 
 Path = Union[str, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -97,4 +97,4 @@ def name_in_directory(path: bytes) -> bytes:
 
 def timeout_of(conn: Target, timeout: float | None) -> float | None:
     """Return the timeout in seconds, by default the connection's; None means no limit."""
-    return bound("timeout", timeout or target_of(conn).global_timeout)
+    return checked_seconds("timeout", timeout or target_of(conn).global_timeout)

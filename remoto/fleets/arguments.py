@@ -11,14 +11,14 @@ from .. import file_sync
 from ..commands.request import Command, argv_of, encoded, require_callables
 from ..files.arguments import advice, local_path, remote_path, require_source
 from ..files.errors import shown
-from ..util import bound
+from ..util import checked_seconds
 
 if TYPE_CHECKING:
     from ..untyped import AnyFunction
     from .options import CommandKeywords
 
 # keywords of run and check that are not for Popen
-_OF_CALL = {
+_CALL_KEYWORDS = {
     "timeout",
     "stop_on_error",
     "stop_on_nonzero",
@@ -27,7 +27,7 @@ _OF_CALL = {
     "kill_on_timeout",
     "raise_on_timeout",
 }
-_OF_REQUEST = {"env", "extend_env", "stdin"}
+_REQUEST_KEYWORDS = {"env", "extend_env", "stdin"}
 
 
 def require_command(verb: AnyFunction[object], command: object, keywords: CommandKeywords, executor: object) -> None:
@@ -43,8 +43,9 @@ def require_command(verb: AnyFunction[object], command: object, keywords: Comman
     require_callables(**handlers)
     if executor is not None and any(handlers.values()):
         raise TypeError("on_stdout, on_stderr: not supported with executor=")
-    bound("timeout", keywords.get("timeout"))
-    popen = {name: value for name, value in keywords.items() if name not in _OF_CALL | _OF_REQUEST | {"text"}}
+    checked_seconds("timeout", keywords.get("timeout"))
+    own = _CALL_KEYWORDS | _REQUEST_KEYWORDS | {"text"}
+    popen = {name: value for name, value in keywords.items() if name not in own}
     encoded(
         argv_of(cast("Command", command)),
         kill=False,
@@ -89,15 +90,15 @@ def _require_copy(
     verb: AnyFunction[object], source: object, destination: object, keywords: Mapping[str, object]
 ) -> None:
     inspect.signature(verb).bind(None, source, destination, **keywords)
-    bound("timeout", keywords.get("timeout"))
+    checked_seconds("timeout", keywords.get("timeout"))
 
 
-def places(directory: str, hosts: Iterable[str]) -> dict[str, str]:
+def destinations(directory: str, hosts: Iterable[str]) -> dict[str, str]:
     """Return the local path of each host's copy.
 
     :raises ValueError: two hosts would have the same path.
 
-    >>> places('logs', ['node1', '-F /etc/lab.conf node2'])
+    >>> destinations('logs', ['node1', '-F /etc/lab.conf node2'])
     {'node1': 'logs/node1', '-F /etc/lab.conf node2': 'logs/-F _etc_lab.conf node2'}
     """
     names: dict[str, str] = {}

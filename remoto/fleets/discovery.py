@@ -86,12 +86,12 @@ def pods(
     for pod in listed:
         name = f"{pod.namespace}/{pod.name}"
         if pod.state != "Running":
-            logger.warning("left out: pod %s is not running: %s", name, pod.state)
+            logger.warning("skipped: pod %s is not running: %s", name, pod.state)
             continue
         keywords = {**shared, "pod_name": pod.name, "namespace": pod.namespace}
         names: list[str | None] = [*pod.containers] if all_containers else [container]
         found += [Found(f"{name}/{one}" if one else name, {**keywords, "container": one}) for one in names]
-    return _some(found, place)
+    return _require_some(found, place)
 
 
 def _pod(item: AnyJson) -> _Pod:
@@ -124,7 +124,7 @@ def containers(
     :raises ContainerError: the client failed or printed no list of containers, or no container that matches is running.
     :raises ConnectError: the engine's host can't be reached.
     """
-    filters = [word for label in _labels(labels) for word in ("--filter", f"label={label}")]
+    filters = [argument for label in _labels(labels) for argument in ("--filter", f"label={label}")]
     argv = [executable, "ps", "--all", *filters, "--format", "{{.ID}}\t{{.State}}\t{{.Names}}"]
     wanted = " ".join([*_labels(labels), *([name] if name else [])])
     place = f"{executable} containers{f' {wanted}' if wanted else ''} on {host or 'localhost'}"
@@ -140,14 +140,14 @@ def containers(
             continue
         # podman before 4 prints "Up 3 hours"
         if not re.match(r"running\b|up\b", state, re.IGNORECASE):
-            logger.warning("left out: container %s is not running: %s", own, state)
+            logger.warning("skipped: container %s is not running: %s", own, state)
             continue
         found.append(
             Found(
                 f"{own} on {host}" if host else own, {"hostname": host, "container_name": own, "executable": executable}
             )
         )
-    return _some(found, place)
+    return _require_some(found, place)
 
 
 def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
@@ -196,7 +196,7 @@ def _failure(
     )
 
 
-def _some(found: list[Found], place: str) -> list[Found]:
+def _require_some(found: list[Found], place: str) -> list[Found]:
     if not found:
         raise ContainerError("none is running", host=place, kind="container", action="find")
     return found

@@ -79,7 +79,7 @@ class SharedRound(Round):
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
         ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
         try:
-            for index, hosts in enumerate(dealt(batch, self._number)):
+            for index, hosts in enumerate(divide(batch, self._number)):
                 future = self._submit(hosts, index)
                 if future is None:
                     break
@@ -139,10 +139,10 @@ def _outcomes(future: Future[bytes], hosts: Sequence[str]) -> dict[str, Outcome]
     return outcomes
 
 
-def dealt(hosts: Sequence[str], number: int) -> list[list[str]]:
+def divide(hosts: Sequence[str], number: int) -> list[list[str]]:
     """Divide hosts into at most ``number`` shares, none of them empty.
 
-    >>> dealt(['a', 'b', 'c'], 2)
+    >>> divide(['a', 'b', 'c'], 2)
     [['a', 'c'], ['b']]
     """
     return [list(hosts[start::number]) for start in range(min(number, len(hosts)))]

@@ -41,8 +41,8 @@ def expand(hosts: str | Iterable[str], *, groups: bool = False, exclude: str | I
     >>> expand(['node1', 'web.example.org', 'fe80::1'])
     ['node1', 'web.example.org', 'fe80::1']
     """
-    left_out = set(names(exclude, groups))
-    return [name for name in dict.fromkeys(names(hosts, groups)) if name not in left_out]
+    excluded = set(names(exclude, groups))
+    return [name for name in dict.fromkeys(names(hosts, groups)) if name not in excluded]
 
 
 def names(hosts: str | Iterable[str], groups: bool) -> Iterator[str]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Callable
 from ..backends import BaseConnection
 from ..backends.docker import DockerConnection
 from ..backends.kubernetes import KubernetesConnection
-from . import discovery
-from . import members as rooms
+from . import discovery, members
 from .discovery import Found
 from .members import Member
 from .membership import Membership
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from .options import FoundContainersOptions, FoundPodsOptions
 
 # keywords of a group; and keywords of a container's connection that apply to the engine's host
-_OF_GROUP = {"parallel", "logins", "connect_retries", "executor", "via", "groups"}
-_OF_HOST = {
+_GROUP_KEYWORDS = {"parallel", "logins", "connect_retries", "executor", "via", "groups"}
+_HOST_KEYWORDS = {
     "logger",
     "sudo",
     "detect_sudo",
@@ -70,7 +69,7 @@ class LabelledMembership(Membership):
         :param keywords: further keywords of the group and of its connections.
         :raises ContainerError: the client failed, or no matching pod is running.
         """
-        kind = rooms.class_of(backend)
+        kind = members.class_of(backend)
         if not issubclass(kind, KubernetesConnection):
             raise ValueError(f"backend: expected 'kubernetes' or 'openshift', not {backend!r}")
 
@@ -108,7 +107,7 @@ class LabelledMembership(Membership):
         :param keywords: further keywords of the group and of its connections.
         :raises ContainerError: the client failed, or no matching container is running.
         """
-        kind = rooms.class_of(engine)
+        kind = members.class_of(engine)
         if not issubclass(kind, DockerConnection):
             raise ValueError(f"engine: expected 'docker' or 'podman', not {engine!r}")
         via = keywords.get("via")
@@ -116,7 +115,7 @@ class LabelledMembership(Membership):
             raise TypeError(
                 f"via: expected a connection, which finds the containers, too, not {type(via).__name__}: {via!r}"
             )
-        to_host = {key: value for key, value in keywords.items() if key in _OF_HOST}
+        to_host = {key: value for key, value in keywords.items() if key in _HOST_KEYWORDS}
 
         def find() -> list[Found]:
             return discovery.containers(
@@ -127,9 +126,12 @@ class LabelledMembership(Membership):
 
     @classmethod
     def _of_found(cls, find: Callable[[], list[Found]], kind: type[BaseConnection], keywords: AnyKeywords) -> Self:
-        group = cls({one.name: one.keywords for one in find()}, kind, **keywords)
-        own = {key: value for key, value in keywords.items() if key not in _OF_GROUP}
-        group._find = lambda: rooms.members_of({one.name: one.keywords for one in find()}, kind, own, group._relays.of)
+        def find_hosts() -> dict[str, dict[str, object]]:
+            return {found.name: found.keywords for found in find()}
+
+        group = cls(find_hosts(), kind, **keywords)
+        own = {key: value for key, value in keywords.items() if key not in _GROUP_KEYWORDS}
+        group._find = lambda: members.members_of(find_hosts(), kind, own, group._relays.of)
         return group
 
     def refresh(self) -> None:
@@ -141,7 +143,7 @@ class LabelledMembership(Membership):
         if self._find is None:
             raise TypeError("refresh() is for groups that Group.pods() or Group.containers() has made")
         now = self._find()
-        gone = [member for name, member in self._members.items() if name not in now]
+        removed = [member for name, member in self._members.items() if name not in now]
         self._members = {name: self._members.get(name, member) for name, member in now.items()}
         self._forget_errors()
-        rooms.close(gone)
+        members.close(removed)

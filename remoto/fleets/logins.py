@@ -1,7 +1,7 @@
 """Limit the logins at the same time, so that sshd refuses none.
 
 sshd closes connections beyond its MaxStartups before authentication (sshd_config(5)). A jump host sees the logins of
-all hosts behind it. So logins are limited for each *door*: a jump host, or this machine itself.
+all hosts behind it. So each jump host has its own limit, and direct logins share one.
 
 sshd refuses a source with a penalty for failed logins in the same way, and ssh reports the same error. But a penalty
 also applies to the only login in flight.
@@ -18,18 +18,18 @@ from ..backends import BaseConnection
 from ..exc import ConnectError, HostError
 
 #: kinds of errors that may be temporary
-_PASSING = ("timeout", "proxy")
+_TEMPORARY = ("timeout", "proxy")
 # seconds before the first retry; doubled for each further one, up to the second number
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 # seconds before the retry if the only login in flight was refused: sshd's shortest penalty by default ("min" of
 # PerSourcePenalties in sshd_config(5))
 _PENALTY = 15.0
-# seconds between two checks whether a waiting connection was closed
-_LOOK = 0.2
+# seconds between checks whether a waiting connection was closed
+_POLL_INTERVAL = 0.2
 
 
-class Door:
-    """The logins through one jump host, or from this machine.
+class LoginLimit:
+    """A limit on the logins through one jump host, or directly from this machine.
 
     :param limit: the highest number of logins at the same time. A login refused by sshd halves the allowed number, a
         successful one raises it a little, as in TCP.
@@ -43,41 +43,41 @@ class Door:
         self._refusals = 0
         self._free = threading.Condition()
 
-    def enter(self, given_up: Callable[[], bool]) -> int:
-        """Wait until a login is allowed. Return a number for :meth:`leave`.
+    def acquire(self, given_up: Callable[[], bool]) -> int:
+        """Wait until a login is allowed. Return a number for :meth:`release`.
 
         :param given_up: returns True to end the wait.
         """
         with self._free:
             while self._in_flight >= max(1, int(self.allowed)) and not given_up():
-                self._free.wait(_LOOK)
+                self._free.wait(_POLL_INTERVAL)
             self._in_flight += 1
             return self._refusals
 
-    def leave(self, entered: int, result: str) -> bool:
+    def release(self, number: int, result: str) -> bool:
         """End a login.
 
-        :param entered: the number from :meth:`enter`.
+        :param number: the number from :meth:`acquire`.
         :param result: ``open``, ``closed`` by sshd before authentication, or anything else.
         :returns: True if sshd refused the only login that was allowed.
         """
         with self._free:
             self._in_flight -= 1
-            alone = False
-            if result == "closed" and entered == self._refusals:
-                alone = self.allowed < 2
+            was_alone = False
+            if result == "closed" and number == self._refusals:
+                was_alone = self.allowed < 2
                 # halve once for all logins that were in flight at the same time
                 self._refusals += 1
                 self.allowed = max(1.0, self.allowed / 2)
             elif result == "open":
                 self.allowed = min(float(self._limit), self.allowed + 1 / self.allowed)
-            # at most two may enter: one login has ended, and the limit grows by at most one
+            # at most two may start: one login has ended, and the limit grows by at most one
             self._free.notify(2)
-            return alone
+            return was_alone
 
 
 class Logins:
-    """Open connections, with a limit on the logins at the same time for each door.
+    """Open connections, with a limit on the logins at the same time for each jump host.
 
     :param limit: the number of logins at the same time.
     :param retries: the number of retries after a timeout, or after a ProxyCommand failed. A connection that sshd closed
@@ -97,12 +97,12 @@ class Logins:
         self._retries = retries
         self._clock = clock
         self._pause = pause or _wait
-        self._doors: dict[str, Door] = {}
+        self._limits: dict[str, LoginLimit] = {}
         self._lock = threading.Lock()
 
-    def door(self, name: str) -> Door:
+    def limit_for(self, first_hop: str) -> LoginLimit:
         with self._lock:
-            return self._doors.setdefault(name, Door(self._limit))
+            return self._limits.setdefault(first_hop, LoginLimit(self._limit))
 
     def connect(self, conn: BaseConnection) -> None:
         """Open a connection. Log only the failure of the last try.
@@ -110,20 +110,20 @@ class Logins:
         :raises ConnectError: the error of the last try.
         :raises ConnectionLost: the connection was closed meanwhile.
         """
-        name = conn.login_door()
-        if name is None:
+        first_hop = conn.first_hop()
+        if first_hop is None:
             conn.connect()
             return
         try:
-            self._try(conn, self.door(name))
+            self._try(conn, self.limit_for(first_hop))
         except ConnectError as error:
             conn.report_failure(error)
             raise
 
-    def _try(self, conn: BaseConnection, door: Door) -> None:
+    def _try(self, conn: BaseConnection, limit: LoginLimit) -> None:
         tries, closed, left = 0, 0, conn.connect_timeout or float("inf")
         while True:
-            entered, result = door.enter(lambda: conn.is_closed), "open"
+            number, result = limit.acquire(lambda: conn.is_closed), "open"
             began = self._clock()
             try:
                 conn.connect(report=False)
@@ -132,20 +132,20 @@ class Logins:
                 result = error.kind
                 if result == "closed":
                     closed += 1
-                    # do not count the wait for the turn, which is long with many hosts
+                    # without the wait for the limit, which is long with many hosts
                     left -= self._clock() - began
                     if left <= 0:
                         raise
                 else:
                     tries += 1
-                    if result not in _PASSING or tries > self._retries:
+                    if result not in _TEMPORARY or tries > self._retries:
                         raise
             except BaseException:
                 result = "failed"
                 raise
             finally:
-                alone = door.leave(entered, result)
-            longest = _PENALTY if alone else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
+                was_alone = limit.release(number, result)
+            longest = _PENALTY if was_alone else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries + closed - 1))
             # so that hosts that were refused at the same time do not retry at the same time
             pause = random.uniform(longest / 2, longest)
             if result == "closed":
@@ -158,4 +158,4 @@ def _wait(conn: BaseConnection, seconds: float) -> None:
     """Wait; end early if the connection was closed."""
     deadline = time.monotonic() + seconds
     while not conn.is_closed and time.monotonic() < deadline:
-        time.sleep(min(_LOOK, max(0.0, deadline - time.monotonic())))
+        time.sleep(min(_POLL_INTERVAL, max(0.0, deadline - time.monotonic())))

@@ -128,14 +128,14 @@ class Member:
         finally:
             self._before = None
 
-    def close(self, hurry: bool = False) -> None:
+    def close(self, at_once: bool = False) -> None:
         """Close the connection, unless it is the program's. The next use opens another one.
 
-        :param hurry: after an interrupt: do not wait for a host that does not answer.
+        :param at_once: after an interrupt: do not wait for a host that does not answer.
         """
         if self.make is not None:
-            if hurry:
-                self.conn.hurry()
+            if at_once:
+                self.conn.end_ssh()
             # before acquiring the lock, which a thread that is opening the connection holds
             self.conn.exit()
             with self._connecting:
@@ -144,7 +144,7 @@ class Member:
     def abandon(self) -> None:
         """End the wait for the host: close the connection, or only the channel of a program's own connection."""
         if self.make is not None:
-            self.close(hurry=True)
+            self.close(at_once=True)
         elif self.conn.channel is not self._before:
             with contextlib.suppress(OSError):  # the connection is lost
                 self.conn.channel.close()
@@ -186,7 +186,7 @@ def close(members: Iterable[Member], timeout: float | None = None) -> None:
 
     :param timeout: after an interrupt: seconds to wait; the rest is closed in the background. None means no limit.
     """
-    closing = Workers(list(members), partial(Member.close, hurry=timeout is not None), _CLOSING)
+    closing = Workers(list(members), partial(Member.close, at_once=timeout is not None), _CLOSING)
     if timeout is None:
         for _ in closing:
             pass

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
 from ..backends import BaseConnection
-from . import members as rooms
+from . import members
 from .hosts import expand
 from .logins import Logins
 from .members import Hosts
@@ -72,7 +72,7 @@ class Membership:
         self._executor = executor
         self._groups = groups
         self._relays = Relays(via, groups)
-        self._members = rooms.members_of(hosts, backend, keywords, self._relays.of, groups)
+        self._members = members.members_of(hosts, backend, keywords, self._relays.of, groups)
         self._is_part = False
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Membership:
         A group from :meth:`only` or :meth:`without` closes none, since the connections belong to the whole group.
         """
         if not self._is_part:
-            rooms.close_all(self._members.values())
+            members.close_all(self._members.values())
 
     def _connect(self, conn: BaseConnection) -> None:
         """Open a connection when the limit on logins allows it."""
@@ -133,8 +133,8 @@ class Membership:
         :raises KeyError: a host is not in the group.
         :raises ValueError: no host is left.
         """
-        left_out = set(self._known(hosts))
-        return self._part([host for host in self._members if host not in left_out])
+        excluded = set(self._known(hosts))
+        return self._part([host for host in self._members if host not in excluded])
 
     def _known(self, hosts: Iterable[str]) -> list[str]:
         # the name of a connection or container may look like a pattern

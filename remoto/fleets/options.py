@@ -127,7 +127,7 @@ class RsyncOptions(Options, RsyncKeywords, total=False):
     """Likewise, of ``rsync``."""
 
 
-def taken_from(keywords: Options) -> Options:
+def pop_options(keywords: Options) -> Options:
     """Remove the options of every verb from the keywords of one, and return them."""
     given = cast("dict[str, object]", keywords)
     return cast("Options", {name: given.pop(name) for name in Options.__annotations__ if name in given})

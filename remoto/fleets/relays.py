@@ -52,14 +52,14 @@ class Relays:
 
     def __init__(self, via: Via | None, groups: bool = False) -> None:
         self._assigned: dict[str, Relay] | None = None
-        self._dealt: list[Relay] = []
+        self._in_turn: list[Relay] = []
         if isinstance(via, Mapping):
             self._assigned = {}
             for given, hosts in via.items():
                 self._assign(_relay(given), expand(hosts, groups=groups))
         elif via is not None:
-            self._dealt = [_relay(given) for given in _listed(via, groups)]
-        if via is not None and not (self._dealt or self._assigned):
+            self._in_turn = [_relay(given) for given in _listed(via, groups)]
+        if via is not None and not (self._in_turn or self._assigned):
             raise ValueError("via: no relay is named")
 
     def _assign(self, relay: Relay, hosts: Sequence[str]) -> None:
@@ -74,14 +74,14 @@ class Relays:
         :raises ValueError: a relay is also a host of the group, or a host with a relay is not in the group.
         """
         hosts = set(names)
-        for relay in self._dealt or (self._assigned or {}).values():
+        for relay in self._in_turn or (self._assigned or {}).values():
             if relay.name in hosts:
                 raise ValueError(f"via: the relay {relay.name} is also a host")
         unknown = [name for name in self._assigned or () if name not in hosts]
         if unknown:
             raise ValueError(f"via: not in the group: {', '.join(unknown)}")
-        if self._dealt:
-            return dict(zip(names, itertools.cycle(self._dealt)))
+        if self._in_turn:
+            return dict(zip(names, itertools.cycle(self._in_turn)))
         return self._assigned or {}
 
 

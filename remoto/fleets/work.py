@@ -86,8 +86,10 @@ def put(
     return Outcome("ok", file_sync.put_listed(conn, source, destination, listing, **keywords))
 
 
-def get(host: str, conn: BaseConnection, *, source: Path, places: Mapping[str, str], keywords: CopyKeywords) -> Outcome:
-    return Outcome("ok", file_sync.get_as(conn, source, places[host], **keywords))
+def get(
+    host: str, conn: BaseConnection, *, source: Path, destinations: Mapping[str, str], keywords: CopyKeywords
+) -> Outcome:
+    return Outcome("ok", file_sync.get_as(conn, source, destinations[host], **keywords))
 
 
 def rsync(

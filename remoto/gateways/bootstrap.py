@@ -25,7 +25,7 @@ from .. import remote
 from ..exc import ConnectionLost
 from . import execnet_internals
 from .execnet_internals import ExecnetGateway, is_gateway
-from .gateway_io import CLOSE_TIMEOUT, HURRIED_TIMEOUT, TERM_TIMEOUT, GatewayIO, own_io
+from .gateway_io import CLOSE_TIMEOUT, SSH_EXIT_TIMEOUT, TERM_TIMEOUT, GatewayIO, own_io
 from .interrupts import uninterrupted
 from .outbox import SendTimeout
 from .process_io import ProcessIO
@@ -203,7 +203,7 @@ def _open(
     io.sent_modules.update(_first_modules())
     try:
         opening.begin(io)
-        noise = io.shake_hands(first_line, marker.encode("ascii"), timeout)
+        noise = io.handshake(first_line, marker.encode("ascii"), timeout)
         gateway = execnet_internals.Gateway.over(io, worker)
     except (EOFError, TimeoutError) as error:
         # after EOF, give ssh time to print its error; after a timeout, do not wait
@@ -260,12 +260,12 @@ def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
         _open_gateways.discard(gateway)
         _close_foreign(gateway, timeout)
     elif io.owner != os.getpid():
-        io.leave_to_owner()
+        io.close_in_child()
     else:
         uninterrupted(partial(_close_together, [gateway], timeout))
 
 
-def hurry(gateways: Sequence[execnet.Gateway]) -> None:
+def end_ssh(gateways: Sequence[execnet.Gateway]) -> None:
     """End ssh after an interrupt, even if the remote side does not answer. :func:`close` comes next.
 
     When ssh exits, the remote side ends its commands. Other processes end their own commands, so they are not killed.
@@ -276,7 +276,7 @@ def hurry(gateways: Sequence[execnet.Gateway]) -> None:
         if io is not None and io.owner == os.getpid() and io.is_ssh:
             execnet_internals.end(gateway)
             ios.append(io)
-    for io in _still_running(ios, HURRIED_TIMEOUT):
+    for io in _still_running(ios, SSH_EXIT_TIMEOUT):
         io.kill()
 
 
@@ -318,18 +318,18 @@ def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
     return [io for io in ios if io.wait_for_exit(max(0.0, deadline - time.monotonic())) is None]
 
 
-def _leave_to_parent() -> None:
+def _close_in_child() -> None:
     """In a child of fork(), close only the descriptors: the parent still uses the connections."""
     global _packing
     _packing = threading.Lock()  # a thread of the parent may hold it
     for gateway in _open_gateways:
         io = own_io(gateway)
         if io is not None:
-            io.leave_to_owner()
+            io.close_in_child()
     _open_gateways.clear()
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @atexit.register
@@ -409,9 +409,9 @@ def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
         return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
     stderr = ""
     if io is not None:
-        # first: the reason may not be known before
-        words = uninterrupted(io.last_stderr)
-        stderr = "\n".join(filter(None, [io.problem, words]))
+        last_lines = uninterrupted(io.last_stderr)
+        # only now: the wait for the last lines may find the problem
+        stderr = "\n".join(filter(None, [io.problem, last_lines]))
     if is_gateway(gateway):
         _wait_for_receiver(gateway)
     return ConnectionLost(host, command, "the connection ended before the command did", stderr)

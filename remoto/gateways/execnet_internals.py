@@ -382,12 +382,12 @@ def _start_closing_abandoned_channels() -> None:
             _closer = started("remoto-channels", partial(_close_abandoned_channels, _abandoned))
 
 
-def _forget_parents() -> None:
+def _reset_in_child() -> None:
     global _starting, _closer, _abandoned
     _starting, _closer, _abandoned = threading.Lock(), None, queue.SimpleQueue()
 
 
-os.register_at_fork(after_in_child=_forget_parents)
+os.register_at_fork(after_in_child=_reset_in_child)
 
 
 def new_group() -> execnet.Group:

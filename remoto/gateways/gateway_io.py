@@ -24,7 +24,7 @@ _UID = re.compile(rb"-?\d{1,10}")
 #: seconds to wait for a gateway to close
 CLOSE_TIMEOUT = 5.0
 #: seconds for ssh to end after an interrupt, before it is killed
-HURRIED_TIMEOUT = 0.3
+SSH_EXIT_TIMEOUT = 0.3
 #: seconds between SIGTERM and SIGKILL, for a process that may have to end its children
 TERM_TIMEOUT = 0.5
 
@@ -138,10 +138,10 @@ class GatewayIO(ABC):
         """Wait for the process; return its exit status, or None if the timeout, in seconds, expired first."""
 
     @abstractmethod
-    def leave_to_owner(self) -> None:
+    def close_in_child(self) -> None:
         """In a child of fork(), close this process's copies of the descriptors."""
 
-    def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
+    def handshake(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
         """Send the first line and read until the remote Python reports that it is ready.
 
         :returns: the earlier output, of the remote shell's start-up files.

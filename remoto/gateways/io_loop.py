@@ -145,11 +145,11 @@ def log_thread() -> LogThread:
         return _log_thread
 
 
-def _forget_parents() -> None:
+def _reset_in_child() -> None:
     global _starting, _loop, _log_thread
     if _loop is not None:
         _loop.close_in_child()
     _starting, _loop, _log_thread = threading.Lock(), None, None
 
 
-os.register_at_fork(after_in_child=_forget_parents)
+os.register_at_fork(after_in_child=_reset_in_child)

@@ -105,7 +105,7 @@ class ProcessIO(GatewayIO):
         except subprocess.TimeoutExpired:
             return None
 
-    def leave_to_owner(self) -> None:
+    def close_in_child(self) -> None:
         for pipe in (self.infile, self.outfile, self.popen.stderr):
             if pipe is not None:
                 pipe.close()

@@ -101,7 +101,7 @@ class RelayIO(GatewayIO):
         self._closed = False
         self.outbox: RelayOutbox = RelayOutbox(host, self._loop, partial(self._post, STDIN))
         self.stderr: RelayStderr = RelayStderr(logger, self._loop, partial(self._acknowledge, STDERR))
-        request = {"argv": [os.fsencode(word) for word in self.argv], "keepalive": keepalive}
+        request = {"argv": [os.fsencode(argument) for argument in self.argv], "keepalive": keepalive}
         try:
             self._channel = start(relay.gateway, request)
         except OSError:
@@ -175,9 +175,9 @@ class RelayIO(GatewayIO):
         except OSError:
             pass  # the connection to the relay was lost: the end of the channel reports it
 
-    def shake_hands(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
+    def handshake(self, payload: bytes, marker: bytes, timeout: float | None) -> bytes:
         try:
-            return super().shake_hands(payload, marker, timeout)
+            return super().handshake(payload, marker, timeout)
         except (EOFError, OSError) as error:
             if self._start_error is not None:
                 raise self._start_error from None
@@ -216,19 +216,19 @@ class RelayIO(GatewayIO):
         except OSError:
             pass  # the connection to the relay was lost
 
-    def leave_to_owner(self) -> None:
+    def close_in_child(self) -> None:
         """Do nothing: there are no descriptors to close."""
 
     def last_stderr(self) -> str:
-        words = super().last_stderr()
+        stderr = super().last_stderr()
         if self.problem:
-            words = "\n".join(filter(None, [words, self._stderr_of_relay()]))
-        return words
+            stderr = "\n".join(filter(None, [stderr, self._stderr_of_relay()]))
+        return stderr
 
     def _stderr_of_relay(self) -> str:
         """Return the last stderr lines of the relay's ssh, after the reason if the relay itself was behind one."""
-        words = self.relay.last_stderr()
-        return "\n".join(filter(None, [self.relay.problem, words]))
+        stderr = self.relay.last_stderr()
+        return "\n".join(filter(None, [self.relay.problem, stderr]))
 
 
 class RelayOutbox(Outbox):
@@ -283,29 +283,29 @@ class RelayStderr(Stderr):
     def receive(self, block: bytes) -> None:
         """Process a block; an empty one is the end. Called in the loop's thread."""
         self._blocks.append(block)
-        self._go_on()
+        self._start_reading()
 
     def finish(self) -> None:
-        self._take_blocks(lambda: True)
+        self._feed_blocks(lambda: True)
         self._end()
 
-    def _go_on(self) -> None:
-        size = self._take_blocks(lambda: not self._paused)
+    def _start_reading(self) -> None:
+        size = self._feed_blocks(lambda: not self._paused)
         if size:
             self._acknowledge(size)
 
-    def _take_blocks(self, may_go_on: Callable[[], bool]) -> int:
+    def _feed_blocks(self, may_read: Callable[[], bool]) -> int:
         size = 0
-        while self._blocks and may_go_on() and not self._ended.is_set():
+        while self._blocks and may_read() and not self._ended.is_set():
             block = self._blocks.popleft()
             size += len(block) + MESSAGE
             if block:
-                self._take(block)
+                self._feed(block)
             else:
                 self._end()
         return size
 
-    def _pause(self) -> None:
+    def _stop_reading(self) -> None:
         """Do nothing: received blocks wait, and the window limits their number."""
 
     def _close(self) -> None:

@@ -68,11 +68,11 @@ class Stderr(ABC):
         """Stop reading."""
 
     @abstractmethod
-    def _pause(self) -> None:
-        """Stop reading until :meth:`_go_on` is called."""
+    def _stop_reading(self) -> None:
+        """Stop reading until :meth:`_start_reading` is called."""
 
     @abstractmethod
-    def _go_on(self) -> None:
+    def _start_reading(self) -> None:
         """Resume reading."""
 
     def flush(self, timeout: float) -> None:
@@ -82,23 +82,23 @@ class Stderr(ABC):
 
     def _end(self) -> None:
         if not self._ended.is_set():
-            self._keep(b"".join(self._rest))
+            self._add_line(b"".join(self._rest))
             self._rest = []
             self._close()
             self._ended.set()
 
-    def _take(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:
         *lines, rest = data.split(b"\n")
         for line in lines:
-            self._keep(b"".join([*self._rest, line]))
+            self._add_line(b"".join([*self._rest, line]))
             self._rest, self._rest_size = [], 0
         self._rest.append(rest)
         self._rest_size += len(rest)
         if self._rest_size >= LONGEST_LINE:
-            self._keep(b"".join(self._rest))
+            self._add_line(b"".join(self._rest))
             self._rest, self._rest_size = [], 0
 
-    def _keep(self, line: bytes) -> None:
+    def _add_line(self, line: bytes) -> None:
         text = line.rstrip(b"\r").decode("utf-8", "backslashreplace")
         if not text:
             return
@@ -108,7 +108,7 @@ class Stderr(ABC):
             log_thread().call(partial(self._log, text))
             if self._to_log - self._logged >= BACKLOG and not self._paused:
                 self._paused = True
-                self._pause()
+                self._stop_reading()
 
     def _log(self, text: str) -> None:
         try:
@@ -121,7 +121,7 @@ class Stderr(ABC):
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
-            self._go_on()
+            self._start_reading()
 
 
 class PipeStderr(Stderr):
@@ -135,7 +135,7 @@ class PipeStderr(Stderr):
         self._pipe = pipe
         self._fd = pipe.fileno()
         os.set_blocking(self._fd, False)
-        loop.call(self._go_on)
+        loop.call(self._start_reading)
 
     def finish(self) -> None:
         size = 0
@@ -146,11 +146,11 @@ class PipeStderr(Stderr):
             size += len(data)
         self._end()
 
-    def _go_on(self) -> None:
+    def _start_reading(self) -> None:
         if not self._ended.is_set():
             self._loop.watch(self._fd, READ, self._read)
 
-    def _pause(self) -> None:
+    def _stop_reading(self) -> None:
         self._loop.unwatch(self._fd)
 
     def _close(self) -> None:
@@ -166,7 +166,7 @@ class PipeStderr(Stderr):
         except BlockingIOError:
             return b""
         if data:
-            self._take(data)
+            self._feed(data)
         else:
             self._end()
         return data

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Called", "Hosts", "Matcher", "Ran", "Script", "ScriptedConnection", "Unexpected"]
 
-_Word = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+_Argument = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 #: a string or list that the command must equal, or a function that returns True for a matching command
-Matcher = Union[str, Sequence[_Word], Callable[[Argv], bool]]
+Matcher = Union[str, Sequence[_Argument], Callable[[Argv], bool]]
 
 
 class Unexpected(AssertionError):
@@ -192,7 +192,7 @@ class _Scripted(BaseConnection):
     def _detect_sudo(self, _execnet: object = None) -> bool:
         return False
 
-    def login_door(self) -> None:
+    def first_hop(self) -> None:
         return None
 
     def _open(self, spec: str) -> execnet.Gateway:
@@ -222,7 +222,7 @@ class _Scripted(BaseConnection):
         request = cast("Request", kw)
         args = request["args"]
         ran = Ran(
-            _text(args) if isinstance(args, bytes) else [_text(word) for word in args],
+            _text(args) if isinstance(args, bytes) else [_text(argument) for argument in args],
             cast("bytes | None", request["stdin"]),
             None if request["env"] is None else _texts(request["env"]),
             _texts(request["extend_env"]),

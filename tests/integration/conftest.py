@@ -200,8 +200,8 @@ def pytest_generate_tests(metafunc):
         shells = SHELLS if getattr(metafunc.module, "NEEDS_NO_PYTHON", False) else {}
         name = metafunc.module.__name__.rpartition(".")[2]
         over_relay = name in OVER_RELAYS and os.environ.get("REMOTO_TEST_REQUIRE")
-        left_out = set() if over_relay else {"ssh_via"}
-        metafunc.parametrize("connect", [b for b in [*BACKENDS, *shells] if b not in left_out], indirect=True)
+        excluded = set() if over_relay else {"ssh_via"}
+        metafunc.parametrize("connect", [b for b in [*BACKENDS, *shells] if b not in excluded], indirect=True)
 
 
 @pytest.fixture

@@ -268,7 +268,7 @@ def test_skipped_pods_are_reported_and_failed_pods_can_be_read(kube, docker_shel
     kube.add("left-1", {"main": None}, namespace="shop", labels={"app": "left"}, phase="Pending")
     options = ["--backend", "k8s", "--namespace", "shop", "--save-failed", saved]
     status, _, stderr = outcome(*options, "--selector", "app=left", "--", "false")
-    assert (status, stderr) == (1, "remoto: left out: pod shop/left-1 is not running: Pending\n")
+    assert (status, stderr) == (1, "remoto: skipped: pod shop/left-1 is not running: Pending\n")
     assert outcome(*options, f"@{saved}", "--", "echo", "x") == (0, "x\n", "")
 
 

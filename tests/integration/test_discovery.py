@@ -27,10 +27,10 @@ def test_running_pods_are_found_by_their_labels(shop, caplog):
         assert list(group) == ["shop/web-0", "shop/web-1"]
         result = group.check(["echo", "hello"])
         assert result.ok["shop/web-1"].stdout == ["hello"]
-    left_out = [record.getMessage() for record in caplog.records if record.name == "remoto"]
-    assert left_out == [
-        "left out: pod shop/web-2 is not running: Pending",
-        "left out: pod shop/web-3 is not running: Terminating",
+    skipped = [record.getMessage() for record in caplog.records if record.name == "remoto"]
+    assert skipped == [
+        "skipped: pod shop/web-2 is not running: Pending",
+        "skipped: pod shop/web-3 is not running: Terminating",
     ]
 
 
@@ -162,8 +162,8 @@ def test_running_containers_are_found_by_label_and_name(request, engine, caplog)
         server.stop("found-web-1")
         caplog.clear()
         assert list(remoto.Group.containers(engine, labels=labels)) == ["found-web-0"]
-        left_out = [record.getMessage().lower() for record in caplog.records if record.name == "remoto"]
-        assert len(left_out) == 1 and left_out[0].startswith("left out: container found-web-1 is not running: exited")
+        skipped = [record.getMessage().lower() for record in caplog.records if record.name == "remoto"]
+        assert len(skipped) == 1 and skipped[0].startswith("skipped: container found-web-1 is not running: exited")
         with pytest.raises(ContainerError, match="none is running"):
             remoto.Group.containers(engine, name="nope-*")
     finally:

@@ -608,12 +608,12 @@ listing = b"".join([
     record(BEGIN, FILE_HEAD.pack(0, 0o644, 0, NO_SIZE)),
     record(DATA, b"x"),
 ])
-left_out = record(SKIP, Failure(b"x" * 1000, 13, "Permission denied").pack())
+skipped = record(SKIP, Failure(b"x" * 1000, 13, "Permission denied").pack())
 # what begins the transfer, and a message that is sent again and again
 begin, flood = {
     "data": (listing, record(DATA, b"x" * 100_000)),
     "small messages": (listing, record(DATA, b"x")),
-    "files left out": (listing, left_out * 100),
+    "files skipped": (listing, skipped * 100),
     "files wanted": (record(COMPARED, bytes(4)), record(WANTED, bytes(4000))),
 }[case]
 
@@ -654,7 +654,7 @@ with remoto.Connection("localhost") as conn:
 """
 
 
-@pytest.mark.parametrize("case", ["data", "small messages", "files left out", "files wanted"])
+@pytest.mark.parametrize("case", ["data", "small messages", "files skipped", "files wanted"])
 def test_remote_side_that_does_not_wait_uses_little_memory(tmp_path, case):
     (tmp_path / "flooded.py").write_text(FLOODED)
     command = [sys.executable, tmp_path / "flooded.py", case, tmp_path / "marker"]

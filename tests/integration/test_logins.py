@@ -235,10 +235,10 @@ def test_ssh_g_is_run_only_if_a_configuration_file_has_a_keyword_that_matters(ho
 def test_logins_are_limited_for_the_first_jump_host(home):
     (home / "config").write_text("Host a*\n  ProxyJump first,second\nHost b*\n  ProxyCommand nc %h %p\n")
     config = str(home / "config")
-    doors = {name: remoto.Connection(f"-F {config} {name}", eager=False).login_door() for name in ("a1", "b1", "c1")}
-    assert doors == {"a1": "first", "b1": "nc %h %p", "c1": ""}
-    assert remoto.Connection("localhost", eager=False).login_door() is None
-    assert remoto.Connection("x1", ssh_options=f"-F {config} -J gate", eager=False).login_door() == "gate"
+    hops = {name: remoto.Connection(f"-F {config} {name}", eager=False).first_hop() for name in ("a1", "b1", "c1")}
+    assert hops == {"a1": "first", "b1": "nc %h %p", "c1": ""}
+    assert remoto.Connection("localhost", eager=False).first_hop() is None
+    assert remoto.Connection("x1", ssh_options=f"-F {config} -J gate", eager=False).first_hop() == "gate"
 
 
 @pytest.mark.parametrize(

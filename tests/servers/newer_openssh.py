@@ -86,8 +86,8 @@ def _downloaded(work: Path) -> list[Path]:
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     run(["apt-get", *options, "update"])
-    left_out = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
-    found = run(["apt-cache", *options, "depends", "--recurse", *left_out, "openssh-server", "openssh-client"])
+    excluded = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
+    found = run(["apt-cache", *options, "depends", "--recurse", *excluded, "openssh-server", "openssh-client"])
     names = {name for name in found.splitlines() if name.startswith(("lib", "openssh-", "zlib"))}
     run(["apt-get", *options, "download", *sorted(names)], cwd=work / "packages")
     return list((work / "packages").glob("*.deb"))

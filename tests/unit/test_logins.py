@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from remoto.exc import ConnectionLost, HostError
-from remoto.fleets.logins import Door, Logins
+from remoto.fleets.logins import LoginLimit, Logins
 
 
 class Host:
@@ -13,12 +13,12 @@ class Host:
 
     connect_timeout = 60
 
-    def __init__(self, *kinds, door="", forever=None):
-        self.kinds, self.door, self.forever = list(kinds), door, forever
+    def __init__(self, *kinds, first_hop="", forever=None):
+        self.kinds, self.hop, self.forever = list(kinds), first_hop, forever
         self.tries, self.reported, self.is_closed = 0, [], False
 
-    def login_door(self):
-        return self.door
+    def first_hop(self):
+        return self.hop
 
     def connect(self, report=True):
         if self.is_closed:
@@ -89,13 +89,13 @@ def test_connections_closed_by_sshd_are_retried_within_connect_timeout(logins, c
 
 def test_wait_for_a_login_does_not_count_for_connect_timeout(logins, clock, monkeypatch):
     host = Host(*["closed"] * 3)
-    enter = Door.enter
+    acquire = LoginLimit.acquire
 
-    def late(door, given_up):
+    def late(limit, given_up):
         clock.now += 50
-        return enter(door, given_up)
+        return acquire(limit, given_up)
 
-    monkeypatch.setattr(Door, "enter", late)
+    monkeypatch.setattr(LoginLimit, "acquire", late)
     logins.connect(host)
     assert host.tries == 4 and clock.now > 200
 
@@ -121,47 +121,47 @@ def test_closed_connection_is_not_retried(logins):
 
 
 def test_host_without_ssh_has_no_limit_of_logins(logins):
-    host = Host(door=None)
+    host = Host(first_hop=None)
     logins.connect(host)
     assert host.tries == 1
 
 
 def test_each_jump_host_has_its_own_limit_of_logins(logins):
-    assert logins.door("bastion") is logins.door("bastion") is not logins.door("")
+    assert logins.limit_for("bastion") is logins.limit_for("bastion") is not logins.limit_for("")
 
 
 def test_refused_logins_halve_the_limit_once_and_it_grows_slowly():
-    door = Door(8)
-    numbers = [door.enter(lambda: False) for _ in range(8)]
+    limit = LoginLimit(8)
+    numbers = [limit.acquire(lambda: False) for _ in range(8)]
     for number in numbers:
-        door.leave(number, "closed")
-    assert door.allowed == 4
+        limit.release(number, "closed")
+    assert limit.allowed == 4
     for expected in (4.25, 4.485):
-        door.leave(door.enter(lambda: False), "open")
-        assert door.allowed == pytest.approx(expected, abs=0.01)
+        limit.release(limit.acquire(lambda: False), "open")
+        assert limit.allowed == pytest.approx(expected, abs=0.01)
     for _ in range(100):
-        door.leave(door.enter(lambda: False), "open")
-    assert door.allowed == 8
+        limit.release(limit.acquire(lambda: False), "open")
+    assert limit.allowed == 8
 
 
 def test_limit_of_logins_never_falls_below_one():
-    door = Door(2)
+    limit = LoginLimit(2)
     for _ in range(5):
-        door.leave(door.enter(lambda: False), "closed")
-    assert door.allowed == 1
+        limit.release(limit.acquire(lambda: False), "closed")
+    assert limit.allowed == 1
 
 
 def test_no_more_than_the_limit_log_in_at_the_same_time():
-    door, most, inside, lock = Door(3), [], [], threading.Lock()
+    limit, most, inside, lock = LoginLimit(3), [], [], threading.Lock()
 
     def log_in():
-        number = door.enter(lambda: False)
+        number = limit.acquire(lambda: False)
         with lock:
             inside.append(1)
             most.append(len(inside))
         with lock:
             inside.pop()
-        door.leave(number, "open")
+        limit.release(number, "open")
 
     threads = [threading.Thread(target=log_in) for _ in range(20)]
     for thread in threads:
@@ -172,6 +172,6 @@ def test_no_more_than_the_limit_log_in_at_the_same_time():
 
 
 def test_cancelled_wait_for_a_login_ends():
-    door = Door(1)
-    door.enter(lambda: False)
-    door.enter(lambda: True)
+    limit = LoginLimit(1)
+    limit.acquire(lambda: False)
+    limit.acquire(lambda: True)

@@ -15,7 +15,7 @@ SHARED = {
     process: {"NO_EXIT_CODE"},
     file_sync: {"get_as", "get_into", "put_listed", "rsync_listed"},
     log: {"timed_out"},
-    util: {"bound", "checked_text", "shown"},
+    util: {"checked_seconds", "checked_text", "shown"},
 }
 MODULES = pytest.mark.parametrize(
     "module",

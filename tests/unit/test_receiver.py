@@ -202,7 +202,7 @@ BROKEN_OFF = {
     "the end not sent": [ROOT, ABCD, *contents(1, b"data")[:2], *LAST],
     "nothing": LAST,
     "no list": [ROOT, (FINISH, b"complete")],
-    "more missing than left out": [ROOT, ABCD, LAST[0], (FINISH, b"")],
+    "more missing than skipped": [ROOT, ABCD, LAST[0], (FINISH, b"")],
 }
 
 
