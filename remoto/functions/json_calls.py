@@ -182,9 +182,9 @@ def plain(value: object, depth: int = 0) -> object:
         return float.__float__(value)
     if isinstance(value, bytes):
         return memoryview(value).tobytes()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, set, frozenset)):
         items = [plain(item, depth + 1) for item in value]
-        return items if isinstance(value, list) else tuple(items)
+        return next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))(items)
     if isinstance(value, dict):
         return {plain(key, depth + 1): plain(item, depth + 1) for key, item in value.items()}
     raise TypeError(f"{type(value).__name__} is not supported in JSON calls")

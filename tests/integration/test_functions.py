@@ -107,6 +107,12 @@ def test_bytes_can_be_arguments(conn):
     assert remote.hexed([1, (b"a", {b"k": {"v": b""}})]) == [1, ["bytes 61", [["bytes 6b", [["v", "bytes "]]]]]]
 
 
+def test_sets_can_be_arguments(remote):
+    assert remote.kinds({1}, set(), frozenset(["a"]), frozenset(), {frozenset([(1, "b")])}) == [
+        *("set", "set", "frozenset", "frozenset", "set")
+    ]
+
+
 def test_bytes_can_be_results_of_legacy_calls_only(remote, system):
     if system == "legacy":
         assert remote.same(b"\xff\0") == b"\xff\0"
