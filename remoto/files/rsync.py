@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import queue
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable
 
 import execnet
 
+from ..gateways.interrupts import take
 from . import transfer
 from .arguments import Path, Progress, local_path, name_in_directory, remote_path
 from .errors import shown
@@ -122,14 +124,13 @@ def to_hosts(
 
     :returns: the error of each failed host, in the order of ``hosts``.
     """
-    # here, since importing it is slow
-    from concurrent.futures import ThreadPoolExecutor
-
     connections: list[BaseConnection] = []
     stopped = threading.Event()
     failures: dict[str, Exception] = {}
 
     def serve(host: str) -> None:
+        if stopped.is_set():
+            return
         try:
             conn = connect(host)
             # before it is opened, so that an interrupt can close it
@@ -142,15 +143,62 @@ def to_hosts(
         except Exception as error:
             failures[host] = error
 
-    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(hosts)))) as pool:
-        try:
-            for done in [pool.submit(serve, host) for host in hosts]:
-                done.result()
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            # so that the other threads stop waiting
-            for conn in list(connections):  # noqa: PERF101  # other threads add to it
-                conn.exit()
-            raise
+    def stop() -> None:
+        stopped.set()
+        # so that the other threads stop waiting
+        for conn in list(connections):  # noqa: PERF101  # other threads add to it
+            conn.exit()
+
+    _in_threads(serve, hosts, stop)
     return {host: failures[host] for host in hosts if host in failures}
+
+
+def _in_threads(serve: Callable[[str], None], hosts: Sequence[str], stop: Callable[[], None]) -> None:
+    """Call a function for each host, in threads. On an error or Ctrl-C, call ``stop`` and wait for the threads.
+
+    A ThreadPoolExecutor refuses work once the main thread has ended, even in a thread that keeps the program alive.
+    """
+    waiting = iter(hosts)
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        error = None
+        try:
+            for host in waiting:
+                serve(host)
+        except BaseException as problem:
+            error = problem
+        ended.put(error)
+
+    threads: list[threading.Thread] = []
+    try:
+        for _ in range(min(PARALLEL, len(hosts))):
+            thread = threading.Thread(target=work, name="remoto-rsync")
+            try:
+                thread.start()
+            except RuntimeError:  # can't start more threads: continue with fewer
+                break
+            threads.append(thread)
+        if not threads:
+            work()
+        for _ in range(max(1, len(threads))):
+            _raise(_next(ended))
+    except BaseException:
+        stop()
+        for thread in threads:
+            thread.join()
+        raise
+
+
+def _next(ended: queue.SimpleQueue[BaseException | None]) -> BaseException | None:
+    while True:
+        try:
+            # not without limit: Ctrl-C just before a wait begins does not interrupt it (signal(7))
+            return take(ended, 0.25)
+        except queue.Empty:
+            pass
+
+
+def _raise(error: BaseException | None) -> None:
+    if error is not None:
+        raise error
