@@ -53,9 +53,11 @@ class Workers(Generic[Item, Answer]):
             try:
                 threading.Thread(target=self._serve, name="remoto-group", daemon=True).start()
             except RuntimeError:  # can't start more threads: continue with fewer
-                self._threads -= 1
-                if not self._threads:
-                    raise
+                if self._threads == 1:
+                    # none at all, for instance in Python 3.12 after the main thread has ended
+                    self._serve()
+                else:
+                    self._threads -= 1
                 break
 
     def finish(self, timeout: float) -> None:

@@ -95,11 +95,12 @@ class ProcessIO(GatewayIO):
         self.popen.wait()
 
     def wait_for_exit(self, timeout: float) -> int | None:
-        import subprocess
+        if self.popen.returncode is not None:
+            return self.popen.returncode
+        import subprocess  # not before: when the program ends, a __del__ may call exit() again, and can import nothing
 
         deadline = time.monotonic() + timeout
-        if self.popen.returncode is None:
-            _wait_for_child(self.popen.pid, timeout)
+        _wait_for_child(self.popen.pid, timeout)
         try:
             return self.popen.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

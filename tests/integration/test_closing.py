@@ -215,6 +215,79 @@ def test_daemon_threads_print_nothing_when_they_use_a_connection_after_exit():
     assert (status, errors) == (0, "")
 
 
+CLOSED_BY_DEL = """
+import logging
+import remoto
+logging.disable(logging.CRITICAL)
+
+class Program:
+    def __init__(self):
+        self.conn = remoto.Connection("localhost")
+        self.group = remoto.Group(["localhost", "127.0.0.1"])
+        self.group.check(["true"])
+
+    def __del__(self):
+        self.conn.exit()
+        self.group.close()
+
+program = Program()
+print("end", flush=True)
+"""
+
+
+def test_del_that_closes_connections_prints_nothing_when_the_program_ends():
+    """The modules are torn down then: nothing can be imported, and no thread started."""
+    assert ended(CLOSED_BY_DEL)[:2] == (0, "")
+
+
+WITHOUT_THREADS = """
+import logging, threading
+import remoto
+logging.disable(logging.CRITICAL)
+group = remoto.Group(["localhost", "127.0.0.1"])
+group.check(["true"])
+
+def refuse(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+threading.Thread.start = refuse
+assert list(group.check(["true"]).ok) == ["localhost", "127.0.0.1"]
+group.close()
+assert not any(conn.has_connection() for conn in map(group.__getitem__, group))
+print("end", flush=True)
+"""
+
+
+def test_group_works_and_closes_if_no_thread_can_be_started():
+    """Python 3.12 starts none once the main thread has ended, for instance in a handler of atexit."""
+    assert ended(WITHOUT_THREADS)[:2] == (0, "")
+
+
+AFTER_MAIN = """
+import logging, sys, threading
+import remoto
+logging.disable(logging.CRITICAL)
+
+def work():
+    threading.main_thread().join()
+    remoto.rsync(["localhost", "127.0.0.1"], *sys.argv[1:])
+
+threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="Python 3.12.0 and 3.12.1 start no thread then")
+def test_rsync_works_after_the_main_thread_has_ended(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("hello")
+    arguments = [str(tmp_path / "source"), str(tmp_path / "copy")]
+    ended_program = subprocess.run(
+        [sys.executable, "-c", AFTER_MAIN, *arguments], capture_output=True, text=True, timeout=50
+    )
+    assert (ended_program.returncode, ended_program.stderr) == (0, "")
+    assert (tmp_path / "copy" / "file").read_text() == "hello"
+
+
 @pytest.mark.parametrize(
     ("options", "asked"),
     [
