@@ -192,8 +192,8 @@ class ExecModel:
 
     Event = Event
 
-    def __init__(self) -> None:
-        self._model = gateway_base.get_execmodel("thread")
+    # of the class: copy.deepcopy() asks an instance without attributes for __setstate__
+    _model = gateway_base.get_execmodel("thread")
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._model, name)

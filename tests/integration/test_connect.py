@@ -1,6 +1,8 @@
 """``connect()`` of connections made with ``eager=False``."""
 
+import copy
 import os
+import pickle
 import shlex
 import threading
 
@@ -91,3 +93,11 @@ def test_connect_refuses_a_lost_connection():
         wait_until(lambda: not conn.has_connection())
         with pytest.raises(ConnectionLost, match="the connection has ended"):
             conn.connect()
+
+
+def test_open_connection_cannot_be_pickled_or_copied_deeply():
+    with remoto.Connection("localhost") as conn:
+        for function in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(TypeError, match="cannot pickle"):
+                function(conn)
+        assert conn.has_connection()
