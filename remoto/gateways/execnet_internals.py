@@ -11,13 +11,10 @@ import copy
 import functools
 import inspect
 import itertools
-import os
 import queue
 import struct
-import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Callable, NoReturn, cast
 
@@ -26,10 +23,10 @@ from execnet import gateway, gateway_base
 from execnet.gateway_base import Message
 
 from ..util import shown
+from .channel_table import ChannelTable, Reference, start_closing
 from .execnet_source import without_unused
 from .flow_control import Window
 from .interrupts import Event
-from .io_loop import call, started
 
 if TYPE_CHECKING:
     from .gateway_io import GatewayIO
@@ -205,7 +202,7 @@ class ExecModel:
 
 
 class Channel(gateway_base.Channel):
-    """execnet's channel. A thread closes it when it is no longer referenced, see :class:`_Reference`."""
+    """execnet's channel. A thread closes it when it is no longer referenced, see :class:`Reference`."""
 
     #: the limit for received data; a program's own channels have none
     window: Window | None = None
@@ -213,6 +210,11 @@ class Channel(gateway_base.Channel):
     # execnet's __del__ sends a message: a KeyboardInterrupt in Python code of a __del__ is lost. This one, which does
     # nothing, is written in C
     __del__ = object.__init__
+
+    @property
+    def errors(self) -> list[execnet.RemoteError]:
+        """The errors that were not received."""
+        return self._remoteerrors
 
     def receive(self, timeout: float | None = None) -> object:
         # execnet takes the end marker from the queue and puts it back. After an interrupt in between, the next call
@@ -222,70 +224,10 @@ class Channel(gateway_base.Channel):
         return super().receive(timeout)
 
 
-class _Reference(weakref.ref[Channel]):
-    """A weak reference to a channel that is open, or has an error that was not received."""
-
-    __slots__ = ("errors", "factory", "id")
-
-    def __new__(cls, channel: Channel, factory: _ChannelFactory) -> _Reference:
-        # the callback must be written in C: a KeyboardInterrupt in Python code of a callback is lost
-        return super().__new__(cls, channel, _abandoned.put)  # type: ignore[arg-type]
-
-    def __init__(self, channel: Channel, factory: _ChannelFactory) -> None:
-        super().__init__(channel, _abandoned.put)  # type: ignore[call-arg]
-        self.id, self.factory, self.errors = channel.id, factory, channel._remoteerrors
-
-
-class _Table:
-    """The open channels by number, like a WeakValueDictionary."""
-
-    def __init__(self, factory: _ChannelFactory) -> None:
-        self._factory = factory
-        self._references: dict[int, _Reference] = {}
-        self._failed: dict[int, _Reference] = {}
-
-    def get(self, number: int) -> Channel | None:
-        reference = self._references.get(number)
-        return None if reference is None else reference()
-
-    def __getitem__(self, number: int) -> Channel:
-        channel = self.get(number)
-        if channel is None:
-            raise KeyError(number)
-        return channel
-
-    def __setitem__(self, number: int, channel: Channel) -> None:
-        self._references[number] = _Reference(channel, self._factory)
-
-    def __delitem__(self, number: int) -> None:
-        reference = self._references.pop(number)
-        if reference.errors:
-            self._failed[number] = reference
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(list(self._references))
-
-    def __len__(self) -> int:
-        return len(self._references)
-
-    def values(self) -> list[Channel]:
-        channels = [reference() for reference in list(self._references.values())]
-        return [channel for channel in channels if channel is not None]
-
-    def forget(self, reference: _Reference) -> bool:
-        """Remove a channel. Return True if it was open."""
-        number = reference.id
-        self._failed.pop(number, None)
-        if self._references.get(number) is not reference:
-            return False
-        del self._references[number]
-        return True
-
-
-class _ChannelFactory(gateway_base.ChannelFactory):
+class ChannelFactory(gateway_base.ChannelFactory):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
-        self._table = _Table(self)
+        self._table = ChannelTable(self)
         self._channels = cast("weakref.WeakValueDictionary[int, gateway_base.Channel]", self._table)
         self._numbers = itertools.count(1, 2)
 
@@ -326,7 +268,7 @@ class _ChannelFactory(gateway_base.ChannelFactory):
         cast("GatewayIO", self.gateway._io).problem = problem
         raise EOFError(problem)
 
-    def close_abandoned(self, reference: _Reference) -> None:
+    def close_abandoned(self, reference: Reference) -> None:
         """Close a channel that is no longer referenced, as execnet does in ``Channel.__del__``."""
         if self._table.forget(reference):
             code = Message.CHANNEL_LAST_MESSAGE if reference.id in self._callbacks else Message.CHANNEL_CLOSE
@@ -338,16 +280,6 @@ class _ChannelFactory(gateway_base.ChannelFactory):
             error.warn()
 
 
-_abandoned: queue.SimpleQueue[_Reference] = queue.SimpleQueue()
-
-
-def _close_abandoned_channels(abandoned: queue.SimpleQueue[_Reference]) -> None:
-    while True:
-        reference = abandoned.get()
-        call(partial(reference.factory.close_abandoned, reference))
-        del reference  # it keeps the gateway alive
-
-
 class Gateway(ExecnetGateway):
     """execnet's gateway over a :class:`remoto.gateways.gateway_io.GatewayIO`. Do not create it in the main thread."""
 
@@ -357,8 +289,8 @@ class Gateway(ExecnetGateway):
         return cls(io, execnet.XSpec(f"popen//id={name}"))  # type: ignore[arg-type]
 
     def _initreceive(self) -> None:
-        _start_closing_abandoned_channels()
-        self._channelfactory = _ChannelFactory(self)
+        start_closing()
+        self._channelfactory = ChannelFactory(self)
         cast("GatewayIO", self._io).incoming.window_of = self._channelfactory.window_of
         super()._initreceive()
 
@@ -369,25 +301,6 @@ class Gateway(ExecnetGateway):
     def _send(self, msgcode: int, channelid: int = 0, data: bytes = b"") -> None:
         # execnet's _send() replaces every OSError and ValueError, even those that a signal handler raises
         self._io.write(struct.pack(_HEADER, msgcode, channelid, len(data)) + data)
-
-
-_starting = threading.Lock()
-_closer: threading.Thread | None = None
-
-
-def _start_closing_abandoned_channels() -> None:
-    global _closer
-    with _starting:
-        if _closer is None:
-            _closer = started("remoto-channels", partial(_close_abandoned_channels, _abandoned))
-
-
-def _reset_in_child() -> None:
-    global _starting, _closer, _abandoned
-    _starting, _closer, _abandoned = threading.Lock(), None, queue.SimpleQueue()
-
-
-os.register_at_fork(after_in_child=_reset_in_child)
 
 
 def new_group() -> execnet.Group:
