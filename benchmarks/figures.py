@@ -1,6 +1,8 @@
 """The measurements, and the limits for remoto."""
 
-from typing import Callable, NamedTuple, Optional
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
 
 REMOTO, LIMIT, OLD, MITOGEN = "with_remoto", "without", "with_old_remoto", "with_mitogen"
 CLUSH = "with_clush"
@@ -32,7 +34,7 @@ class Figure(NamedTuple):
     limit: str = ""
     #: a function of the contestants' values, and of remoto's earlier values by full name, that returns the highest
     #: allowed value
-    at_most: Optional[Callable[[dict], float]] = None
+    at_most: Callable[[dict], float] | None = None
 
 
 class Work(NamedTuple):

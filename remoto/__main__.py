@@ -1,4 +1,4 @@
-"""``python -m remoto``"""
+"""The command line, as ``python -m remoto``."""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Every error that remoto raises::
+"""Every error that remoto raises.
+
+Their tree::
 
     RemotoError
         ConnectError
@@ -27,7 +29,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError
+from execnet import DataFormatError, HostNotFound, RemoteError, TimeoutError  # noqa: A004  # programs use this name
 
 if TYPE_CHECKING:
     from .fleets.result import GroupResult
@@ -158,9 +160,9 @@ class StartError(ConnectError, OSError):
 
 
 class ContainerError(StartError, RuntimeError):
-    """A container's client failed before it started the command. For instance, the container does not exist or is
-    stopped, or the engine cannot be reached.
+    """A container's client failed before it started the command.
 
+    For instance, the container does not exist or is stopped, or the engine cannot be reached.
     ``kind`` may also be ``container``, ``stopped``, ``user``, ``permission``, ``unreachable`` or ``shell``. ``host``
     names the container. Also a RuntimeError.
     """

@@ -59,8 +59,9 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
 
 
 class TerminalFormatter(logging.Formatter):
-    r"""A formatter for handlers that write to a terminal. It escapes control characters, so that the output of a host
-    can neither move the cursor nor set the title.
+    r"""A formatter for handlers that write to a terminal.
+
+    It escapes control characters, so that the output of a host can neither move the cursor nor set the title.
 
     It accepts the arguments of ``logging.Formatter``. It escapes the message, the logger's name, the traceback and the
     stack (:func:`remoto.util.escape_controls`). It keeps newlines, tabs and the format itself, with its colours. Other

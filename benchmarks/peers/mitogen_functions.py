@@ -16,4 +16,4 @@ def receive(context, source, target):
     with open(target, "wb") as file:
         done, _ = mitogen.service.FileService.get(context, source, file)
     if not done:
-        raise OSError("the transfer of %s broke off" % source)
+        raise OSError(f"the transfer of {source} broke off")

@@ -160,8 +160,9 @@ class BaseConnection(Executor):
     def _make_connection_string(
         self, hostname: str, _needs_ssh: Callable[[str], bool] | None = None, use_sudo: bool | None = None
     ) -> str:
-        """Return the execnet spec of the gateway: ``ssh=OPTIONS HOST//python=INTERPRETER`` or
-        ``popen//python=INTERPRETER``.
+        """Return the execnet spec of the gateway.
+
+        It is ``ssh=OPTIONS HOST//python=INTERPRETER`` or ``popen//python=INTERPRETER``.
 
         :param _needs_ssh: called instead of :func:`~remoto.backends.needs_ssh`; ``use_ssh`` takes precedence.
         :param use_sudo: put sudo before the interpreter; the default is the connection's setting.

@@ -4,8 +4,9 @@ from .kubernetes import KubernetesConnection
 
 
 class OpenshiftConnection(KubernetesConnection):
-    """A connection to a container of a running pod: like :class:`remoto.backends.kubernetes.KubernetesConnection`, with
-    ``oc``.
+    """A connection to a container of a running pod, by ``oc``.
+
+    The parameters are those of :class:`remoto.backends.kubernetes.KubernetesConnection`.
 
     >>> conn = OpenshiftConnection('web-0', context='lab', container='app', eager=False)
     >>> conn.cmd(['ls', '-l'])

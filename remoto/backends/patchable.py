@@ -22,11 +22,11 @@ def _check(conn: BaseConnection, command: list[str], **options: Unpack[CheckOpti
 
 
 def get_python_executable(conn: BaseConnection) -> str:
-    """Return the Python for JSON calls: the first of ``python3``, ``python`` and ``python2.7`` that works on the remote
-    side.
+    """Return the remote Python for JSON calls.
 
-    Search once per connection. If none is found, return the connection's ``interpreter``. The search's timeout is
-    ``connect_timeout`` or ``global_timeout``, whichever is shorter.
+    It is the first of ``python3``, ``python`` and ``python2.7`` that works. Search once per connection. If none is
+    found, return the connection's ``interpreter``. The search's timeout is ``connect_timeout`` or ``global_timeout``,
+    whichever is shorter.
 
     :param conn: a connection of any backend.
     :raises ConnectError: also an OSError: the search timed out, or its answer is not a path.

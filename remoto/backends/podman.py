@@ -4,7 +4,9 @@ from .docker import DockerConnection
 
 
 class PodmanConnection(DockerConnection):
-    """A connection to a running container: like :class:`remoto.backends.docker.DockerConnection`, with ``podman``.
+    """A connection to a running container, by ``podman``.
+
+    The parameters are those of :class:`remoto.backends.docker.DockerConnection`.
 
     >>> conn = PodmanConnection(container_name='web', user='www-data', eager=False)
     >>> conn.cmd(['id', '-un'])

@@ -133,8 +133,9 @@ def split_hostname(hostname: str) -> list[str]:
 
 
 def split_target(target: str, hostname: str) -> list[str]:
-    """Return ssh's arguments for a target: its options, split as a shell would, and then the host, split by
-    :func:`split_hostname`.
+    """Return ssh's arguments for a target: its options and then the host.
+
+    The options are split as by a shell, the host by :func:`split_hostname`.
 
     :param target: options and the host; or options alone.
     :param hostname: the connection's hostname.
@@ -187,9 +188,8 @@ def _has_no_keepalive(arguments: Sequence[str]) -> bool:
 
 
 def _names_keepalive(options: Sequence[str]) -> bool:
-    """Return True if ssh's options set ServerAliveInterval, in upper or lower case, with or without a blank after
-    ``-o``.
-    """
+    """Return True if ssh's options set ServerAliveInterval."""
+    # in upper or lower case, with or without a blank after -o
     line = " ".join(options)
     return re.search(r"(^| )-[46AaCfGgKkMNnqsTtVvXxYy]*o ?[\"']?serveraliveinterval\b", line, re.IGNORECASE) is not None
 

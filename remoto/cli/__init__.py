@@ -1,4 +1,4 @@
-"""The command line: ``remoto HOST... -- COMMAND...``"""
+"""The command line, ``remoto``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``remoto HOST... -- COMMAND...``"""
+"""Run a command on hosts: ``remoto HOST... -- COMMAND...``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``remoto put HOST... -- SOURCE DESTINATION``, ``remoto get`` and ``remoto rsync``"""
+"""Copy files: ``remoto put HOST... -- SOURCE DESTINATION``, ``remoto get`` and ``remoto rsync``."""
 
 from __future__ import annotations
 
@@ -153,8 +153,8 @@ def _parser(action: str) -> Parser:
         epilog=EPILOG,
     )
     add_connection(parser)
-    help = "give up after SECONDS without an answer"
-    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help=help)
+    give_up = "give up after SECONDS without an answer"
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help=give_up)
     if action == "rsync":
         parser.add_argument("--delete", action="store_true", help="remove remote files that SOURCE does not have")
     add_program(parser)

@@ -135,12 +135,11 @@ def add_connection(parser: Parser) -> None:
     _add(group, "--persistent", "keep a Python running in the container, and work through it", **switch)
 
 
-def _add(group: argparse._ArgumentGroup, flag: str, help: str, **more: Unpack[_More]) -> None:
+def _add(group: argparse._ArgumentGroup, flag: str, text: str, **more: Unpack[_More]) -> None:
     """Add an option of the connection, without a default."""
     backends = USED_BY[flag]
-    if backends != ALL:
-        help += f" [{', '.join(backends)}]"
-    group.add_argument(flag, default=argparse.SUPPRESS, help=help, **more)
+    used_by = "" if backends == ALL else f" [{', '.join(backends)}]"
+    group.add_argument(flag, default=argparse.SUPPRESS, help=text + used_by, **more)
 
 
 def add_program(parser: Parser) -> AnyFunction[argparse.Action]:
@@ -162,9 +161,8 @@ def add_program(parser: Parser) -> AnyFunction[argparse.Action]:
 def start_logging(options: argparse.Namespace) -> None:
     level = logging.DEBUG if options.verbose else logging.CRITICAL
     handler = logging.StreamHandler()
-    handler.setLevel(
-        level
-    )  # the root logger's level does not apply to records of a connection's logger, which has its own
+    # a connection's logger has its own level, so that the root logger's does not apply to its records
+    handler.setLevel(level)
     handler.setFormatter(TerminalFormatter(logging.BASIC_FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
 

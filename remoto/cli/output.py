@@ -27,7 +27,8 @@ class Output:
     """Write the output of all hosts, in blocks or in whole lines."""
 
     def __init__(self, prefix: bool = False, raw: bool = False) -> None:
-        """
+        """Escape characters that a stream's encoding can't represent.
+
         :param prefix: begin each line with its host.
         :param raw: do not escape control characters in the commands' output.
         """
@@ -36,7 +37,6 @@ class Output:
         self._lock = threading.Lock()
         self.closed = False
         for stream in (sys.stdout, sys.stderr):
-            # escape characters that the stream's encoding can't represent
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
 

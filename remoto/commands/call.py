@@ -58,7 +58,8 @@ class Call:
         text: str = "",
         total: bool = False,
     ) -> None:
-        """
+        """Check the timeout. Nothing is started.
+
         :param text: the command's name in messages, instead of its command line, which is then not logged.
         :param total: True applies the timeout to the whole call, False to each wait for output.
         """

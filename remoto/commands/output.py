@@ -56,7 +56,8 @@ class Output:
     def __init__(
         self, parts: Lines | Blocks, kept: MutableSequence[Part], handlers: Iterable[Handler | None] = ()
     ) -> None:
-        """
+        """Keep and deliver nothing yet.
+
         :param kept: a list that collects the lines or blocks; a deque with ``maxlen`` keeps the last ones.
         :param handlers: called with each line or block.
         """

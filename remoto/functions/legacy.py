@@ -61,7 +61,7 @@ class LegacyModuleExecute(ModuleExecute):
 
     @property
     def channel(self) -> AnyChannel:
-        """execnet's channel to the module. If a program assigns another channel, each call is sent to that as text."""
+        """The channel to the module. If a program assigns another channel, each call is sent to that as text."""
         if self._remoto_channel is None and self._remoto_calls is not None:
             return self._remoto_calls.load()
         return self._remoto_channel

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from .io_loop import call, started
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .execnet_internals import Channel, ChannelFactory
 
 
@@ -21,7 +23,7 @@ class Reference(weakref.ref["Channel"]):
 
     __slots__ = ("errors", "factory", "id")
 
-    def __new__(cls, channel: Channel, factory: ChannelFactory) -> Reference:
+    def __new__(cls, channel: Channel, factory: ChannelFactory) -> Self:
         # the callback must be written in C: a KeyboardInterrupt in Python code of a callback is lost
         return super().__new__(cls, channel, _abandoned.put)  # type: ignore[arg-type]
 

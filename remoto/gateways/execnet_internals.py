@@ -126,7 +126,7 @@ class Values(gateway_base.Unserializer):
             raise gateway_base.LoadError(f"a list of {length} items does not fit into {self._size} bytes")
         self.stack.append([None] * length)
 
-    num2func = {
+    num2func = {  # noqa: RUF012  # declared in the base class
         **gateway_base.Unserializer.num2func,
         gateway_base.opcode.NEWLIST: cast("Callable[[gateway_base.Unserializer], None]", load_newlist),
     }
@@ -179,8 +179,9 @@ TOO_MUCH = "the remote side sent more data than the receive window allows"
 
 
 class ExecModel:
-    """execnet's threads, with queues and events that hold no lock in Python code, so that an interrupt leaves none
-    locked.
+    """execnet's threads, with queues and events that an interrupt can't leave locked.
+
+    They hold no lock in Python code.
     """
 
     class queue:

@@ -133,10 +133,10 @@ def guarded(printed, function, left=None):
     try:
         try:
             return function(), None
-        except SystemExit as exit:
+        except SystemExit as error:
             if os.getpid() != PROCESS:
-                end_child(exit)
-            status = exit_status(exit)
+                end_child(error)
+            status = exit_status(error)
             if not status:
                 return left, None
             return None, {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}

@@ -35,10 +35,12 @@ COMMANDS = set()
 
 
 class Command(object):
+    """A command that runs.
+
+    :param overhead: bytes to count for each block besides its data.
+    """
+
     def __init__(self, channel, kill, deliver, request, overhead):
-        """
-        :param overhead: bytes to count for each block besides its data.
-        """
         container = request.get("container")
         sudo = needs_sudo(request["sudo"])
         self.deliver = deliver

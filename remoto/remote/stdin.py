@@ -13,7 +13,8 @@ STDIN_BLOCK = 256 * 1024
 
 
 class Stdin(object):
-    """
+    """The stdin of a command.
+
     :param pipe: the stdin of the process; None if that is /dev/null.
     :param script: the script for the container's shell, which reads it before the command reads the rest.
     :param data: the command's stdin; True if it follows in blocks.

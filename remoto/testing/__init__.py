@@ -79,8 +79,9 @@ class Called(NamedTuple):
 
 
 class Script:
-    """The answers of a host, and a record of what was run. ``Hosts()['node1']`` is one, and so is a
-    :class:`ScriptedConnection`.
+    """The answers of a host, and a record of what was run.
+
+    ``Hosts()['node1']`` is one, and so is a :class:`ScriptedConnection`.
 
     :ivar ran: a list of :class:`Ran`: all commands, in order.
     :ivar calls: a list of :class:`Called`: all calls of remote functions, in order.
@@ -133,8 +134,9 @@ class Script:
         self._commands.append((matcher, _Turns([answer])))
 
     def on_call(self, function: str, answer: object) -> None:
-        """Set the answer of a remote function. Several answers for the same function are used in turn; the last one is
-        repeated.
+        """Set the answer of a remote function.
+
+        Several answers for the same function are used in turn; the last one is repeated.
 
         :param function: the function's name, such as ``exists``, or ``posixpath.exists`` for that module only.
         :param answer: a value to return, an exception to raise on the remote side, or a function to call instead.

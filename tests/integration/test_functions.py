@@ -686,7 +686,7 @@ class Text(str):
     __slots__ = ()
 
 
-Pair = collections.namedtuple("Pair", "left right")
+Pair = collections.namedtuple("Pair", "left right")  # noqa: PYI024  # programs use it
 
 
 @pytest.mark.parametrize("number", [-(2**31), -(2**31) - 1, -(2**31) * 2, -(2**70), 2**31, 2**70])

@@ -22,7 +22,7 @@ def test_commands_run_on_every_remote_python(pythons):
     for version, path in far(pythons, startable=True):
         with remoto.Connection("localhost", interpreter=path, env={"FLAVOUR": "sür & sweet"}) as conn:
             found = check(conn, [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
-            assert found == (["%d.%d" % version], [], 0)
+            assert found == ([f"{version[0]}.{version[1]}"], [], 0)
             assert check(conn, ["printf", "%s|", "ä€😀", "a b", ""]).stdout == ["ä€😀|a b||"]
             assert check(conn, ["sh", "-c", "echo $FLAVOUR"]).stdout == ["sür & sweet"]
             assert check(conn, ["wc", "-c"], stdin=b"x" * 3_000_000).stdout == ["3000000"]
@@ -55,7 +55,7 @@ def test_too_old_python_is_reported(pythons):
         with pytest.raises(StartError) as caught:
             remoto.Connection("localhost", interpreter=path)
         assert caught.value.kind == "version"
-        assert "is Python %d.%d." % version in str(caught.value) and ">=" in str(caught.value)
+        assert f"is Python {version[0]}.{version[1]}." in str(caught.value) and ">=" in str(caught.value)
 
 
 def test_undecodable_environment_is_kept(monkeypatch):

@@ -452,7 +452,7 @@ def test_docker_requires_a_container():
 def test_container_or_pod_name_that_is_an_option_is_refused(name):
     with pytest.raises((ValueError, TypeError)):
         docker.DockerConnection(container_name=name, eager=False)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not the name of a pod"):
         kubernetes.KubernetesConnection(name, eager=False)
 
 

@@ -364,7 +364,7 @@ def test_new_directory_accepts_one_that_another_host_made(directory, with_parent
 @pytest.mark.parametrize("with_parents", [False, True])
 def test_new_directory_fails_for_a_link_that_another_host_made(directory, with_parents):
     (directory / "here").symlink_to(directory / "outside")
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="File exists") as caught:
         new_directory(os.fsencode(directory / "here"), with_parents)
     assert caught.value.errno == errno.EEXIST
 
