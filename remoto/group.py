@@ -16,6 +16,7 @@ from .fleets import arguments
 from .fleets import work as works
 from .fleets.functions import GroupModule
 from .fleets.labelled import LabelledMembership
+from .fleets.members import require_descriptors
 from .fleets.options import pop_options
 from .fleets.result import GroupResult
 from .fleets.rounds import MembersRound, Round
@@ -77,8 +78,8 @@ class Group(LabelledMembership):
         :meth:`reconnect`.
     :param executor: a ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` or the executor of a dask
         cluster, for more hosts than one process can serve. The hosts, ``parallel`` and ``logins`` are divided among its
-        workers. Connections are closed after each call, log records stay in the worker's process, and ``on_stdout`` and
-        ``on_stderr`` are refused.
+        workers. Each connection is closed when its host is done, log records stay in the worker's process, and
+        ``on_stdout`` and ``on_stderr`` are refused.
     :param groups: also look up ``@GROUP`` in ClusterShell's configuration, which may run programs. A file of that name
         takes precedence.
     :param keywords: the keywords of all connections.
@@ -350,6 +351,7 @@ class Group(LabelledMembership):
 
     def _round(self, chosen: Plan, progress: Progress | None, what: works.Work) -> Round:
         if self._executor is None:
+            require_descriptors(self._members.values())
             return MembersRound(chosen, progress, what, self._members, self._connect)
         from .fleets.executors import SharedRound
 

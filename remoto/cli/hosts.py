@@ -87,7 +87,7 @@ class Hosts(ThreadedRound):
         chosen = member(host, self._options)
         with chosen.conn as conn:
             self._connections[host.name] = conn
-            if self._is_abandoned:
+            if self.is_abandoned:
                 raise ConnectionLost(host.name, "nothing was run", "interrupted")
             chosen.connect(self._log_in)
             yield conn

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
+import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import NamedTuple
@@ -15,9 +19,35 @@ from . import members
 from .logins import Logins
 from .members import Maker, Member
 from .result import Outcome
-from .rounds import MembersRound, Round
+from .rounds import CLOSED, MembersRound, Round
 from .schedule import SLICE, Plan, Progress, plan
 from .work import Work
+
+#: executors whose workers run on this machine. Only these guarantee that a cancelled future was not started
+_LOCAL = (ProcessPoolExecutor, ThreadPoolExecutor)
+#: seconds between two checks of a worker whether its caller is still there
+_LOOK = 0.25
+#: seconds to wait after Ctrl-C for the workers to stop
+STOPPED = 1.5
+
+
+class Caller(NamedTuple):
+    """The process that waits for a share, on the same machine.
+
+    :ivar file: a file that exists as long as it waits.
+    """
+
+    process: int
+    file: str
+
+    def waits(self) -> bool:
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass  # it is another user's
+        return os.path.exists(self.file)
 
 
 class Share(NamedTuple):
@@ -32,6 +62,8 @@ class Share(NamedTuple):
     count_unreachable: bool
     #: random bytes, since dask returns the earlier result of an equal call without calling the function
     number: bytes
+    #: stop when it does not wait any longer; None if the worker may run on another machine
+    caller: Caller | None = None
 
 
 class SharedRound(Round):
@@ -59,8 +91,8 @@ class SharedRound(Round):
             {}, work, plan.parallel, logins, connect_retries, plan.stop_after, plan.count_unreachable, b""
         )
         self._waiting: dict[Future[bytes], list[str]] = {}
-        # only these guarantee that a cancelled future was not started
-        self._cancels = isinstance(executor, (ProcessPoolExecutor, ThreadPoolExecutor))
+        self._ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
+        self._is_local = isinstance(executor, _LOCAL)
         # an error now, not when some shares have begun
         self._pickled(plan.hosts, 0)
 
@@ -77,29 +109,54 @@ class SharedRound(Round):
             raise TypeError(f"executor: the work, or a host's keywords, can't be pickled: {error}") from error
 
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
+        with self._waiting_here():
+            try:
+                self._submit_all(batch)
+                while self._waiting:
+                    try:
+                        outcomes = self._take(SLICE)
+                    except queue.Empty:
+                        continue
+                    if self._is_over():
+                        self._cancel()
+                    yield from outcomes.items()
+            except BaseException:
+                self._cancel()
+                raise
+
+    @contextlib.contextmanager
+    def _waiting_here(self) -> Iterator[None]:
+        """Let the workers stop at the end of the block."""
+        if not self._is_local:
+            yield
+            return
+        descriptor, path = tempfile.mkstemp(prefix="remoto-group-")
         try:
-            for index, hosts in enumerate(divide(batch, self._number)):
-                future = self._submit(hosts, index)
-                if future is None:
-                    break
-                self._waiting[future] = hosts
-                future.add_done_callback(ended.put)
-            while self._waiting:
-                try:
-                    future = take(ended, SLICE)
-                except queue.Empty:
-                    continue
-                outcomes = _outcomes(future, self._waiting[future])
-                for host, outcome in outcomes.items():
-                    self._store(host, outcome)
-                del self._waiting[future]
-                if self._is_over():
-                    self._cancel()
-                yield from outcomes.items()
-        except BaseException:
-            self._cancel()
-            raise
+            os.close(descriptor)
+            self._share = self._share._replace(caller=Caller(os.getpid(), path))
+            yield
+        finally:
+            os.unlink(path)
+
+    def _submit_all(self, batch: Sequence[str]) -> None:
+        for index, hosts in enumerate(divide(batch, self._number)):
+            future = self._submit(hosts, index)
+            if future is None:
+                break
+            self._waiting[future] = hosts
+            future.add_done_callback(self._ended.put)
+
+    def _take(self, timeout: float) -> Mapping[str, Outcome]:
+        """Store and return the outcomes of the next share that ends.
+
+        :raises queue.Empty: none has ended in time.
+        """
+        future = take(self._ended, timeout)
+        outcomes = _outcomes(future, self._waiting[future])
+        for host, outcome in outcomes.items():
+            self._store(host, outcome)
+        del self._waiting[future]
+        return outcomes
 
     def _submit(self, hosts: Sequence[str], index: int) -> Future[bytes] | None:
         """Start a share; return None if the executor has shut down since the round began, as after a crash."""
@@ -111,7 +168,7 @@ class SharedRound(Round):
             raise
 
     def _cancel(self) -> None:
-        if self._cancels:
+        if self._is_local:
             for future in list(self._waiting):
                 future.cancel()
 
@@ -119,7 +176,11 @@ class SharedRound(Round):
         return [host for future, hosts in list(self._waiting.items()) if not future.cancelled() for host in hosts]
 
     def _close(self) -> None:
-        """Do nothing: each share closes its own connections."""
+        """Wait a short time for the workers to stop; each closes its own connections. Others can't be stopped."""
+        deadline = time.monotonic() + STOPPED
+        while self._is_local and self._running() and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                self._take(min(SLICE, max(0.0, deadline - time.monotonic())))
 
 
 def _maker(member: Member) -> Maker:
@@ -167,18 +228,58 @@ def workers_of(executor: object) -> int:
     return max(1, len(client.nthreads())) if client is not None else os.cpu_count() or 1
 
 
+class ShareRound(MembersRound):
+    """A round in a worker. Each connection is closed as soon as its host is done."""
+
+    def _outcome(self, host: str) -> Outcome | None:
+        try:
+            return super()._outcome(host)
+        finally:
+            self._members[host].close()
+
+
 def serve_share(data: bytes) -> bytes:
-    """Serve the hosts of a share, in a process of the executor; return their outcomes."""
+    """Serve the hosts of a share, in a process of the executor; return their outcomes.
+
+    :raises OSError: EMFILE: the limit of file descriptors is too low for a single connection.
+    """
     share: Share = pickle.loads(data)
     hosts = {host: Member(host, make(), make) for host, make in share.hosts.items()}
-    chosen = plan(list(hosts), share.parallel, None, share.stop_after, share.count_unreachable)
+    parallel = members.affordable(share.parallel, hosts.values())
+    chosen = plan(list(hosts), parallel, None, share.stop_after, share.count_unreachable)
     logins = Logins(share.logins, share.connect_retries)
-    served = MembersRound(chosen, None, share.work, hosts, logins.connect)
+    served = ShareRound(chosen, None, share.work, hosts, logins.connect)
     try:
-        served.run()
+        with _stopped_with(share.caller, served):
+            served.run()
+    except KeyboardInterrupt:
+        pass  # at a terminal, Ctrl-C reaches the workers, too: return the outcomes so far
     finally:
-        members.close_all(hosts.values())
-    return pickle.dumps({host: _sendable(outcome) for host, outcome in served.outcomes.items()})
+        members.close_all(hosts.values(), CLOSED if served.is_abandoned else None)
+    return pickle.dumps({host: _sendable(outcome) for host, outcome in served.known().items()})
+
+
+@contextlib.contextmanager
+def _stopped_with(caller: Caller | None, served: ShareRound) -> Iterator[None]:
+    """Abandon the round if its caller does not wait any longer."""
+    if caller is None:
+        yield
+        return
+    if not caller.waits():
+        served.abandon()
+    is_done = threading.Event()
+
+    def watch() -> None:
+        while not is_done.wait(_LOOK):
+            if not caller.waits():
+                served.abandon()
+                return
+
+    threading.Thread(target=watch, name="remoto-caller", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_done.set()
 
 
 def _sendable(outcome: Outcome) -> Outcome:

@@ -300,18 +300,39 @@ def _named_by(kind: type[BaseConnection]) -> str:
     return next((name for name in ("pod_name", "container_name") if name in parameters), "hostname")
 
 
-def require_descriptors(count: int) -> None:
-    """Check that the limit of file descriptors allows this many more connections.
+def require_descriptors(members: Iterable[Member]) -> None:
+    """Check that the limit of file descriptors allows connections to all members.
 
     :raises OSError: EMFILE: the limit is too low.
     """
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY:
-        return
-    needed = _open_descriptors() + DESCRIPTORS * count + _SPARE
+    count = sum(member.needs_descriptors for member in members)
+    limit, held = _limit_of_descriptors()
+    needed = held + DESCRIPTORS * count
     if needed > limit:
-        text = f"{count} connections need {needed} file descriptors, and the limit is {limit}: raise it with ulimit -n"
-        raise OSError(errno.EMFILE, text)
+        what = "a connection needs" if count == 1 else f"{count} connections need"
+        raise OSError(
+            errno.EMFILE, f"{what} {needed} file descriptors, and the limit is {limit}: raise it with ulimit -n"
+        )
+
+
+def affordable(parallel: int, members: Iterable[Member]) -> int:
+    """Return how many members can be connected at the same time: ``parallel``, or fewer if descriptors are scarce.
+
+    :raises OSError: EMFILE: not even one can be connected.
+    """
+    needing = [member for member in members if member.needs_descriptors]
+    limit, held = _limit_of_descriptors()
+    allowed = (limit - held) // DESCRIPTORS
+    if allowed >= min(parallel, len(needing)):
+        return parallel
+    require_descriptors(needing[:1])
+    return int(allowed)
+
+
+def _limit_of_descriptors() -> tuple[float, int]:
+    """Return the limit of file descriptors, and how many are open, or may be opened for other files meanwhile."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (float("inf") if limit == resource.RLIM_INFINITY else limit), _open_descriptors() + _SPARE
 
 
 def _open_descriptors() -> int:

@@ -56,13 +56,17 @@ class Round(abc.ABC):
             raise self._interrupted(error) from None
 
     def result(self) -> GroupResult[object]:
-        """Return the outcomes so far. A host that is still being served has failed."""
+        """Return the outcomes so far."""
+        return GroupResult(self.plan.hosts, self.known())
+
+    def known(self) -> dict[str, Outcome]:
+        """Return the outcomes so far, by host. A host that is still being served has failed."""
         # in this order, so that a host that finishes in between has its outcome
         running = self._running()
         known = dict(self.outcomes)
         for host in running:
             known.setdefault(host, Outcome("failed", ConnectionLost(host, "it may still run", "interrupted")))
-        return GroupResult(self.plan.hosts, known)
+        return known
 
     def _reported(self) -> Generator[tuple[str, Outcome], None, None]:
         total = len(self.plan.hosts)
@@ -115,7 +119,7 @@ class ThreadedRound(Round):
 
     def __init__(self, plan: Plan, progress: Progress | None) -> None:
         super().__init__(plan, progress)
-        self._is_abandoned = False
+        self.is_abandoned = False
         self._workers: Workers[str, Outcome | None] = Workers([], self._serve, 1)
 
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
@@ -125,11 +129,16 @@ class ThreadedRound(Round):
                 if outcome is not None:
                     yield host, outcome
         except BaseException:
-            self._is_abandoned = True
-            self._workers.stop()
-            self._abandon(self._running())
+            self.abandon()
             self._workers.finish(ABANDONED)
             raise
+
+    def abandon(self) -> None:
+        """End the work on all hosts, soon. Another thread may call this, too."""
+        self.is_abandoned = True
+        self._workers.stop()
+        self._abandon(self._running())
+        self._workers.limit(ABANDONED)
 
     def _serve(self, host: str) -> Outcome | None:
         """Serve a host in a worker thread; return None if nothing was started on it."""
@@ -171,15 +180,14 @@ class MembersRound(ThreadedRound):
         self._work = work
         self._members = {host: hosts[host] for host in plan.hosts}
         self._connect = connect
-        members.require_descriptors(sum(member.needs_descriptors for member in self._members.values()))
 
     def _outcome(self, host: str) -> Outcome | None:
         member = self._members[host]
         try:
             conn = member.connect(self._open)
         except BaseException as error:
-            return None if self._is_abandoned else Outcome("unreachable", error)
-        if self._is_abandoned:
+            return None if self.is_abandoned else Outcome("unreachable", error)
+        if self.is_abandoned:
             return None
         with member.at_work():
             outcome = attempt(self._work, member.name, conn)
@@ -189,7 +197,7 @@ class MembersRound(ThreadedRound):
 
     def _open(self, conn: BaseConnection) -> None:
         # the member may have created this connection after the old one was closed to abandon the host
-        if self._is_abandoned:
+        if self.is_abandoned:
             raise ConnectionLost(conn.where(), "nothing was run", "interrupted")
         self._connect(conn)
 

@@ -39,11 +39,12 @@ class Workers(Generic[Item, Answer]):
         # None for each thread that has ended
         self._answers: queue.SimpleQueue[tuple[Item, Answer] | None] = queue.SimpleQueue()
         self._threads = 0
+        self._deadline: float | None = None
         self.running: dict[Item, None] = {}
 
     def __iter__(self) -> Iterator[tuple[Item, Answer]]:
         self.start()
-        yield from self._take(None)
+        yield from self._take()
 
     def start(self) -> None:
         """Start the threads. Iterating starts them, too."""
@@ -62,16 +63,21 @@ class Workers(Generic[Item, Answer]):
 
     def finish(self, timeout: float) -> None:
         """Wait for the started items, at most ``timeout`` seconds."""
-        for _ in self._take(time.monotonic() + timeout):
+        self.limit(timeout)
+        for _ in self._take():
             pass
 
     def stop(self) -> None:
         """Start no further item."""
         self._waiting.clear()
 
-    def _take(self, deadline: float | None) -> Iterator[tuple[Item, Answer]]:
+    def limit(self, timeout: float) -> None:
+        """Let the iteration end within ``timeout`` seconds, even if items are running."""
+        self._deadline = time.monotonic() + timeout
+
+    def _take(self) -> Iterator[tuple[Item, Answer]]:
         while self._threads:
-            left = SLICE if deadline is None else deadline - time.monotonic()
+            left = SLICE if self._deadline is None else self._deadline - time.monotonic()
             try:
                 answer = take(self._answers, max(0.0, min(left, SLICE)))
             except queue.Empty:

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import remoto
 from remoto.exc import ConnectionLost
 from remoto.process import check
 from tests.integration.backends import BACKENDS, SHELLS
+from tests.integration.leftovers import wait_until
 from tests.servers.cluster import Cluster, real_context
 from tests.servers.engines import Docker, Podman
 from tests.servers.require import unavailable
@@ -243,3 +246,23 @@ def logged(caplog):
             caplog.clear()
 
     return Logged()
+
+
+class Interrupt:
+    """A function that sends Ctrl-C to the main thread as soon as a condition is true."""
+
+    def __call__(self, condition):
+        def send():
+            wait_until(condition)
+            self.moment = time.monotonic()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        self.thread = threading.Thread(target=send)
+        self.thread.start()
+
+
+@pytest.fixture
+def interrupt():
+    sender = Interrupt()
+    yield sender
+    sender.thread.join()

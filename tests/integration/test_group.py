@@ -143,26 +143,6 @@ def test_threads_may_share_a_group(nodes):
     assert [len(result.ok) for result in results] == [len(NODES)] * 4
 
 
-class Interrupt:
-    """A function that sends Ctrl-C to the main thread as soon as a condition is true."""
-
-    def __call__(self, condition):
-        def send():
-            wait_until(condition)
-            self.moment = time.monotonic()
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-        self.thread = threading.Thread(target=send)
-        self.thread.start()
-
-
-@pytest.fixture
-def interrupt():
-    sender = Interrupt()
-    yield sender
-    sender.thread.join()
-
-
 def test_ctrl_c_ends_commands_closes_everything_and_gives_the_results_so_far(sshd, interrupt):
     mark = "group-interrupt"
     slow = [f"node{number}" for number in range(1, 6)]

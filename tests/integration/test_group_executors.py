@@ -4,11 +4,15 @@ import contextlib
 import multiprocessing
 import os
 import posixpath
+import re
+import resource
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
 import remoto
+from remoto.exc import ConnectionLost
 from remoto.process import check
 from tests.integration.leftovers import VARIABLE, started_with, wait_until
 
@@ -84,6 +88,44 @@ def test_hosts_of_a_process_that_dies_have_failed_and_earlier_results_are_kept()
         result = remoto.Group(HOSTS, executor=executor, connect_timeout=100).map(die_for_one, batch=1)
     assert list(result.ok) == HOSTS[:2] and list(result.failed) == ["127.0.1.1"] and list(result.not_started) == ["::1"]
     assert "terminated abruptly" in str(result["127.0.1.1"])
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_stops_the_shares_of_a_process_pool(processes, interrupt):
+    """Only this process gets the signal."""
+    mark = "group-pool-interrupt"
+    group = remoto.Group(HOSTS, executor=processes, parallel=2, env={VARIABLE: mark}, kill_on_timeout=True)
+    group.check(["echo", "hello"]).raise_for_errors()
+    interrupt(lambda: sum("sleep 60" in line for line in started_with(mark)) == 2)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        group.run(["sleep", "60"])
+    # two seconds on a machine that has nothing else to do
+    assert time.monotonic() - interrupt.moment < 4
+    # each worker has a host, and another one for later
+    assert list(raised.value.result.failed) == HOSTS[:2] and list(raised.value.result.not_started) == HOSTS[2:]
+    assert {type(error) for error in raised.value.result.failed.values()} == {ConnectionLost}
+    wait_until(lambda: not started_with(mark))
+    assert len(group.check(["echo", "hello"]).ok) == len(HOSTS)
+
+
+def limit_descriptors(connections):
+    spare = 32
+    limit = len(os.listdir("/proc/self/fd")) + spare + 4 * connections
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("connections", [2, 0])
+def test_worker_with_few_descriptors_serves_fewer_hosts_at_a_time(connections):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=limit_descriptors, initargs=(connections,)) as executor:
+        group = remoto.Group({f"host{number}": {"hostname": "localhost"} for number in range(6)}, executor=executor)
+        result = group.check(["echo", "hello"])
+    if connections:
+        result.raise_for_errors()
+    else:
+        assert len(result.failed) == 6
+        assert re.search(r"a connection needs \d+ file descriptors, and the limit is \d+: raise it", str(result))
 
 
 def test_relays_are_given_by_name(sshd):

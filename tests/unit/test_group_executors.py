@@ -1,15 +1,20 @@
 """Groups with an executor: shares, pickling, results."""
 
+import os
 import pickle
 import posixpath
 import signal
+import subprocess
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
 import remoto
 from remoto import exc
+from remoto.fleets.executors import Caller
 from tests.unit.test_group import Fleet
 
 
@@ -153,6 +158,80 @@ def test_ctrl_c_has_the_result_so_far_and_starts_no_further_share():
         fleet(executor, "a", "b").map(host_of)
     thread.join()
     assert list(raised.value.result.failed) == ["a"] and list(raised.value.result.not_started) == ["b"]
+
+
+class Noted(Fleet):
+    """A connection that is in ``open_now`` while it is open."""
+
+    open_now: ClassVar[set] = set()
+
+    def _make_gateway(self, hostname):
+        self.open_now.add(hostname)
+        return super()._make_gateway(hostname)
+
+    def exit(self):
+        super().exit()
+        self.open_now.discard(self.hostname)
+
+
+def others_open(conn):
+    return conn.open_now - {conn.hostname}
+
+
+def test_connection_is_closed_when_its_host_is_done(pool):
+    result = remoto.Group(list("abcdef"), backend=Noted, executor=pool, parallel=1).map(others_open)
+    assert set(map(len, result.ok.values())) == {0} and len(result.ok) == 6
+
+
+def until_closed(conn):
+    return conn.hostname == "a" or conn.closing.wait(20)
+
+
+def test_leaving_early_stops_running_shares(pool):
+    started = time.monotonic()
+    for host, _ in fleet(pool, "a", "b").map(until_closed, as_completed=True):
+        assert host == "a"
+        break
+    pool.shutdown()
+    assert time.monotonic() - started < 10
+
+
+class Here(Executor):
+    """An executor that serves each share at once, in the main thread, as a process of a pool does."""
+
+    def submit(self, function, *args):
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def interrupt_main_thread(conn):
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    return conn.closing.wait(20)
+
+
+def test_interrupted_worker_returns_the_outcomes_so_far():
+    result = fleet(Here(), "a", "b", parallel=1).map(interrupt_main_thread)
+    assert result["a"] is True and list(result.not_started) == ["b"]
+
+
+@pytest.mark.parametrize("gone", ["process", "file"])
+def test_share_whose_caller_has_gone_starts_nothing(gone, tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / "here").touch()
+    caller = {"process": Caller(ended.pid, str(tmp_path / "here")), "file": Caller(os.getpid(), str(tmp_path / "none"))}
+    assert not caller[gone].waits() and Caller(os.getpid(), str(tmp_path / "here")).waits()
+    shares = []
+
+    class Late(Never):
+        def submit(self, function, data):
+            shares.append(pickle.loads(data)._replace(caller=caller[gone]))
+            return ThreadPoolExecutor.submit(self, function, pickle.dumps(shares[-1]))
+
+    with Late() as executor:
+        result = fleet(executor, "a", "b").map(host_of)
+    assert len(shares) == 2 and list(result.not_started) == ["a", "b"]
 
 
 class OnlyFirst(Never):
