@@ -128,7 +128,7 @@ class ConnectError(RemotoError):
         lines = [f"cannot {self.action} {self.host}{via}: {self.reason}"]
         lines += [f"    {line}" for line in self.stderr.splitlines() if line.strip()]
         if self.command:
-            ended = "ended by remoto" if self.exit_status is None else f"exit status {self.exit_status}"
+            ended = "killed by remoto" if self.exit_status is None else f"exit status {self.exit_status}"
             lines.append(f"tried: {shlex.join(self.command)} ({ended})")
         if self.advice:
             lines.append(self.advice)

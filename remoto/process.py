@@ -40,7 +40,6 @@ _LAST = 20
 
 # the type of a stream's output: list[str], or bytes with text=False
 _Stream = TypeVar("_Stream")
-# called with each line of it, or each block
 
 
 class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):  # noqa: SLOT001  # a tuple can have no slots

@@ -61,7 +61,7 @@ def checked_seconds(name: str, seconds: object) -> float | None:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{name}: expected seconds, not {type(seconds).__name__}: {seconds!r}")
     if not seconds >= 0:
-        raise ValueError(f"{name}: not a number of seconds: {seconds!r}")
+        raise ValueError(f"{name}: expected 0 or more seconds, not {seconds!r}")
     return seconds if 0 < seconds <= _LONGEST_WAIT else None
 
 

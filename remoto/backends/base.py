@@ -154,7 +154,7 @@ class BaseConnection(Executor):
 
     def _needs_ssh(self, hostname: str) -> bool:
         # on a relay, the name of this machine means another machine
-        needs_ssh = ssh.needs_ssh if self.via is None else ssh.is_no_local_name
+        needs_ssh = ssh.needs_ssh if self.via is None else ssh.is_remote_name
         return self.use_ssh or needs_ssh(hostname)
 
     def _make_connection_string(

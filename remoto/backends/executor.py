@@ -80,7 +80,7 @@ class Executor(Lifecycle):
         'a/b'
         """
         if self.remote_import_system not in ("legacy", "json"):
-            raise ValueError(f"remote_import_system: neither 'legacy' nor 'json': {self.remote_import_system!r}")
+            raise ValueError(f"remote_import_system: expected 'legacy' or 'json', not {self.remote_import_system!r}")
         python_executable = interpreter.checked(python_executable)
         if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
             self.remote_module = JsonModuleExecute(

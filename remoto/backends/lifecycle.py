@@ -146,7 +146,7 @@ class Lifecycle(Target):
         if self._owner != os.getpid():
             what = "the connection was opened by another process, before a fork()"
         elif self.gateway is not None and not self._closed:
-            what, stderr = "the connection has ended", gateways.lost(self.gateway, self.hostname, "").stderr
+            what, stderr = "the connection was lost", gateways.lost(self.gateway, self.hostname, "").stderr
         return ConnectionLost(self.hostname, "nothing can be run", what, stderr)
 
     def _close(self) -> None:

@@ -66,7 +66,7 @@ def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
     >>> needs_ssh('root@localhost')
     True
     """
-    if not is_no_local_name(hostname):
+    if not is_remote_name(hostname):
         return False
     import socket
 
@@ -78,7 +78,7 @@ def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
     return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
 
 
-def is_no_local_name(hostname: str) -> bool:
+def is_remote_name(hostname: str) -> bool:
     """Return True unless a name means the local machine on every machine."""
     return hostname.lower() not in _LOCAL_NAMES
 
@@ -325,7 +325,7 @@ def diagnosis(
     # a negative status: a signal killed ssh itself; for a remote command, the status would be 128 + N
     failed = status is None or status < 0 or status == _SSH_FAILED
     cause = HostError if program == "ssh" and failed else StartError
-    return error(cause, "other", f"{program} ended before Python started")
+    return error(cause, "other", f"{program} exited before Python started")
 
 
 def _closed_behind_jump_host(argv: Sequence[str], stderr: str) -> bool:

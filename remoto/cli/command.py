@@ -20,7 +20,7 @@ from .hosts import (
     WRONG_USAGE,
     Hosts,
     Outcome,
-    end_command,
+    kill_command,
     no_connection,
 )
 from .options import Parser, add_connection, add_program, message, seconds, variable
@@ -143,7 +143,7 @@ class Work(Hosts):
         if self._collects:
             yield collected[0].append, collected[1].append
             return
-        with self._output.streams(host.name, broken=lambda: end_command(conn)) as streams:
+        with self._output.streams(host.name, broken=lambda: kill_command(conn)) as streams:
             yield streams
 
     def _failed(self, host: Host, outcome: Outcome, text: str = "") -> Outcome:

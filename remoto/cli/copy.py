@@ -103,7 +103,7 @@ class _Copies(Hosts):
         name, shown = host.name, self._shown
         try:
             with self._connected(host) as conn:
-                copied = self._way()(conn, name, shown.of(name))
+                copied = self._copy_function()(conn, name, shown.of(name))
                 if copied is not None:
                     shown.done(name, copied)
                 return Outcome(0)
@@ -122,7 +122,7 @@ class _Copies(Hosts):
             shown.problem(name, str(error))
             return Outcome(FAILED, str(error), "failed")
 
-    def _way(self) -> Callable[[BaseConnection, str, Show | None], file_sync.CopyResult | None]:
+    def _copy_function(self) -> Callable[[BaseConnection, str, Show | None], file_sync.CopyResult | None]:
         return {"put": self._put, "get": self._get, "rsync": self._rsync}[self._action]
 
     def _put(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:

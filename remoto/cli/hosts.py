@@ -112,7 +112,7 @@ class Hosts(ThreadedRound):
 
 def _end(conn: BaseConnection) -> None:
     """Kill the command of a connection, and close it, even if the host does not answer."""
-    end_command(conn)
+    kill_command(conn)
     conn.end_ssh()
     conn.exit()
 
@@ -123,7 +123,7 @@ def no_connection(error: Exception) -> Outcome:
     return Outcome(NO_CONNECTION, result.reason_of_error(error), kind, error=getattr(error, "kind", "lost"))
 
 
-def end_command(conn: BaseConnection) -> None:
+def kill_command(conn: BaseConnection) -> None:
     """Kill the running command of a connection."""
     try:
         conn.channel.send(KILL)

@@ -73,7 +73,7 @@ def add_hosts(parser: Parser) -> None:
 
 def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
     """Return the hosts; exit with a message if there are none, or if they can't be found."""
-    _require_fitting(parser, options)
+    _require_consistent(parser, options)
     if not (options.hosts or options.selector or options.label):
         parser.error("the following arguments are required: HOST")
     try:
@@ -90,7 +90,7 @@ def choose(parser: Parser, options: argparse.Namespace) -> list[Host]:
         parser.error("no host is left")
     elsewhere = [host.name for host in hosts if options.backend == "local" and connection.needs_ssh(host.name)]
     if elsewhere:
-        parser.error(f"{elsewhere[0]}: not this machine; backend local takes localhost")
+        parser.error(f"{elsewhere[0]}: not this machine; backend local accepts only localhost")
     return [host._replace(relay=relays.get(host.name)) for host in hosts]
 
 
@@ -102,7 +102,7 @@ def member(host: Host, options: argparse.Namespace) -> Member:
     return Member(host.name, make(), make)
 
 
-def _require_fitting(parser: Parser, options: argparse.Namespace) -> None:
+def _require_consistent(parser: Parser, options: argparse.Namespace) -> None:
     for flag, given, backends in (
         ("--selector", options.selector, CLUSTERS),
         ("--all-containers", options.all_containers, CLUSTERS),

@@ -185,12 +185,14 @@ class Call:
         log.timed_out(self.conn.logger, self.timeout)
         if self._opened is None:
             return
-        if self.kill and not self.end(KILL_TIMEOUT):
+        if self.kill and not self.kill_command(KILL_TIMEOUT):
             self._may_still_run = True
-            self.conn.logger.warning("%s: the command could not be ended and may still run: %s", self.host, self.text)
+            self.conn.logger.warning(
+                "%s: the command could not be killed and may still be running: %s", self.host, self.text
+            )
         self.abandon()
 
-    def end(self, seconds: float) -> bool:
+    def kill_command(self, seconds: float) -> bool:
         """Kill the command. Return False if it may still be running.
 
         :param seconds: the time to wait for it.
@@ -205,9 +207,9 @@ class Call:
         """
         assert self.timeout is not None
         if self._may_still_run:
-            note = "The command could not be ended and may still run."
+            note = "The command could not be killed and may still be running."
         else:
-            note = "" if self.kill else "The command was left running; kill_on_timeout=True ends it."
+            note = "" if self.kill else "The command was left running; kill_on_timeout=True kills it."
         error = CommandTimeout(self.host, self.text, self.timeout, stdout, stderr, note)
         # before Python 3.11 the cause holds its notes
         raise error from error.__cause__
@@ -223,7 +225,7 @@ class Call:
 
     def _exit_status(self, status: Status) -> int:
         if self.kill and self.conn.is_closed:
-            raise ConnectionLost(self.host, self.text, "the connection was closed, and the command ended with it")
+            raise ConnectionLost(self.host, self.text, "the connection was closed, and the command was killed")
         if isinstance(status, int):
             # a container's client reports a signal as a shell does, 128 + N; a session's Python as Popen does, -N
             return 128 - status if status < 0 and self.conn.has_client else status

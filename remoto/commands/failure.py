@@ -88,8 +88,8 @@ def client_lost(host: str, text: str, status: ClientEnded) -> ConnectionLost:
     what = "the connection to the container ended before the command did"
     lines = split_lines(status.stderr)[-CLIENT_LINES:]
     if status.state == ENDED:
-        what += ", and the command was ended"
+        what += ", and the command was killed"
     elif status.state == LEFT:
-        what += "; the command could not be ended and may still run"
+        what += "; the command could not be killed and may still be running"
         lines += split_lines(status.problem)[-CLIENT_LINES:]
     return ConnectionLost(host, text, what, "\n".join(lines))

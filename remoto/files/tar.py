@@ -120,7 +120,7 @@ def _explained(what: str, host: str, call: Call) -> Iterator[None]:
 
 def _abandon(call: Call) -> None:
     """Kill the command, wait until it has removed incomplete files, and close its channel."""
-    call.end(ABANDON_TIMEOUT)
+    call.kill_command(ABANDON_TIMEOUT)
     call.abandon()
 
 

@@ -25,8 +25,8 @@ from ..remote.records import (
     LAST_TIME,
     LINK,
     LISTED,
-    NEITHER,
     NO_PARENT,
+    NOT_COPIED,
     SKIP,
     Failure,
     PeerFailure,
@@ -162,7 +162,7 @@ class Records:
         """Return why a member must be skipped; empty if it need not."""
         if info.islnk():
             return "is a hard link: without Python in the container, only the first name of a file is copied"
-        return "" if info.isdir() or info.issym() or info.isreg() else NEITHER
+        return "" if info.isdir() or info.issym() or info.isreg() else NOT_COPIED
 
     def _kind(self, info: tarfile.TarInfo) -> tuple[int, int, bytes]:
         if info.isdir():

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from queue import Queue
 from typing import BinaryIO, Callable
 
-from ..remote.records import BLOCK, CHANGED, NEITHER, Failure
+from ..remote.records import BLOCK, CHANGED, NOT_COPIED, Failure
 from .arguments import Progress
 from .errors import shown
 
@@ -52,7 +52,7 @@ class Archive:
         if stat.S_ISDIR(mode):
             return b"directory"
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, NEITHER)
+            raise OSError(errno.EINVAL, NOT_COPIED)
         if self._source.endswith(b"/"):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         return b"file"
@@ -130,7 +130,7 @@ class Archive:
     def _info(self, tar: tarfile.TarFile, path: str, below: str) -> tarfile.TarInfo:
         info = tar.gettarinfo(path, f"content/{below}" if below else "content")
         if info is None or not (info.isreg() or info.islnk() or info.isdir() or info.issym()):
-            raise OSError(errno.EINVAL, NEITHER)
+            raise OSError(errno.EINVAL, NOT_COPIED)
         info.uid = info.gid = 0
         info.uname = info.gname = ""
         if info.islnk():
@@ -215,7 +215,7 @@ def _opened(path: str) -> io.FileIO:
     content = open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
         content.close()
-        raise OSError(errno.EINVAL, NEITHER)
+        raise OSError(errno.EINVAL, NOT_COPIED)
     return content
 
 
@@ -227,7 +227,7 @@ def _whole(source: BinaryIO) -> BinaryIO:
     try:
         while block := source.read(BLOCK):
             if not isinstance(block, bytes):
-                raise TypeError(f"not an open binary file: it gives {type(block).__name__}")
+                raise TypeError(f"expected a file opened in binary mode: read() returned {type(block).__name__}")
             whole.write(block)
     except BaseException:
         whole.close()

@@ -156,7 +156,7 @@ def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
     given = labels.items() if isinstance(labels, Mapping) else ((label, None) for label in labels)
     for label, value in given:
         if not isinstance(label, str) or not label.strip():
-            raise ValueError(f"labels: expected texts such as 'app=web', not {label!r}")
+            raise ValueError(f"labels: expected strings such as 'app=web', not {label!r}")
         yield label if value is None else f"{label}={value}"
 
 
@@ -184,7 +184,7 @@ def _no_answer(argv: Sequence[str], place: str, answer: CheckResult[list[str]], 
     if len(printed) > _SHOWN:
         printed = f"{printed[:_SHOWN]}..."
     advice = f"Is {argv[0]} on PATH the client itself? Run the command in a shell: it must print nothing else."
-    reason = f"{argv[0]} printed {'something else than' if printed.strip() else 'nothing instead of'} {expected}"
+    reason = f"{argv[0]} printed {'something other than' if printed.strip() else 'nothing instead of'} {expected}"
     return _failure(argv, place, "client", reason, answer.returncode, printed, advice)
 
 

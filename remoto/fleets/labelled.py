@@ -141,7 +141,7 @@ class LabelledMembership(Membership):
         :raises TypeError: the group was not created by :meth:`pods` or :meth:`containers`.
         """
         if self._find is None:
-            raise TypeError("refresh() is for groups that Group.pods() or Group.containers() has made")
+            raise TypeError("refresh(): only for groups created by Group.pods() or Group.containers()")
         now = self._find()
         removed = [member for name, member in self._members.items() if name not in now]
         self._members = {name: self._members.get(name, member) for name, member in now.items()}

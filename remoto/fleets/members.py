@@ -228,7 +228,7 @@ def members_of(
     for name, given in named.items():
         if isinstance(given, BaseConnection):
             if name in relays:
-                raise TypeError(f"via: the connection {name} is there already: pass via= to it")
+                raise TypeError(f"via: {name} is a connection already: pass via= to that")
             members[name] = Member(name, given, None)
         else:
             make = _maker(backend, named_by, name, {**keywords, **given}, relays.get(name))
@@ -289,7 +289,7 @@ def _maker(
     if "eager" in keywords:
         raise TypeError("eager: a group opens its connections on first use")
     if relay is not None and "via" in keywords:
-        raise TypeError(f"via: {name} has a relay of its own")
+        raise TypeError(f"via: {name} already has a relay")
     # keywords may override the hostname; results keep the name
     return Maker(backend, {named_by: name, **keywords}, relay)
 

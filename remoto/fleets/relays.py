@@ -21,7 +21,7 @@ class Relay(Member):
 
     def _renew(self, make: Maker) -> None:
         if not self.conn.is_closed:
-            raise ConnectionLost(self.name, "nothing can be run", "the connection has ended")
+            raise ConnectionLost(self.name, "nothing can be run", "the connection was lost")
         super()._renew(make)
 
     def forget_error(self) -> None:

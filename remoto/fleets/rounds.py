@@ -65,7 +65,7 @@ class Round(abc.ABC):
         running = self._running()
         known = dict(self.outcomes)
         for host in running:
-            known.setdefault(host, Outcome("failed", ConnectionLost(host, "it may still run", "interrupted")))
+            known.setdefault(host, Outcome("failed", ConnectionLost(host, "it may still be running", "interrupted")))
         return known
 
     def _reported(self) -> Generator[tuple[str, Outcome], None, None]:

@@ -114,7 +114,7 @@ class Calls:
     def _start(self, function: RemoteFunction, request: Mapping[str, object], what: str) -> execnet.Channel:
         try:
             channel = function.start(self.gateway, request)
-            set_window(channel, ItemWindow(AHEAD, _is_no_line))
+            set_window(channel, ItemWindow(AHEAD, _is_not_a_line))
             return channel
         except OSError as error:
             raise_cause(error)
@@ -212,7 +212,7 @@ def _parsed(answer: object) -> tuple[str, object]:
     return "", None
 
 
-def _is_no_line(answer: object) -> bool:
+def _is_not_a_line(answer: object) -> bool:
     return not (isinstance(answer, tuple) and answer and answer[0] in _LINES)
 
 

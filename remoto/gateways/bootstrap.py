@@ -274,7 +274,7 @@ def end_ssh(gateways: Sequence[execnet.Gateway]) -> None:
     for gateway in gateways:
         io = own_io(gateway)
         if io is not None and io.owner == os.getpid() and io.is_ssh:
-            execnet_internals.end(gateway)
+            execnet_internals.ask_to_exit(gateway)
             ios.append(io)
     for io in _still_running(ios, SSH_EXIT_TIMEOUT):
         io.kill()
@@ -299,7 +299,7 @@ def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None
     if relayed:
         _close_together(relayed, timeout)
     for gateway in gateways:
-        execnet_internals.end(gateway)
+        execnet_internals.ask_to_exit(gateway)
     running = _still_running(ios, timeout)
     for io in _still_running([io for io in running if not io.terminate()], TERM_TIMEOUT):
         io.kill_process()

@@ -324,7 +324,7 @@ def register(gateway: ExecnetGateway, group: execnet.Group) -> None:
     group._register(gateway)
 
 
-def end(gateway: ExecnetGateway) -> None:
+def ask_to_exit(gateway: ExecnetGateway) -> None:
     """Ask the remote Python to exit, and close the pipe to it. Unlike the gateway's exit(), do so at each call."""
     group = gateway._group
     if gateway in group:

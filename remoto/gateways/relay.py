@@ -137,7 +137,7 @@ class RelayIO(GatewayIO):
         elif kind == FAILED and isinstance(value, int):
             self._start_error = OSError(value, os.strerror(value))
         else:
-            self._fail(f"the relay {self._relay_name} sent something that is not a message: {shown(item)}")
+            self._fail(f"the relay {self._relay_name} sent an invalid message: {shown(item)}")
 
     def _end_of_channel(self) -> None:
         if not (self._closed or self._exited.is_set() or self._start_error is not None):

@@ -35,7 +35,7 @@ TEMPORARY = b".remoto-"
 # largest timestamp that a signed 64-bit nanosecond field holds (year 2262)
 LAST_TIME = 2**63 - 1
 CHANGED = "changed while it was sent"
-NEITHER = "not a regular file, directory or symbolic link"
+NOT_COPIED = "not a regular file, directory or symbolic link"
 # errors raised by malformed records
 MALFORMED = (ValueError, OverflowError, struct.error, AttributeError, IndexError)
 

@@ -15,9 +15,9 @@ from .records import (
     ENTRY_HEAD,
     FILE,
     LINK,
-    NEITHER,
     NO_PARENT,
     NO_SIZE,
+    NOT_COPIED,
     SKIP,
     Failure,
     Unreadable,
@@ -136,7 +136,7 @@ def describe(path, status):
             return DIRECTORY, 0, b"", sorted(os.listdir(path), reverse=True)
     except OSError as error:
         raise Failure.of(path, error)
-    raise Failure(path, errno.EINVAL, NEITHER)
+    raise Failure(path, errno.EINVAL, NOT_COPIED)
 
 
 def open_to_read(path):
@@ -180,5 +180,5 @@ def require_unchanged(path, fd, before):
 def next_block(stream):
     block = reading(b"", stream.read, BLOCK)
     if block and not isinstance(block, bytes):
-        raise TypeError("not an open binary file: it gives %s" % type(block).__name__)
+        raise TypeError("expected a file opened in binary mode: read() returned %s" % type(block).__name__)
     return block

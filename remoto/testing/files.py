@@ -45,7 +45,7 @@ class Files(MutableMapping[Path, Content]):
             weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         return self._directory
 
-    def place(self, path: Path) -> str:
+    def local_path(self, path: Path) -> str:
         """Return the local path for a remote path. ``..`` cannot leave the directory."""
         text = os.fsdecode(path)
         return self.directory + _absolute(text) + ("/" if text.endswith("/") else "")
@@ -54,7 +54,7 @@ class Files(MutableMapping[Path, Content]):
         if _absolute(path) in self.errors:
             return self.errors[_absolute(path)]
         try:
-            with open(self.place(path), "rb") as file:
+            with open(self.local_path(path), "rb") as file:
                 return file.read()
         except OSError:
             raise KeyError(path) from None
@@ -65,14 +65,14 @@ class Files(MutableMapping[Path, Content]):
             self.errors[_absolute(path)] = content
             return
         data = as_bytes("content", content)
-        os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
-        with open(self.place(path), "wb") as file:
+        os.makedirs(os.path.dirname(self.local_path(path)), exist_ok=True)
+        with open(self.local_path(path), "wb") as file:
             file.write(data)
 
     def __delitem__(self, path: Path) -> None:
         if self.errors.pop(_absolute(path), None) is None:
             self[path]
-            os.unlink(self.place(path))
+            os.unlink(self.local_path(path))
 
     def __iter__(self) -> Iterator[str]:
         found = [os.path.join(top, name) for top, _, names in os.walk(self.directory) for name in names]
@@ -95,11 +95,11 @@ class Transfer:
         name = "destination" if function == "put" else "source"
         path = request[name]
         self._root = os.fsencode(files.directory)
-        here = os.fsencode(files.place(path))
+        here = os.fsencode(files.local_path(path))
         if function == "put":
             # programs need not create remote directories in a test
             os.makedirs(os.path.dirname(here), exist_ok=True)
-        error = next((error for bad, error in files.errors.items() if _touch(bad, _absolute(path))), None)
+        error = next((error for bad, error in files.errors.items() if _overlap(bad, _absolute(path))), None)
         work = _Fails(path, error).run if error else getattr(files_of_remote_side, function)
         self._thread = threading.Thread(target=self._serve, args=(work, {**request, name: here}), daemon=True)
         self._thread.start()
@@ -114,7 +114,7 @@ class Transfer:
         self._inbox.put(EOFError())
 
     def receive(self, timeout: float | None = None) -> object:
-        return _taken(self._inbox, timeout)
+        return _received(self._inbox, timeout)
 
     def send(self, item: object) -> None:
         self._outbox.put(item)
@@ -136,7 +136,7 @@ class _RemoteEnd:
         self._root = root
 
     def receive(self, timeout: float | None = None) -> object:
-        return _taken(self._inbox, timeout)
+        return _received(self._inbox, timeout)
 
     def send(self, message: bytes) -> None:
         kind, length = HEAD.unpack_from(message)
@@ -165,7 +165,7 @@ class _Fails:
         records.flush()
 
 
-def _taken(inbox: queue.Queue[object], timeout: float | None) -> object:
+def _received(inbox: queue.Queue[object], timeout: float | None) -> object:
     try:
         item = inbox.get(timeout=timeout)
     except queue.Empty:
@@ -181,7 +181,7 @@ def _absolute(path: Path) -> str:
     return posixpath.normpath("/" + os.fsdecode(path).lstrip("/"))
 
 
-def _touch(one: str, other: str) -> bool:
+def _overlap(one: str, other: str) -> bool:
     """Return True if the paths are equal, or one is below the other."""
     return posixpath.commonpath([one, other]) in (one, other)
 

@@ -91,7 +91,7 @@ def test_connect_refuses_a_lost_connection():
         with pytest.raises(EOFError):
             channel.receive(60)
         wait_until(lambda: not conn.has_connection())
-        with pytest.raises(ConnectionLost, match="the connection has ended"):
+        with pytest.raises(ConnectionLost, match="the connection was lost"):
             conn.connect()
 
 

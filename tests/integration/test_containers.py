@@ -161,7 +161,7 @@ def test_killed_client_raises_connection_lost(connect_through, tmp_path, end_cli
     end_client()
     error = end()
     assert isinstance(error, ConnectionLost) and "ended before the command did" in str(error)
-    assert ("and the command was ended" in str(error)) is kill
+    assert ("and the command was killed" in str(error)) is kill
     assert bool(processes(" ".join(command))) is not kill
     for pid in processes(" ".join(command)):
         os.kill(pid, signal.SIGKILL)
@@ -177,7 +177,7 @@ def test_killed_client_of_an_unreachable_engine_raises_connection_lost(connect_t
     end = check_in_thread(conn, command, kill_on_timeout=True)
     wait_until(lambda: processes(" ".join(command)))
     end_client()
-    assert re.search("could not be ended and may still run.*engine is away", str(end()))
+    assert re.search("could not be killed and may still be running.*engine is away", str(end()))
     os.kill(*processes(" ".join(command)), signal.SIGKILL)
 
 
@@ -196,7 +196,7 @@ def test_timeout_applies_if_the_engine_is_unreachable(connect_through, tmp_path,
         check(conn, command, timeout=5, kill_on_timeout=True, raise_on_timeout=True)
     thread.join()
     assert started.is_set()
-    assert "the command could not be ended and may still run: " in caplog.text
+    assert "the command could not be killed and may still be running: " in caplog.text
     os.kill(*processes(" ".join(command)), signal.SIGKILL)
 
 

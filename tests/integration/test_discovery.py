@@ -121,7 +121,7 @@ def test_an_answer_that_is_no_list_of_pods_is_reported(client, printed):
     class Other(KubernetesConnection):
         executable = client(printed)
 
-    with pytest.raises(ContainerError, match="printed something else than a list of pods as JSON") as raised:
+    with pytest.raises(ContainerError, match="printed something other than a list of pods as JSON") as raised:
         remoto.Group.pods("app=web", backend=Other)
     error = raised.value
     assert error.kind == "client" and error.exit_status == 0
@@ -133,7 +133,7 @@ def test_an_answer_that_is_no_list_of_containers_is_reported(client):
     class Other(DockerConnection):
         executable = client("CONTAINER ID   IMAGE")
 
-    with pytest.raises(ContainerError, match="something else than a line for each container") as raised:
+    with pytest.raises(ContainerError, match="something other than a line for each container") as raised:
         remoto.Group.containers(Other)
     assert raised.value.stderr == "CONTAINER ID   IMAGE\na warning"
 

@@ -336,7 +336,7 @@ def test_call_over_a_lost_connection_has_the_reason(sshd, started):
         started.wait()
         sshd.drop_sessions()
         stderr = end().stderr
-        with pytest.raises(ConnectionLost, match="^the connection has ended: node0, true ") as again:
+        with pytest.raises(ConnectionLost, match="^the connection was lost: node0, true ") as again:
             run(conn, ["true"])
         assert stderr and again.value.stderr == stderr
     with pytest.raises(ConnectionLost, match="^the connection is closed: node0, true$"):

@@ -33,7 +33,7 @@ def test_timeout_of_check_expires_during_endless_output_to_a_slow_handler(conn, 
     assert time.monotonic() - begun < 20 and parts
     assert result.returncode == -1 and result.timed_out
     # although the window of its output was full
-    assert not [text for text in logged.texts("WARNING") if "could not be ended" in text]
+    assert not [text for text in logged.texts("WARNING") if "could not be killed" in text]
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 

@@ -300,7 +300,7 @@ def test_local_connection_ignores_its_hostname(hostname):
         ({"ssh_options": ["-p", "22"]}, TypeError, "ssh_options: expected str, not list: ['-p', '22']"),
         ({"ssh_options": "-o 'x"}, exc.HostError, "cannot connect to node1: ssh_options: No closing quotation"),
         ({"connect_timeout": "7"}, TypeError, "connect_timeout: expected seconds, not str: '7'"),
-        ({"connect_timeout": -1}, ValueError, "connect_timeout: not a number of seconds: -1"),
+        ({"connect_timeout": -1}, ValueError, "connect_timeout: expected 0 or more seconds, not -1"),
         ({"keepalive": "7"}, TypeError, "keepalive: expected seconds, not str: '7'"),
         ({"env": [1]}, TypeError, "env: expected a mapping of names to values, not list: [1]"),
         ({"env": {"A=B": "1"}}, ValueError, "env: invalid environment variable: 'A=B'"),

@@ -96,7 +96,7 @@ def is_ssh_failure(status):
         (255, f"{CLOSED}\n{BY_PROXY}", "connection closed before authentication, behind a ProxyCommand or jump host"),
         (255, f"sh: 1: exec: nc: not found\n{CLOSED}\n{BY_PROXY}", "the ProxyCommand cannot be run"),
         (255, f"channel 0: open failed: {FORWARDING}", "the jump host does not forward the connection"),
-        (0, "", "ssh ended before Python started"),
+        (0, "", "ssh exited before Python started"),
     ],
 )
 def test_reason_uses_the_usual_words(status, words, reason):
@@ -105,7 +105,7 @@ def test_reason_uses_the_usual_words(status, words, reason):
 
 def test_status_255_of_another_program_is_not_an_ssh_failure():
     error = diagnosis(["sh", "-c", "exit 255"], "localhost", "sh -c 'exit 255'", NotOpened(255))
-    assert isinstance(error, StartError) and error.reason == "sh ended before Python started"
+    assert isinstance(error, StartError) and error.reason == "sh exited before Python started"
 
 
 def test_expired_timeout_is_a_host_error():

@@ -65,7 +65,7 @@ def test_connection_errors_have_the_expected_bases(error, caught_by):
 
 def test_connect_error_without_a_command_shows_the_reason():
     assert str(exc.ConnectError("why", host="h")) == "cannot connect to h: why"
-    assert "(ended by remoto)" in str(exc.ConnectError("why", host="h", command=["ssh"]))
+    assert "(killed by remoto)" in str(exc.ConnectError("why", host="h", command=["ssh"]))
 
 
 def test_lost_connection_names_host_and_command():

@@ -95,7 +95,7 @@ WRONG = {
     "get's progress": (lambda conn: get(conn, "/x", "/", progress=3), TypeError, "progress: expected a function"),
     "rsync's progress": (lambda conn: rsync_conn(conn, "/", "/", progress=3), TypeError, "progress: expected a func"),
     "timeout": (lambda conn: put(conn, b"x", "/x", timeout="3"), TypeError, "timeout: expected seconds, not str"),
-    "get's timeout": (lambda conn: get(conn, "/x", "/", timeout=-1), ValueError, "timeout: not a number of seconds"),
+    "get's timeout": (lambda conn: get(conn, "/x", "/", timeout=-1), ValueError, "timeout: expected 0 or more seconds"),
     "put's conn": (lambda conn: put("node1", b"x", "/x"), TypeError, "conn: expected a connection, not str: 'node1'"),
     "get's conn": (lambda conn: get("node1", "/x", "/tmp"), TypeError, "conn: expected a connection, not str: 'node1'"),
     "rsync_conn's conn": (lambda conn: rsync_conn("node1", "/", "/"), TypeError, "conn: expected a connection"),

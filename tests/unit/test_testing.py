@@ -113,7 +113,7 @@ def test_timeout_is_reported_or_raised(conn, function):
     error = caught.value
     assert (error.host, error.timeout, error.stdout, error.stderr) == ("node1", 1, ["begun"], ["so far"])
     shown = "\n".join(getattr(error, "__notes__", None) or [str(error.__cause__)])
-    assert shown == "The command was left running; kill_on_timeout=True ends it."
+    assert shown == "The command was left running; kill_on_timeout=True kills it."
     conn.raise_on_timeout = True
     with pytest.raises(CommandTimeout):
         function(conn, ["slow"], timeout=1)
