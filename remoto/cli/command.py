@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from .. import __version__, process
 from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError
-from . import report
+from . import report, status
 from .hosts import (
     NOT_STARTED,
     TIMED_OUT,
@@ -85,15 +84,21 @@ class Work(Hosts):
     def do(self) -> int:
         """Run the command; return the exit status."""
         options, names = self._options, list(self._hosts)
-        # no progress line if lines of JSON go to the same terminal
-        shown = options.gather or (options.json and not sys.stdout.isatty())
-        with report.failures_saved(options, self.done), report.progress(len(names), shown) as self._progress:
+        with report.failures_saved(options, self.done), self._status():
             outcomes = self.serve()
         if options.gather:
             report.gathered(names, outcomes, self._output)
         if options.json:
             report.not_started_in_json(names, outcomes, self._output)
         return report.summarise(names, outcomes, self._output)
+
+    def _status(self) -> contextlib.AbstractContextManager[None]:
+        """Show the hosts that are done and running, if all output is whole lines."""
+        in_lines = self._collects or not self._options.no_prefix
+        # log records go to stderr without erasing the line
+        if len(self._hosts) == 1 or not in_lines or self._options.verbose or not status.is_possible():
+            return contextlib.nullcontext()
+        return status.shown(self._output, len(self._hosts), lambda: len(self.done), self._running)
 
     def _work_on(self, host: Host) -> Outcome:
         begun = time.monotonic()
@@ -107,7 +112,7 @@ class Work(Hosts):
         collected: tuple[list[bytes], list[bytes]] = ([], [])
         try:
             with self._connected(host) as conn, self._streams(host, conn, collected) as (stdout, stderr):
-                status = process.run(
+                exit_status = process.run(
                     conn,
                     options.command,
                     timeout=options.timeout,
@@ -132,7 +137,7 @@ class Work(Hosts):
         except ValueError as error:
             outcome = self._failed(host, Outcome(WRONG_USAGE, str(error), "failed", error="usage"))
         else:
-            outcome = _ended(status)
+            outcome = _ended(exit_status)
         return outcome._replace(stdout=b"".join(collected[0]), stderr=b"".join(collected[1]))
 
     @contextlib.contextmanager

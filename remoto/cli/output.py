@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     # most calls copy no files
     from ..file_sync import CopyResult
 
+# erase from the cursor to the end of the line (console_codes(4))
+_ERASE = "\033[K"
+# seconds to wait for another thread that writes
+_STUCK = 0.5
+
 Show = Callable[[int, Union[int, None]], object]
 Write = Callable[[bytes], None]
 
@@ -35,6 +40,7 @@ class Output:
         self._prefix = prefix
         self._raw = raw
         self._lock = threading.Lock()
+        self._has_status = False
         self.closed = False
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -77,11 +83,37 @@ class Output:
     def _write(self, stream: TextIO, part: str | bytes) -> None:
         with self._lock:
             if part and not self.closed:
+                # for a pipe, too: its reader may write to the same terminal
+                self._erase()
                 if isinstance(part, bytes):
                     stream.buffer.write(part)
                 else:
                     stream.write(part)
                 stream.flush()
+
+    def show_status(self, line: str, is_over: threading.Event) -> None:
+        """Replace the line below the output, on a terminal.
+
+        :param is_over: then the line is not wanted any longer.
+        """
+        with self._lock, contextlib.suppress(OSError):
+            if not (is_over.is_set() or self.closed):
+                self._has_status = True
+                sys.stderr.write(f"\r{line}{_ERASE}")
+                sys.stderr.flush()
+
+    def erase_status(self) -> None:
+        # with a timeout: a thread that writes to a stopped terminal may hold the lock forever
+        if self._lock.acquire(timeout=_STUCK):
+            with contextlib.suppress(OSError):
+                self._erase()
+            self._lock.release()
+
+    def _erase(self) -> None:
+        if self._has_status:
+            self._has_status = False
+            sys.stderr.write(f"\r{_ERASE}")
+            sys.stderr.flush()
 
     def write_line(self, line: str) -> None:
         self._write(sys.stdout, escape_controls(line) + "\n")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..commands.lines import Lines
 from ..fleets.hosts import fold
-from ..fleets.schedule import Progress
 from .hosts import Outcome
 from .output import Output, in_one_line
 from .selection import saved_name
@@ -95,24 +93,3 @@ def failures_saved(options: argparse.Namespace, done: Mapping[str, Outcome]) -> 
             failed = [host for host in options.chosen if host.name not in done or done[host.name].status]
             with open(options.save_failed, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.writelines(f"{saved_name(host, options)}\n" for host in failed)
-
-
-@contextlib.contextmanager
-def progress(total: int, shown: bool) -> Iterator[Progress | None]:
-    """Show a progress line on a terminal, if rich is installed.
-
-    :returns: a function to call for each host that is done; None without the line.
-    """
-    try:
-        from rich import progress as bars
-        from rich.console import Console
-    except ImportError:
-        shown = False
-    if not shown or not sys.stderr.isatty():
-        yield None
-        return
-    columns = (bars.TextColumn("hosts"), bars.MofNCompleteColumn(), bars.TimeElapsedColumn())
-    # otherwise rich redirects the program's stdout to stderr
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as line:
-        task = line.add_task("", total=total)
-        yield lambda done, total, host: line.advance(task)

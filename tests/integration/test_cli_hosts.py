@@ -113,8 +113,6 @@ def test_output_goes_to_stdout_while_stderr_is_a_terminal(option, text):
         argv = [*REMOTO, option, "localhost", "--", "echo", "hello"]
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=terminal, text=True, timeout=50)
         assert done.returncode == 0 and text in done.stdout
-        # the progress line
-        assert b"hosts" in os.read(ours, 65536)
     finally:
         os.close(terminal)
         os.close(ours)

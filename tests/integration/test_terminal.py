@@ -145,6 +145,27 @@ def test_process_that_stalls_is_killed_with_its_children(terminal):
     assert one.status() == 1 and b"no answer within 1 seconds" in one.seen
 
 
+@pytest.mark.parametrize("options", [[], ["--gather"]], ids=" ".join)
+def test_status_line_says_which_hosts_are_running_and_is_erased_before_output(terminal, tmp_path, options):
+    script = f"mkdir {tmp_path}/first || until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo here"
+    # one of the names of this machine runs until the test goes on
+    argv = ["env", "TERM=xterm", *REMOTO, *options, "--shell", "localhost", "127.0.0.1", "--", f"{script} 2> /dev/null"]
+    one = terminal(*argv)
+    one.wait_for(b"1 of 2 hosts done after ")
+    one.wait_for(b" s; running: ")
+    (tmp_path / "go").touch()
+    assert one.status() == 0
+    *_, last_status, rest = one.seen.split(b"\r\x1b[K")
+    assert b"1 of 2 hosts done" in last_status and b"here" in rest and b"hosts done" not in rest
+
+
+def test_no_status_line_is_shown_where_it_cannot_be_erased(terminal):
+    quick = ["--shell", "localhost", "127.0.0.1", "--", "sleep 2; echo here"]
+    both = [terminal("env", *argv, *quick) for argv in (["TERM=dumb", *REMOTO], ["TERM=xterm", *REMOTO, "--no-prefix"])]
+    for one in both:
+        assert one.status() == 0 and b"here" in one.seen and b"hosts done" not in one.seen
+
+
 HOSTILE = r"\033]0;title\007\r\302\2332J"
 ESCAPED = rb"\x1b]0;title\x07\r\x9b2J"
 
@@ -158,8 +179,8 @@ def test_default_log_handler_escapes_control_characters(terminal):
 
 
 def shown(terminal, *argv):
-    """Return the output of a program at a terminal, and its exit status."""
-    one = terminal(*argv)
+    """Return the output of a program at a terminal that has no status line, and its exit status."""
+    one = terminal("env", "TERM=dumb", *argv)
     status = one.status()
     return one.seen.replace(b"\r\n", b"\n").replace(b"LOCALHOST", b"localhost"), status
 

@@ -1,0 +1,54 @@
+"""Show on a terminal, below the output, how many hosts are done and which ones are still running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Callable
+
+from ..fleets.hosts import fold
+from ..util import escape_controls
+from .output import Output
+
+#: seconds until the line is shown, and between two updates: a quick command shows none
+_UPDATE = 1.0
+
+
+@contextlib.contextmanager
+def shown(output: Output, total: int, done: Callable[[], int], running: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Show the line inside the block.
+
+    :param done: returns the number of hosts that are done.
+    :param running: returns the hosts that are running.
+    """
+    started, is_over = time.monotonic(), threading.Event()
+
+    def update() -> None:
+        while not is_over.wait(_UPDATE):
+            line = f"{done()} of {total} hosts done after {time.monotonic() - started:.0f} s"
+            names = running()
+            waiting = f"{line}; running: {fold(names)}" if names else line
+            output.show_status(escape_controls(waiting)[: _width() - 1], is_over)
+
+    threading.Thread(target=update, name="remoto-status", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        output.erase_status()
+
+
+def is_possible() -> bool:
+    """Return True if stderr is a terminal on which a line can be erased."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
