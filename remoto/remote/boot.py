@@ -78,6 +78,8 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
         sys.stderr.write("remoto: Python %s cannot run execnet %s: %s\n" % (found, execnet_version, problem))
         sys.exit(1)
     gc.enable()
+    if hasattr(gc, "freeze"):  # since Python 3.7
+        gc.freeze()  # what stays to the end: the collections at the exit would go through it
     io = main["init_popen_io"](main["get_execmodel"]("thread"))
     uid = os.getuid() if hasattr(os, "getuid") else -1
     io.write(("%s %d\n" % (marker, uid)).encode("ascii"))

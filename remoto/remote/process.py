@@ -4,11 +4,11 @@ from __future__ import absolute_import, unicode_literals
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 
 from .pipes import make_blocking
+from .spawn import spawn
 from .wire import EXTRA_PATH
 
 PY2 = sys.version_info[0] == 2
@@ -64,6 +64,14 @@ def start(args, sudo, stdin, env, extend_env, popen):
         if options.pop("shell", False):
             args = ["/bin/sh", "-c", args] if not isinstance(args, list) else ["/bin/sh", "-c"] + args
         args = ["sudo"] + (args if isinstance(args, list) else [args])
+    env = environment(env, extend_env)
+    process = None if options else spawn(args if isinstance(args, list) else [args], env, stdin is not None)
+    return process or start_by_subprocess(args, stdin, env, options)
+
+
+def start_by_subprocess(args, stdin, env, options):
+    import subprocess
+
     options.setdefault("close_fds", True)
     for name in OWN_SESSION:
         options.setdefault(name, OWN_SESSION[name])
@@ -76,7 +84,7 @@ def start(args, sudo, stdin, env, extend_env, popen):
             stdin=devnull or subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(env, extend_env),
+            env=env,
             bufsize=0,
             **options
         )
@@ -102,6 +110,8 @@ def copy_by_cat(source, target):
 
 def start_detached(argv, stdin, stdout, stderr):
     """Start a process that outlives this Python, with pipes of a command."""
+    import subprocess
+
     for pipe in (stdin, stdout):
         make_blocking(pipe)
     try:

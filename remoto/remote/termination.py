@@ -5,7 +5,6 @@ from __future__ import absolute_import, unicode_literals
 import errno
 import os
 import signal
-import subprocess
 import time
 
 from .pipes import poll
@@ -50,6 +49,8 @@ class Shell(object):
         return self.answer(process, time.time() + seconds)
 
     def start(self, group):
+        import subprocess  # takes longer than most commands
+
         self.process = subprocess.Popen(
             self.argv + [str(group)],
             stdin=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """The remote side imports its package from the sources that it received."""
 
+import shlex
 import sys
 
 import execnet
@@ -28,6 +29,14 @@ def test_module_is_sent_with_the_first_call_that_needs_it(conn):
     assert "command" in loaded(conn) and "functions" not in loaded(conn)
     conn.import_module(functions).same(1)
     assert "functions" in loaded(conn) and "receiver" not in loaded(conn)
+
+
+def test_first_command_needs_no_module_that_takes_long_to_import():
+    # -S: a .pth file in site-packages may import anything
+    with remoto.Connection("localhost", interpreter=f"{shlex.quote(sys.executable)} -IS") as conn:
+        assert check(conn, ["true"])[2] == 0
+        names = conn.gateway.remote_exec("import sys; channel.send(list(sys.modules))").receive(10)
+    assert {"subprocess", "selectors", "locale", "re", "traceback", "typing"}.isdisjoint(names)
 
 
 def test_remote_function_that_imports_remoto_gets_the_installed_one():
