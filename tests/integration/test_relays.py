@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -326,6 +327,25 @@ def test_lost_relay_is_named_and_ends_running_commands(sshd):
         wait_until(lambda: not started_with(mark))
         for conn in conns:
             conn.exit()
+
+
+@pytest.mark.parametrize("lost", ["dropping", "silent", "its Python"])
+def test_host_that_is_lost_ends_its_command_and_leaves_the_relay_and_its_other_hosts(own_relay, sshd, lost):
+    cut = {"dropping": sshd.drop, "silent": sshd.silence}
+    host, begun = lost if lost in cut else "node0", threading.Event()
+    with through(own_relay, host, keepalive=1) as conn, through(own_relay, "node1") as other:
+        end_python = partial(os.kill, pid_of(conn), signal.SIGKILL)
+        running = in_thread(run, conn, ["sh", "-c", "echo begun; exec sleep 100"], on_stdout=lambda _: begun.set())
+        assert begun.wait(20)
+        try:
+            cut.get(lost, end_python)()
+            with pytest.raises(ConnectionLost, match=f"{host}.*sleep 100") as error:
+                running()
+        finally:
+            sshd.undrop()
+            sshd.unsilence()
+        assert "the relay" not in str(error.value) and not conn.has_connection()
+        assert check(other, ["echo", "hello"]).stdout == check(own_relay, ["echo", "hello"]).stdout == ["hello"]
 
 
 def error_of(function, *args, **kw):
