@@ -24,8 +24,8 @@ from tests.servers.engines import Docker, Podman
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
-#: modules to run over a relay: together they have all kinds of traffic, and timeouts of each. Without REMOTO_TEST_REQUIRE, only the tests of
-#: relays use one
+#: modules to run over a relay: together they have all kinds of traffic, and timeouts of each. Without
+#: REMOTO_TEST_REQUIRE, only the tests of relays use one
 OVER_RELAYS = ("test_commands", "test_files", "test_functions", "test_timeouts", "test_remote_package")
 
 
