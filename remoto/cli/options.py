@@ -79,7 +79,7 @@ def split(arguments: list[str]) -> tuple[list[str], bool, list[str]]:
 
 def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     """Parse arguments; exit with a usage message if the backend does not use one of them."""
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # hosts may also stand between options and after them
     for flag in USED_BY:
         if _keyword(flag) in options and options.backend not in USED_BY[flag]:
             parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(USED_BY[flag])}")

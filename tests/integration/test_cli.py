@@ -48,6 +48,14 @@ def test_lines_of_several_hosts_have_their_names(sshd):
     assert outcome("--no-prefix", "node1", "node2", "--", "echo", "x")[1] == "x\nx\n"
 
 
+def test_options_may_stand_between_hosts_and_after_them(sshd):
+    assert outcome("node1", "--no-prefix", "node2", "--env", "N=1", "--", "sh", "-c", "echo $N") == (0, "1\n1\n", "")
+    status, _, stderr = outcome("put", "node1", "--connect-timeout", "30", "node2", "--", "/nonexistent", "/tmp/x")
+    assert status == 1 and "/nonexistent: No such file or directory" in stderr
+    status, _, stderr = outcome("node1", "--nonsense", "node2", "--", "true")
+    assert status == 2 and stderr.splitlines()[-1].startswith("remoto: error: unrecognized arguments: --nonsense")
+
+
 def test_unreachable_host_of_several_is_reported(sshd):
     status, stdout, stderr = outcome("node1", "refused", "--", "echo", "x")
     assert (status, stdout) == (255, "node1: x\n")
