@@ -90,7 +90,7 @@ class Work(Hosts):
             report.gathered(names, outcomes, self._output)
         if options.json:
             report.not_started_in_json(names, outcomes, self._output)
-        return report.summarise(names, outcomes, self._output)
+        return report.summarise(names, outcomes, self._output, folded=options.gather)
 
     def _status(self) -> contextlib.AbstractContextManager[None]:
         """Show the hosts that are done and running, if all output is whole lines."""

@@ -67,17 +67,28 @@ def not_started_in_json(hosts: Sequence[str], outcomes: Sequence[Outcome | None]
             in_json(host, Outcome(0), output, "not_started")
 
 
-def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output) -> int:
-    """Report the hosts that failed, if there are several hosts; return the highest exit status."""
+def summarise(hosts: Sequence[str], outcomes: Sequence[Outcome | None], output: Output, folded: bool = False) -> int:
+    """Report the hosts that failed, if there are several hosts; return the highest exit status.
+
+    :param folded: report hosts that failed for the same reason once, most hosts first.
+    """
     failed = [(host, outcome) for host, outcome in zip(hosts, outcomes) if outcome is not None and outcome.status]
-    for host, outcome in failed if len(hosts) > 1 else []:
-        output.write_error(in_one_line(host, outcome.reason or f"exit status {outcome.status}"))
+    problems = [([host], outcome.reason or f"exit status {outcome.status}") for host, outcome in failed]
+    for names, reason in (_folded(problems) if folded else problems) if len(hosts) > 1 else []:
+        output.write_error(in_one_line(fold(names), reason))
     counts = Counter(outcome.kind.replace("_", " ") for _, outcome in failed if outcome.kind != "failed")
     counts["not started"] = outcomes.count(None)
     more = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     if (failed or counts["not started"]) and len(hosts) > 1:
         output.write_error(f"remoto: {len(failed)} of {len(hosts)} hosts failed{f' ({more})' if more else ''}")
     return max((outcome.status for outcome in outcomes if outcome is not None), default=0)
+
+
+def _folded(problems: Sequence[tuple[list[str], str]]) -> list[tuple[list[str], str]]:
+    by_reason: dict[str, list[str]] = {}
+    for names, reason in problems:
+        by_reason.setdefault(reason, []).extend(names)
+    return sorted(((names, reason) for reason, names in by_reason.items()), key=lambda problem: -len(problem[0]))
 
 
 @contextlib.contextmanager

@@ -87,6 +87,17 @@ def test_gathered_output_is_written_once(sshd):
     assert stderr.splitlines()[-1] == "remoto: 1 of 4 hosts failed (1 unreachable)"
 
 
+def test_gathered_summary_names_hosts_that_failed_alike_once(sshd):
+    script = "case $SSH_CLIENT in '') exit 4;; esac; exit 3"
+    _, _, stderr = outcome("--gather", "refused", "localhost", "node[1-3]", "--shell", "--", script, SSH_CLIENT="")
+    assert stderr.splitlines()[-4:] == [
+        "remoto: node[1-3]: exit status 3",
+        "remoto: refused: connection refused",
+        "remoto: localhost: exit status 4",
+        "remoto: 5 of 5 hosts failed (1 unreachable)",
+    ]
+
+
 def test_json_has_a_line_for_each_host(sshd):
     hosts, script = ["node1", "refused"], "printf 'a\\033[1m'; echo b >&2; exit 255"
     _, stdout, _ = outcome("--json", "--timeout", "60", *hosts, "--shell", "--", script)
