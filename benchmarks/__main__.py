@@ -33,30 +33,30 @@ def main():
     options = parser.parse_args()
     sizes = SHORT if options.short else Sizes()
     failed = False
-    with servers() as (sshd, link), settings(sshd, link, sizes) as told:
+    with servers() as (sshd, link), settings(sshd, link, sizes) as config:
         links = (sshd.slow_link, link)
         if options.only != "many":
-            versions, figures = run(works(sizes, CONTAINER, POD), told, links, options.short)
+            versions, figures = run(works(sizes, CONTAINER, POD), config, links, options.short)
             failed |= report("benchmarks", versions, figures, options.output)
         if options.only != "one":
-            versions, figures = run(fleet_works(sizes), told, links, options.short, FLEET)
-            rows = host_cost.measured(sizes, told)
+            versions, figures = run(fleet_works(sizes), config, links, options.short, FLEET)
+            rows = host_cost.measured(sizes, config)
             failed |= report("benchmarks-many", versions, figures, options.output, rows)
     return int(failed)
 
 
-def report(name, versions, figures, folder, rows=()):
-    """Print figures, and write them to a folder if there is one. Return True if remoto or a peer failed.
+def report(name, versions, figures, directory, rows=()):
+    """Print figures, and write them to a directory if there is one. Return True if remoto or a peer failed.
 
     :param rows: the rows for hosts held open.
     """
     print(table(versions, figures))
     if rows:
         print("\n".join(["", *host_cost.text(rows)]))
-    if folder:
+    if directory:
         found = {"machine": machine(), "versions": versions, "figures": figures, **({"held": rows} if rows else {})}
-        (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / f"{name}-tables.inc").write_text(tables(versions, figures) + (host_cost.rst(rows) if rows else ""))
+        (directory / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (directory / f"{name}-tables.inc").write_text(tables(versions, figures) + (host_cost.rst(rows) if rows else ""))
     reasons = [reason for figure in figures for reason in figure["reasons"].values()]
     return any("failed" in reason for reason in [*reasons, *rows])
 

@@ -29,13 +29,13 @@ def python_for(contestant):
     requirement = CONTESTANTS[contestant]
     if requirement is None:
         return sys.executable
-    folder = CACHE / f"{sys.version_info.major}.{sys.version_info.minor}-{requirement}"
-    python = folder / "bin" / "python"
-    ready = folder / "ready"
+    directory = CACHE / f"{sys.version_info.major}.{sys.version_info.minor}-{requirement}"
+    python = directory / "bin" / "python"
+    ready = directory / "ready"
     if not ready.exists():
-        venv.create(folder, clear=True, with_pip=True)
+        venv.create(directory, clear=True, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement], check=True)
         # compile all modules, so that no timed import has to
-        subprocess.run([python, "-m", "compileall", "-q", folder / "lib"], stdout=subprocess.DEVNULL)
+        subprocess.run([python, "-m", "compileall", "-q", directory / "lib"], stdout=subprocess.DEVNULL)
         ready.touch()
     return str(python)

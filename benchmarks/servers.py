@@ -51,7 +51,7 @@ def servers():
         # ssh uses the first value that it finds
         host = f"Host {COUNTED}\n  Port {link.port}\n  HostKeyAlias [127.0.0.1]:{sshd.port}\n"
         sshd.config.write_text(host + sshd.config.read_text())
-        os.environ["PATH"] = f"{sshd.wrapper_folder}{os.pathsep}{os.environ['PATH']}"
+        os.environ["PATH"] = f"{sshd.wrapper_directory}{os.pathsep}{os.environ['PATH']}"
         os.environ.update(docker.environment)
         docker.run("python", name=CONTAINER)
         os.environ.update({name: value for name, value in kube.environment.items() if name != "PATH"})
@@ -84,23 +84,25 @@ def write_uncompressed_ssh(path):
     path.chmod(0o755)
 
 
-def write_fleet(folder, sshd, sizes):
+def write_fleet(directory, sshd, sizes):
     """Return the settings for the contestants about many hosts, all of which are the same sshd."""
     user = pwd.getpwuid(os.getuid()).pw_name
-    known_hosts = sshd.folder / "known_hosts"
-    config = folder / "fleet"
-    config.write_text(FLEET_CONFIG.format(port=sshd.port, user=user, key=sshd.folder / "user", known_hosts=known_hosts))
-    stand_in = folder / "stand-in" / "ssh"
+    known_hosts = sshd.directory / "known_hosts"
+    config = directory / "fleet"
+    config.write_text(
+        FLEET_CONFIG.format(port=sshd.port, user=user, key=sshd.directory / "user", known_hosts=known_hosts)
+    )
+    stand_in = directory / "stand-in" / "ssh"
     stand_in.parent.mkdir()
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
     # ssh itself, not the wrapper that names the configuration with the aliases
-    folders = [name for name in os.environ["PATH"].split(os.pathsep) if name != str(sshd.wrapper_folder)]
+    directories = [name for name in os.environ["PATH"].split(os.pathsep) if name != str(sshd.wrapper_directory)]
     return {
         "hosts": sizes.hosts,
         "config": str(config),
         "known_hosts": str(known_hosts),
-        "path": os.pathsep.join(folders),
+        "path": os.pathsep.join(directories),
         "stand_in": str(stand_in.parent),
     }
 
@@ -108,48 +110,48 @@ def write_fleet(folder, sshd, sizes):
 @contextlib.contextmanager
 def settings(sshd, link, sizes):
     """Yield the settings for the contestants; meanwhile, the files exist."""
-    folder = Path(tempfile.mkdtemp(prefix="remoto-benchmark-"))
+    directory = Path(tempfile.mkdtemp(prefix="remoto-benchmark-"))
     try:
         output_lines = sizes.output // len(log_line(0, 0))
-        write_log(folder / "output", output_lines)
-        (folder / "lines").write_text("".join(f"line {number} of a long output\n" for number in range(sizes.lines)))
-        (folder / "file").mkdir()
-        (folder / "file" / "file").write_bytes(os.urandom(1_000_000) * (sizes.file // 1_000_000))
+        write_log(directory / "output", output_lines)
+        (directory / "lines").write_text("".join(f"line {number} of a long output\n" for number in range(sizes.lines)))
+        (directory / "file").mkdir()
+        (directory / "file" / "file").write_bytes(os.urandom(1_000_000) * (sizes.file // 1_000_000))
         for number in range(sizes.files_in_tree):
-            path = folder / "tree" / str(number % 20) / str(number)
+            path = directory / "tree" / str(number % 20) / str(number)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(os.urandom(1024))
         for name in ("new", "kept", "uncompressed"):
-            (folder / name).mkdir()
-        write_uncompressed_ssh(folder / "uncompressed" / "ssh")
+            (directory / name).mkdir()
+        write_uncompressed_ssh(directory / "uncompressed" / "ssh")
         # for libraries that do not read ssh's configuration
         target = {
             "address": "127.0.0.1",
             "user": pwd.getpwuid(os.getuid()).pw_name,
-            "key": str(sshd.folder / "user"),
+            "key": str(sshd.directory / "user"),
         }
         ports = {"node0": sshd.port, COUNTED: link.port, "slow": sshd.slow_link.port}
         yield {
             "hosts": {name: {**target, "port": port} for name, port in ports.items()},
-            "fleet": write_fleet(folder, sshd, sizes),
+            "fleet": write_fleet(directory, sshd, sizes),
             "container": CONTAINER,
             "commands_in_pod": sizes.commands_in_pod,
             "value": "x" * 100,
             "large": "x" * 1_000_000,
-            "lines": str(folder / "lines"),
+            "lines": str(directory / "lines"),
             "lines_count": sizes.lines,
-            "output": str(folder / "output"),
+            "output": str(directory / "output"),
             "output_lines": output_lines,
-            "file": str(folder / "file" / "file"),
-            "tree": str(folder / "tree"),
-            "new": str(folder / "new"),
-            "kept": str(folder / "kept"),
-            "uncompressed": str(folder / "uncompressed"),
+            "file": str(directory / "file" / "file"),
+            "tree": str(directory / "tree"),
+            "new": str(directory / "new"),
+            "kept": str(directory / "kept"),
+            "uncompressed": str(directory / "uncompressed"),
         }
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
 
 
-def empty(folder):
-    shutil.rmtree(folder)
-    os.mkdir(folder)
+def empty(directory):
+    shutil.rmtree(directory)
+    os.mkdir(directory)

@@ -93,8 +93,8 @@ def tables(versions, figures):
             parts.append(_csv("our bound", *map(bound, work)))
         parts.append("")
         for contestant, reason in work[0]["reasons"].items():
-            words = reason.get("missing") or "failed: " + reason["failed"]
-            parts += [f"- {title(contestant, versions)}: {words}."]
+            text = reason.get("missing") or "failed: " + reason["failed"]
+            parts += [f"- {title(contestant, versions)}: {text}."]
         parts.append("")
     return "\n".join(parts)
 

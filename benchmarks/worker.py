@@ -164,8 +164,8 @@ def main():
     contestant = Contestant(module)
     sys.addaudithook(count_starts)
 
-    def answer(**words):
-        answers.write(json.dumps(words) + "\n")
+    def answer(**fields):
+        answers.write(json.dumps(fields) + "\n")
         answers.flush()
 
     answer(version=importlib.metadata.version(module.DISTRIBUTION))

@@ -27,7 +27,7 @@ def fleet_names(kind):
 def import_time(module):
     """Return the seconds that a new interpreter needs to import a module."""
     code = f"import time; begun = time.perf_counter(); import {module}; print(time.perf_counter() - begun)"
-    # not from this folder
+    # not from this directory
     runs = [
         subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, cwd=settings["new"])
         for _ in range(3)

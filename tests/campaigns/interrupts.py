@@ -37,8 +37,8 @@ class Program:
     def __init__(self, host, use_ssh):
         self.host, self.use_ssh = host, use_ssh
         self.conn = self.other = self.module = None
-        self.folder = Path(tempfile.mkdtemp(prefix="remoto-interrupts-"))
-        (self.folder / "source").write_bytes(b"x" * 300_000)
+        self.directory = Path(tempfile.mkdtemp(prefix="remoto-interrupts-"))
+        (self.directory / "source").write_bytes(b"x" * 300_000)
 
     def open(self):
         logger = logging.Logger("quiet", logging.CRITICAL)
@@ -65,7 +65,7 @@ class Program:
         self.module.join("a", "b")
 
     def put(self):
-        put(self.conn, self.folder / "source", self.folder / f"copy{random.random()}")
+        put(self.conn, self.directory / "source", self.directory / f"copy{random.random()}")
 
     def exit(self):
         self.conn.exit()

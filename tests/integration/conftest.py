@@ -56,7 +56,7 @@ def sshd():
     except Unavailable as problem:
         unavailable("sshd", problem)
     path = os.environ["PATH"]
-    os.environ["PATH"] = f"{server.wrapper_folder}{os.pathsep}{path}"
+    os.environ["PATH"] = f"{server.wrapper_directory}{os.pathsep}{path}"
     yield server
     os.environ["PATH"] = path
     server.__exit__()

@@ -18,10 +18,10 @@ def wait_until(condition, seconds=20):
 def started_with(mark):
     """Return the command lines of all processes with this mark in their environment, including zombies."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{VARIABLE}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            if f"{VARIABLE}={mark}".encode() in (directory / "environ").read_bytes().split(b"\0"):
+                found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
             continue  # it has ended meanwhile
     return found

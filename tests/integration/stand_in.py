@@ -39,7 +39,7 @@ while True:
 """
 
 
-def interpreter(folder, answer, ready=b" 0\n"):
+def interpreter(directory, answer, ready=b" 0\n"):
     """Return the ``interpreter`` of a connection.
 
     :param answer: code to run for each task. It may call ``send(value, ...)``, ``message(code, payload)`` and
@@ -48,10 +48,10 @@ def interpreter(folder, answer, ready=b" 0\n"):
     """
     path = re.sub("/execnet/__init__.py$", "", execnet.__file__)
     code = "\n".join(" " * 8 + line for line in answer.splitlines() or ["pass"])
-    script = folder / "stand_in.py"
+    script = directory / "stand_in.py"
     script.write_text(PROGRAM.format(execnet=path, ready=ready, answer=code))
     return shlex.join([sys.executable, str(script)])
 
 
-def connect(folder, answer, ready=b" 0\n", **kw):
-    return remoto.Connection("localhost", interpreter=interpreter(folder, answer, ready), **kw)
+def connect(directory, answer, ready=b" 0\n", **kw):
+    return remoto.Connection("localhost", interpreter=interpreter(directory, answer, ready), **kw)

@@ -41,8 +41,8 @@ def test_lines_of_several_hosts_have_their_names(sshd):
     status, stdout, stderr = outcome("--env", "REMOTO_N=1", "node1", "node2", "localhost", "--", "sh", "-c", script)
     assert status == 2
     assert sorted(stdout.splitlines()) == ["localhost: 1", "node1: 1", "node2: 1"]
-    *words, failed1, failed2, failed3, summary = stderr.splitlines()
-    assert sorted(words) == ["localhost: words", "node1: words", "node2: words"]
+    *output, failed1, failed2, failed3, summary = stderr.splitlines()
+    assert sorted(output) == ["localhost: words", "node1: words", "node2: words"]
     assert [failed1, failed2, failed3] == [f"remoto: {host}: exit status 2" for host in ("node1", "node2", "localhost")]
     assert summary == "remoto: 3 of 3 hosts failed"
     assert outcome("--no-prefix", "node1", "node2", "--", "echo", "x")[1] == "x\nx\n"
@@ -176,8 +176,8 @@ def test_output_that_cannot_be_written_exits_with_1(hosts):
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-"])
 def test_closed_standard_streams_are_accepted(closed):
     line = f'exec "$@" {closed}'
-    words = [*REMOTO, "--stdin", "localhost", "--", "sh", "-c", "echo out; echo err >&2"]
-    done = subprocess.run(["sh", "-c", line, "sh", *words], capture_output=True, text=True, timeout=50)
+    arguments = [*REMOTO, "--stdin", "localhost", "--", "sh", "-c", "echo out; echo err >&2"]
+    done = subprocess.run(["sh", "-c", line, "sh", *arguments], capture_output=True, text=True, timeout=50)
     assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
@@ -259,11 +259,11 @@ def test_local_backend_refuses_other_hosts():
     assert (status, stdout) == (2, "") and "node1: not this machine" in stderr and stderr.startswith("usage: ")
 
 
-@pytest.mark.parametrize("words", [["put"], ["get", "--help"], ["--sudo", "put", "localhost", "--", "/bin/true"]])
-def test_put_and_get_are_never_hosts(words):
-    status, stdout, stderr = outcome(*words)
-    assert status == (0 if "--help" in words else 2)
-    assert (stdout + stderr).startswith("usage: remoto put" if "put" in words else "usage: remoto get")
+@pytest.mark.parametrize("arguments", [["put"], ["get", "--help"], ["--sudo", "put", "localhost", "--", "/bin/true"]])
+def test_put_and_get_are_never_hosts(arguments):
+    status, stdout, stderr = outcome(*arguments)
+    assert status == (0 if "--help" in arguments else 2)
+    assert (stdout + stderr).startswith("usage: remoto put" if "put" in arguments else "usage: remoto get")
 
 
 def test_unknown_backend_is_wrong_usage():
@@ -296,8 +296,8 @@ def test_advice_names_options(sshd):
     assert status == 255 and "--interpreter" in stderr and "interpreter=" not in stderr
     status, _, stderr = outcome("--connect-timeout", "0.5", "stall", "--", "true")
     assert status == 255 and "--connect-timeout" in stderr and "connect_timeout" not in stderr
-    for words in (["x y"], ["--ssh-options", "-o 'x", "node1"], ["--via", "x y", "node1"]):
-        status, _, stderr = outcome(*words, "--", "true")
+    for arguments in (["x y"], ["--ssh-options", "-o 'x", "node1"], ["--via", "x y", "node1"]):
+        status, _, stderr = outcome(*arguments, "--", "true")
         assert status == 255 and "--ssh-options" in stderr and "ssh_options" not in stderr
 
 
@@ -310,9 +310,9 @@ def test_help_has_examples_and_exit_statuses():
 def test_commands_end_with_the_reader_or_the_program(tmp_path):
     """One of two hosts is silent, the other one floods: both commands end with the reader or the program."""
     script = f"echo $$ >> {tmp_path}/pids; [ $(wc -l < {tmp_path}/pids) = 2 ] || exec sleep 100; exec yes"
-    words = [*REMOTO, "--no-prefix", "localhost", "LOCALHOST", "--", "sh", "-c", script]
+    arguments = [*REMOTO, "--no-prefix", "localhost", "LOCALHOST", "--", "sh", "-c", script]
     for stop, status in ((None, 141), (signal.SIGINT, 130)):
-        program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        program = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert program.stdout.readline() == b"y\n"
         if stop:
             program.send_signal(stop)
@@ -326,8 +326,8 @@ def test_commands_end_with_the_reader_or_the_program(tmp_path):
 
 
 def test_characters_outside_the_encoding_are_escaped():
-    words = ("localhost", "LOCALHOST", "--", "printf", "ä\\n")
-    status, stdout, stderr = outcome(*words, PYTHONIOENCODING="ascii")
+    arguments = ("localhost", "LOCALHOST", "--", "printf", "ä\\n")
+    status, stdout, stderr = outcome(*arguments, PYTHONIOENCODING="ascii")
     assert (status, stdout.lower(), stderr) == (0, "localhost: \\xe4\n" * 2, "")
 
 
@@ -343,9 +343,9 @@ def hostile():
 
 @pytest.mark.parametrize("redirection", ["", ">&2"], ids=["stdout", "stderr"])
 def test_control_characters_are_escaped_after_a_prefix(redirection):
-    words = ("localhost", "LOCALHOST", "--", "sh", "-c", f"printf 'a\\tb{HOSTILE}' {redirection}")
+    arguments = ("localhost", "LOCALHOST", "--", "sh", "-c", f"printf 'a\\tb{HOSTILE}' {redirection}")
     lines = f"localhost: a\tb{ESCAPED}\n" * 2
-    status, *streams = outcome(*words)
+    status, *streams = outcome(*arguments)
     streams = [stream.replace("LOCALHOST", "localhost") for stream in streams]
     assert (status, streams) == (0, ["", lines] if redirection else [lines, ""])
 
@@ -367,7 +367,7 @@ def test_stderr_of_ssh_is_escaped_in_errors(sshd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("--raw", "localhost", "--", hostile()),
         ("--raw", "--cwd", f"/{hostile()}", "localhost", "--", "true"),
@@ -378,8 +378,8 @@ def test_stderr_of_ssh_is_escaped_in_errors(sshd, tmp_path):
     ],
     ids=["program", "directory", "host", "backend", "path", "usage"],
 )
-def test_control_characters_are_escaped_in_errors(words):
-    status, stdout, stderr = outcome(*words)
+def test_control_characters_are_escaped_in_errors(arguments):
+    status, stdout, stderr = outcome(*arguments)
     assert status and ESCAPED in stderr and (stdout + stderr).replace("\n", "").isprintable()
 
 

@@ -41,13 +41,13 @@ def test_directory_that_is_missing_is_made_for_a_file(sshd, source, tmp_path):
 
 
 def test_directory_that_is_missing_is_made_without_a_python_there(docker_shell, tmp_path):
-    words = ["get", "--backend", "docker", docker_shell, "--", "/etc/passwd", f"{tmp_path}/logs/"]
-    assert outcome(*words)[0] == 0 and (tmp_path / "logs/passwd").exists()
+    arguments = ["get", "--backend", "docker", docker_shell, "--", "/etc/passwd", f"{tmp_path}/logs/"]
+    assert outcome(*arguments)[0] == 0 and (tmp_path / "logs/passwd").exists()
 
 
 def test_unchanged_files_are_reported_as_unchanged(sshd, source, tmp_path):
-    def copied(*words):
-        status, stdout, stderr = outcome(*words)
+    def copied(*arguments):
+        status, stdout, stderr = outcome(*arguments)
         assert (status, stderr) == (0, "")
         return stdout.rpartition(": ")[2]
 
@@ -82,13 +82,13 @@ def test_put_copies_into_a_container(docker_shell, source):
 
 
 def test_failure_is_reported_for_each_host(sshd, source, tmp_path):
-    status, stdout, stderr = outcome("put", "node1", "refused", "--", str(source), "/proc/no-such-folder/x")
+    status, stdout, stderr = outcome("put", "node1", "refused", "--", str(source), "/proc/no-such-directory/x")
     assert status == 255 and stdout == ""
     *lines, failed, refused, summary = stderr.splitlines()
     lines.sort()
     assert lines[0].startswith("remoto: node1: put ") and "No such file" in lines[0]
     assert lines[1].startswith("remoto: refused: cannot connect") and len(lines) == 2
-    assert failed.startswith("remoto: node1: remote path /proc/no-such-folder/x: ") and refused.startswith(
+    assert failed.startswith("remoto: node1: remote path /proc/no-such-directory/x: ") and refused.startswith(
         "remoto: refused: "
     )
     assert summary == "remoto: 2 of 2 hosts failed (1 unreachable)"
@@ -114,8 +114,8 @@ def test_timeout_ends_a_copy(source, tmp_path):
     (tmp_path / "python").chmod(0o755)
     with open(tmp_path / "large", "wb") as file:
         file.truncate(4_000_000_000)
-    words = ["put", "--timeout", "0.3", "--interpreter", str(tmp_path / "python"), "localhost", "--"]
-    status, _, stderr = outcome(*words, str(tmp_path / "large"), str(tmp_path / "copy"))
+    arguments = ["put", "--timeout", "0.3", "--interpreter", str(tmp_path / "python"), "localhost", "--"]
+    status, _, stderr = outcome(*arguments, str(tmp_path / "large"), str(tmp_path / "copy"))
     assert status == 1 and stderr.endswith("no answer for 0.3 seconds\n")
 
 
@@ -131,9 +131,9 @@ def test_ctrl_c_ends_a_copy(sshd, tmp_path, action):
         file.truncate(4_000_000_000)
     (tmp_path / "copy").mkdir()
     mark = f"ctrl-c-{action}-{os.getpid()}"
-    words = [*REMOTO, action, "localhost", "node1", "--", str(tmp_path / "source"), str(tmp_path / "copy")]
+    arguments = [*REMOTO, action, "localhost", "node1", "--", str(tmp_path / "source"), str(tmp_path / "copy")]
     marked = {**os.environ, leftovers.VARIABLE: mark}
-    program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=marked)
+    program = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=marked)
     wait_until(lambda: any(tmp_path.glob("copy/**/.remoto-*")))
     program.send_signal(signal.SIGINT)
     try:
@@ -152,8 +152,8 @@ def test_ctrl_c_while_connecting_exits_with_130(tmp_path):
     )
     (tmp_path / "ssh").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    words = [*REMOTO, "put", "node1", "--", "/etc/passwd", "/tmp"]
-    program = subprocess.Popen(words, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}, cwd=tmp_path)
+    arguments = [*REMOTO, "put", "node1", "--", "/etc/passwd", "/tmp"]
+    program = subprocess.Popen(arguments, stderr=subprocess.PIPE, env={**os.environ, "PATH": path}, cwd=tmp_path)
     wait_until((tmp_path / "pid").exists)
     program.send_signal(signal.SIGINT)
     try:
@@ -176,10 +176,10 @@ def test_help_of_put_and_get_shows_their_usage():
         assert status == 0 and stdout.startswith(f"usage: remoto {action} [options] HOST... -- SOURCE DESTINATION")
 
 
-def at_a_terminal(*words):
+def at_a_terminal(*arguments):
     """Run a program with a terminal as its stderr; return its exit status, stdout and the terminal's output."""
     controller, terminal = pty.openpty()
-    command = [*REMOTO, *words]
+    command = [*REMOTO, *arguments]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=terminal, timeout=50, env={**os.environ, "COLUMNS": "250"}
     )
@@ -214,7 +214,7 @@ def test_control_characters_in_a_path_are_escaped_beside_a_progress_bar(source, 
 
 def test_failure_is_shown_at_a_terminal(source):
     pytest.importorskip("rich")
-    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(source), "/proc/no-such-folder/x")
+    status, stdout, shown = at_a_terminal("put", "localhost", "--", str(source), "/proc/no-such-directory/x")
     assert (status, stdout) == (1, b"") and b"remoto: localhost: put " in shown
     # the progress bar is removed
     assert b"put" not in shown.split(b"No such file or directory")[-1]

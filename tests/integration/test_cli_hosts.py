@@ -27,10 +27,10 @@ def test_groups_of_clustershell_name_hosts_only_with_the_option(sshd, tmp_path):
     (directory / "groups.d").mkdir(parents=True)
     (directory / "groups.conf").write_text("[Main]\ndefault: lab\nautodir: $CFGDIR/groups.d\n")
     (directory / "groups.d" / "lab.yaml").write_text("lab:\n  web: node[1-4]\n  down: node[2-3]\n")
-    words = ["@web", "--exclude", "@lab:down", "--", "echo", "x"]
-    status, stdout, stderr = outcome("--groups", *words, XDG_CONFIG_HOME=str(tmp_path))
+    arguments = ["@web", "--exclude", "@lab:down", "--", "echo", "x"]
+    status, stdout, stderr = outcome("--groups", *arguments, XDG_CONFIG_HOME=str(tmp_path))
     assert (status, sorted(stdout.splitlines()), stderr) == (0, ["node1: x", "node4: x"], "")
-    status, stdout, stderr = outcome(*words, XDG_CONFIG_HOME=str(tmp_path))
+    status, stdout, stderr = outcome(*arguments, XDG_CONFIG_HOME=str(tmp_path))
     assert (status, stdout) == (2, "") and "--groups" in stderr.splitlines()[-1]
     status, stdout, stderr = outcome("--groups", "@web", "@wbe", "--", "true", XDG_CONFIG_HOME=str(tmp_path))
     assert (status, stdout) == (2, "") and stderr.splitlines()[-1] == "remoto: error: @wbe: no such group"
@@ -136,9 +136,9 @@ def test_gathered_output_of_a_command_that_timed_out_is_written():
 
 
 def test_gathered_output_is_escaped_line_by_line_unless_it_is_raw():
-    words = ["localhost", "--", "printf", r"a\033[1m\fb\n"]
-    assert outcome("--gather", *words)[1].splitlines()[-1] == r"a\x1b[1m\x0cb"
-    assert outcome("--gather", "--raw", *words)[1].endswith("a\033[1m\fb\n")
+    arguments = ["localhost", "--", "printf", r"a\033[1m\fb\n"]
+    assert outcome("--gather", *arguments)[1].splitlines()[-1] == r"a\x1b[1m\x0cb"
+    assert outcome("--gather", "--raw", *arguments)[1].endswith("a\033[1m\fb\n")
 
 
 def test_hosts_are_reached_through_relays(sshd, tmp_path):
@@ -159,7 +159,7 @@ def test_hosts_log_in_one_after_the_other(sshd, tmp_path):
     # ssh and the remote Python log that they start
     log = tmp_path / "log"
     (tmp_path / "ssh").write_text(
-        f'#!/bin/sh\n[ "$1" = -G ] || echo ssh >> {log}\nexec {sshd.wrapper_folder}/ssh "$@"\n'
+        f'#!/bin/sh\n[ "$1" = -G ] || echo ssh >> {log}\nexec {sshd.wrapper_directory}/ssh "$@"\n'
     )
     (tmp_path / "interpreter").write_text(f'#!/bin/sh\necho python >> {log}\nexec python3 "$@"\n')
     for name in ("ssh", "interpreter"):
@@ -256,8 +256,8 @@ def test_rsync_makes_a_copy_on_each_host(sshd, tmp_path):
     (tmp_path / "source" / "a").write_text("a")
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "old").write_text("old")
-    words = ("node1", "--", str(tmp_path / "source"), str(tmp_path / "copy"))
-    assert outcome("rsync", "--delete", *words)[0] == 0
+    arguments = ("node1", "--", str(tmp_path / "source"), str(tmp_path / "copy"))
+    assert outcome("rsync", "--delete", *arguments)[0] == 0
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["a"]
     assert outcome("rsync", "node1", "--", "/nonexistent", "/tmp/x")[0] == 1
 

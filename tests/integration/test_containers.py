@@ -215,12 +215,12 @@ def test_missing_container_raises_container_error(backend):
 
 
 def test_stderr_of_the_client_is_not_mixed_with_the_output(backend):
-    words = []
+    output = []
     with backend(container_name="no-such-container", logger=LOGGER) as conn:
         for function in (run, check):
             with pytest.raises(ContainerError, match="o such container|no container with name"):
-                function(conn, ["true"], on_stdout=words.append, on_stderr=words.append)
-    assert words == []
+                function(conn, ["true"], on_stdout=output.append, on_stderr=output.append)
+    assert output == []
 
 
 def test_error_has_the_command_that_was_tried(backend):
@@ -278,7 +278,7 @@ def test_cdpath_is_ignored(backend, container):
     with backend(container_name=container, env={"CDPATH": "/usr"}, logger=LOGGER) as conn:
         assert check(conn, ["pwd"], cwd="/usr/bin").stdout == ["/usr/bin"]
         with pytest.raises(CommandError):
-            check(conn, ["pwd"], cwd="no-such-folder")
+            check(conn, ["pwd"], cwd="no-such-directory")
 
 
 def test_kill_on_timeout_works_with_a_slow_client(engine, backend, tmp_path):
@@ -506,8 +506,8 @@ def test_keywords_of_popen_not_supported_in_containers_are_refused(backend, cont
 @pytest.fixture
 def client(engine):
     """A client of the engine that needs no environment variables, for shells behind ssh, and for other users."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / engine.executable
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / engine.executable
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in engine.environment.items())
         path.write_text(f'#!/bin/sh\n{variables} exec {engine.executable} "$@"\n')
         for item in (path, path.parent):

@@ -55,7 +55,7 @@ def failure(host, **kw):
 
 
 @pytest.mark.parametrize(
-    ("host", "kw", "kind", "words"),
+    ("host", "kw", "kind", "stderr"),
     [
         ("wrongkey", {}, "permission", "Permission denied (publickey"),
         ("refused", {}, "refused", "Connection refused"),
@@ -69,13 +69,13 @@ def failure(host, **kw):
         ("localhost", {"interpreter": "no-such-python"}, "interpreter", ""),
     ],
 )
-def test_failure_to_connect_raises_an_error_of_its_kind(sshd, host, kw, kind, words):
+def test_failure_to_connect_raises_an_error_of_its_kind(sshd, host, kw, kind, stderr):
     error = failure(host, **kw)
     assert (error.kind, error.host) == (kind, host)
     is_ssh = error.exit_status == 255
     assert isinstance(error, HostNotFound) is isinstance(error, execnet.HostNotFound) is is_ssh
     assert isinstance(error, OSError) is not is_ssh
-    assert words in error.stderr and words in str(error) and host in str(error)
+    assert stderr in error.stderr and stderr in str(error) and host in str(error)
     if host != "localhost":
         assert error.command[0] == "ssh" and host in error.command
     assert isinstance(error.exit_status, int)
@@ -156,8 +156,8 @@ def test_long_output_of_a_start_up_file_is_ignored():
 def test_other_output_on_the_stdout_of_the_remote_python_ends_the_connection():
     """Other output breaks the message stream: the connection ends, with the reason."""
     script = 'exec 3>&1; python3 "$@" & while read -r line; do echo "$line" >&3; done < {pipe}; wait'
-    with tempfile.TemporaryDirectory() as folder:
-        pipe = os.path.join(folder, "pipe")
+    with tempfile.TemporaryDirectory() as directory:
+        pipe = os.path.join(directory, "pipe")
         os.mkfifo(pipe)
         interpreter = shell(
             script.format(pipe=pipe).replace('"$@" &', '"$@" <&4 &').replace("exec 3>&1", "exec 3>&1 4<&0")

@@ -40,8 +40,8 @@ TREE = {
     b"a": (0o644, b"some text\n"),
     b"empty": (0o600, b""),
     b"program": (0o755, b"#!/bin/sh\n"),
-    b"folder/inner/large": (0o640, bytes(range(256)) * 4096),
-    b"folder/new\nline": (0o644, b"x"),
+    b"directory/inner/large": (0o640, bytes(range(256)) * 4096),
+    b"directory/new\nline": (0o644, b"x"),
     b"\xff\xfe": (0o644, b"odd"),
     "ä€😀".encode(): (0o444, b"read only"),
 }
@@ -59,22 +59,22 @@ def make_tree(root):
             file.write(data)
         os.chmod(path, mode)
         os.utime(path, (1_000_000_000, 1_000_000_000))
-    os.mkdir(os.path.join(root, b"empty folder"), 0o750)
+    os.mkdir(os.path.join(root, b"empty directory"), 0o750)
     os.symlink(b"a", os.path.join(root, b"link"))
     os.symlink(b"nowhere", os.path.join(root, b"dangling"))
-    os.symlink(b"inner/large", os.path.join(root, b"folder/link"))
-    os.chmod(os.path.join(root, b"folder"), 0o555)
-    for folder in (b"empty folder", b"folder/inner", b"folder"):
-        os.utime(os.path.join(root, folder), (1_100_000_000, 1_100_000_000))
+    os.symlink(b"inner/large", os.path.join(root, b"directory/link"))
+    os.chmod(os.path.join(root, b"directory"), 0o555)
+    for directory in (b"empty directory", b"directory/inner", b"directory"):
+        os.utime(os.path.join(root, directory), (1_100_000_000, 1_100_000_000))
 
 
 def listing(root):
     """{relative path: what it is}"""
     root = os.fsencode(root)
     found = {}
-    for folder, folders, others in os.walk(root):
-        for name in folders + others:
-            path = os.path.join(folder, name)
+    for directory, directories, others in os.walk(root):
+        for name in directories + others:
+            path = os.path.join(directory, name)
             status = os.lstat(path)
             below = os.path.relpath(path, root)
             if stat.S_ISLNK(status.st_mode):
@@ -89,10 +89,10 @@ def listing(root):
 
 @pytest.fixture
 def tree(tmp_path):
-    folder = tmp_path / "tree"
-    folder.mkdir()
-    make_tree(folder)
-    return folder
+    directory = tmp_path / "tree"
+    directory.mkdir()
+    make_tree(directory)
+    return directory
 
 
 @pytest.fixture
@@ -152,10 +152,10 @@ def test_progress_of_data_has_a_total(conn, there, tmp_path):
         for source in (data, bytearray(data), io.BytesIO(data), file, raw):
             if source in (file, raw):
                 assert source.read(6) == b"before"
-            told = []
-            put(conn, source, f"{there}/copy", progress=lambda *numbers, told=told: told.append(numbers))
-            assert {total for _, total in told} == {len(data)} and told[-1] == (len(data), len(data))
-            assert len(told) > 2 and told == sorted(told)
+            reported = []
+            put(conn, source, f"{there}/copy", progress=lambda *numbers, reported=reported: reported.append(numbers))
+            assert {total for _, total in reported} == {len(data)} and reported[-1] == (len(data), len(data))
+            assert len(reported) > 2 and reported == sorted(reported)
 
 
 def test_progress_of_a_pipe_has_no_total_before_the_end(conn, there):
@@ -168,25 +168,25 @@ def test_progress_of_a_pipe_has_no_total_before_the_end(conn, there):
 
     thread = threading.Thread(target=write)
     thread.start()
-    told = []
+    reported = []
     with open(reader, "rb") as source:
-        put(conn, source, f"{there}/copy", progress=lambda *numbers: told.append(numbers))
+        put(conn, source, f"{there}/copy", progress=lambda *numbers: reported.append(numbers))
     thread.join()
     # without a remote Python, it is read to the end first
     totals = {len(data)} if is_shell(conn) else {None}
-    assert len(told) > 2 and told.pop() == (len(data), len(data)) and {total for _, total in told} == totals
+    assert len(reported) > 2 and reported.pop() == (len(data), len(data)) and {total for _, total in reported} == totals
 
 
 def test_progress_of_a_tree_has_a_total_that_fits_the_end(conn, tree, there, tmp_path):
     size = sum(len(data) for _, data in TREE.values())
-    told = []
-    put(conn, tree, f"{there}/copy", progress=lambda *numbers: told.append(numbers))
-    assert {total for _, total in told} == {size}
-    told.clear()
-    get(conn, f"{there}/copy", tmp_path / "back", progress=lambda *numbers: told.append(numbers))
+    reported = []
+    put(conn, tree, f"{there}/copy", progress=lambda *numbers: reported.append(numbers))
+    assert {total for _, total in reported} == {size}
+    reported.clear()
+    get(conn, f"{there}/copy", tmp_path / "back", progress=lambda *numbers: reported.append(numbers))
     # a tar archive does not begin with a list of its members
-    totals = {total for received, total in told if received < size}
-    assert totals <= ({None} if is_shell(conn) else {size}) and told[-1] == (size, size)
+    totals = {total for received, total in reported if received < size}
+    assert totals <= ({None} if is_shell(conn) else {size}) and reported[-1] == (size, size)
 
 
 def test_error_has_the_side_of_the_path(conn, there, tmp_path):
@@ -213,9 +213,9 @@ def test_put_and_get_copy_a_file(conn, there, tmp_path):
     put(conn, str(tmp_path / "here"), there)
     get(conn, f"{there}/here", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"from a file"
-    (tmp_path / "folder").mkdir()
-    get(conn, f"{there}/here", tmp_path / "folder")
-    assert (tmp_path / "folder/here").read_bytes() == b"from a file"
+    (tmp_path / "directory").mkdir()
+    get(conn, f"{there}/here", tmp_path / "directory")
+    assert (tmp_path / "directory/here").read_bytes() == b"from a file"
 
 
 def test_large_files_are_copied(conn, there, tmp_path):
@@ -228,7 +228,7 @@ def test_large_files_are_copied(conn, there, tmp_path):
 def test_rsync_conn_copies_changed_files(conn, tree, there, logged):
     rsync_conn(conn, tree, f"{there}/copy")
     found = {text for text in logged.texts("INFO") if text.startswith("syncing file: ")}
-    assert {"syncing file: a", "syncing file: folder/inner/large"} <= found
+    assert {"syncing file: a", "syncing file: directory/inner/large"} <= found
     assert len(found) == len(TREE)
     if is_shell(conn):
         with pytest.raises(FileTransferError, match="delete=True requires Python in the container"):
@@ -271,8 +271,8 @@ def test_nul_in_a_path_is_refused(conn, there, tmp_path):
 def test_unwritable_destination_is_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="/proc/"):
         put(conn, b"x", "/proc/no-such-file")
-    with pytest.raises(FileTransferError, match="no-such-folder"):
-        put(conn, b"x", f"{there}/no-such-folder/file")
+    with pytest.raises(FileTransferError, match="no-such-directory"):
+        put(conn, b"x", f"{there}/no-such-directory/file")
     put(conn, b"x", f"{there}/file")
     with pytest.raises(FileTransferError, match="/proc/"):
         get(conn, f"{there}/file", "/proc/no-such-file")
@@ -417,18 +417,18 @@ def test_link_that_points_outside_is_skipped_and_the_rest_is_copied(conn, tree, 
 
 @pytest.mark.root
 def test_replaced_file_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
-    for name in ("data", "file", "folder/file"):
+    for name in ("data", "file", "directory/file"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"new")
         (tmp_path / name).chmod(0o604)
-    check(conn, ["mkdir", f"{there}/folder"])
-    names = [f"{there}/{name}" for name in ("data", "file", "folder/file")]
+    check(conn, ["mkdir", f"{there}/directory"])
+    names = [f"{there}/{name}" for name in ("data", "file", "directory/file")]
     check(conn, ["touch", *names])
     check(conn, ["chmod", "640", *names])
     check(conn, ["chown", "12:34", *names])
     put(conn, b"new", names[0])
     put(conn, str(tmp_path / "file"), there)
-    put(conn, f"{tmp_path}/folder/", f"{there}/folder")
+    put(conn, f"{tmp_path}/directory/", f"{there}/directory")
     rows = [row.split() for row in check(conn, ["ls", "-ldn", *names]).stdout]
     assert [(row[0], *row[2:5]) for row in rows] == [
         ("-rw-r-----", "12", "34", "3"),
@@ -438,10 +438,10 @@ def test_replaced_file_keeps_its_owner_and_data_its_mode(conn, there, tmp_path):
 
 
 def test_link_as_the_destination_is_followed(conn, there):
-    check(conn, ["sh", "-c", f"cd {there}; mkdir folder; echo old > folder/file; ln -s folder/file link"])
+    check(conn, ["sh", "-c", f"cd {there}; mkdir directory; echo old > directory/file; ln -s directory/file link"])
     put(conn, b"new", f"{there}/link")
-    assert check(conn, ["sh", "-c", f"cd {there}; readlink link; cat folder/file; ls -A . folder"]).stdout == [
-        *("folder/file", "new.:", "folder", "link", "", "folder:", "file")
+    assert check(conn, ["sh", "-c", f"cd {there}; readlink link; cat directory/file; ls -A . directory"]).stdout == [
+        *("directory/file", "new.:", "directory", "link", "", "directory:", "file")
     ]
 
 
@@ -456,21 +456,21 @@ def test_unusual_destinations_are_written_or_reported(conn, there, tmp_path):
     name = f"-n{os.path.basename(there)}"
     try:
         put(conn, b"x", name)
-        (tmp_path / "folder").mkdir()
-        put(conn, tmp_path / "folder", f"{name} folder")
-        put(conn, f"{tmp_path}/folder/", f"{name} folder")
+        (tmp_path / "directory").mkdir()
+        put(conn, tmp_path / "directory", f"{name} directory")
+        put(conn, f"{tmp_path}/directory/", f"{name} directory")
         get(conn, name, tmp_path / "back")
-        get(conn, f"{name} folder", tmp_path / "back folder")
-        assert (tmp_path / "back").read_bytes() == b"x" and (tmp_path / "back folder").is_dir()
+        get(conn, f"{name} directory", tmp_path / "back directory")
+        assert (tmp_path / "back").read_bytes() == b"x" and (tmp_path / "back directory").is_dir()
     finally:
-        check(conn, ["rm", "-r", "--", f"./{name}", f"./{name} folder"])
+        check(conn, ["rm", "-r", "--", f"./{name}", f"./{name} directory"])
 
 
 def test_directories_replace_files_and_links(conn, tree, there, tmp_path):
     """Existing directories get modes and times, too."""
-    check(conn, ["mkdir", "-p", f"{there}/copy/folder/link", f"{there}/copy/a"])
-    check(conn, ["touch", f"{there}/copy/empty folder", f"{there}/copy/empty"])
-    check(conn, ["ln", "-s", "/etc", f"{there}/copy/folder/inner"])
+    check(conn, ["mkdir", "-p", f"{there}/copy/directory/link", f"{there}/copy/a"])
+    check(conn, ["touch", f"{there}/copy/empty directory", f"{there}/copy/empty"])
+    check(conn, ["ln", "-s", "/etc", f"{there}/copy/directory/inner"])
     put(conn, f"{tree}/", f"{there}/copy")
     get(conn, f"{there}/copy/", tmp_path / "back")
     assert listing(tmp_path / "back") == listing(tree)
@@ -689,7 +689,7 @@ def test_rsync_closes_its_connections(sshd, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(file_sync, "Connection", Recording)
     rsync(["node1", "node2"], tree, tmp_path / "copy")
     with pytest.raises(FileTransferError):
-        rsync("node3", tree, "/proc/no-such-folder")
+        rsync("node3", tree, "/proc/no-such-directory")
     assert len(opened) == 3 and not any(conn.has_connection() for conn in opened)
 
 
@@ -774,9 +774,15 @@ def test_source_removed_during_the_transfer_is_reported(node, tmp_path):
 
 @pytest.mark.root
 def test_rsync_reports_progress_and_accepts_options(sshd, tree, tmp_path):
-    told = []
-    rsync(["node1", "node2"], tree, tmp_path / "copy", progress=lambda *numbers: told.append(numbers), ssh_options="-C")
-    assert told[-1][0] == told[-1][1] > 0
+    reported = []
+    rsync(
+        ["node1", "node2"],
+        tree,
+        tmp_path / "copy",
+        progress=lambda *numbers: reported.append(numbers),
+        ssh_options="-C",
+    )
+    assert reported[-1][0] == reported[-1][1] > 0
     with pytest.raises(HostError, match="port 1"):
         rsync("node1", tree, tmp_path / "copy", ssh_options="-p 1")
 
@@ -800,21 +806,24 @@ def test_progress_of_a_file_without_a_size_has_no_total_before_the_end(local, tm
     if not symbols.exists() or len(symbols.read_bytes()) < 3_000_000:
         pytest.skip("no large file of unknown size")
     for transfer in (put, get):
-        told = []
+        reported = []
         result = transfer(
-            local, str(symbols), tmp_path / "copy", progress=lambda *numbers, told=told: told.append(numbers)
+            local,
+            str(symbols),
+            tmp_path / "copy",
+            progress=lambda *numbers, reported=reported: reported.append(numbers),
         )
-        assert len(told) > 2 and told.pop() == (result.size, result.size)
-        assert {total for _, total in told} == {None}
+        assert len(reported) > 2 and reported.pop() == (result.size, result.size)
+        assert {total for _, total in reported} == {None}
 
 
 def test_progress_of_several_hosts_has_no_total_before_each_has_one():
-    told = []
-    shares = Shares(lambda *numbers: told.append(numbers))
+    reported = []
+    shares = Shares(lambda *numbers: reported.append(numbers))
     shares.of("a")(1, None)
     shares.of("b")(2, 4)
     shares.of("a")(3, 3)
-    assert told == [(1, None), (3, None), (5, 7)]
+    assert reported == [(1, None), (3, None), (5, 7)]
 
 
 @pytest.fixture
@@ -867,18 +876,18 @@ def test_timeout_applies_when_the_remote_side_stops(monkeypatch, tmp_path, trans
     conn = remoto.Connection("localhost")
     options = {"timeout": 0.5} if setting == "timeout" else {}
     conn.global_timeout = 0.5 if setting == "global_timeout" else None
-    far = conn.gateway._io.popen.pid
+    pid = conn.gateway._io.popen.pid
 
     def stop(number, total):
         if number:
-            os.kill(far, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
 
     try:
         with pytest.raises(FileTransferError, match=r"no answer for 0\.5 seconds") as raised:
             transfer(conn, str(tmp_path / "source"), tmp_path / "copy", progress=stop, **options)
         assert raised.value.errno == errno.ETIMEDOUT
     finally:
-        os.kill(far, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         conn.exit()
     assert not (tmp_path / "copy").exists()
 
@@ -887,12 +896,12 @@ def test_ctrl_c_ends_a_transfer_whose_remote_side_has_stopped(monkeypatch, tmp_p
     monkeypatch.setattr(transfer_module, "ABANDON_TIMEOUT", 0.2)
     (tmp_path / "source").write_bytes(b"x" * 20_000_000)
     conn = remoto.Connection("localhost")
-    far = conn.gateway._io.popen.pid
+    pid = conn.gateway._io.popen.pid
     numbers = []
 
     def stop(number, total):
         if number and not any(numbers):
-            os.kill(far, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
         numbers.append(number)
 
     def interrupt():
@@ -909,11 +918,11 @@ def test_ctrl_c_ends_a_transfer_whose_remote_side_has_stopped(monkeypatch, tmp_p
         with pytest.raises(KeyboardInterrupt):
             put(conn, str(tmp_path / "source"), tmp_path / "copy", progress=stop)
         # when it continues, it first gets the rest of that message, and then the end of its channel
-        os.kill(far, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         assert check(conn, ["echo", "usable"]).stdout == ["usable"]
         wait_until(lambda: os.listdir(tmp_path) == ["source"])
     finally:
-        os.kill(far, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         conn.exit()
 
 
@@ -968,11 +977,11 @@ ODD = {
 }
 
 
-def received(folder, blocks):
+def received(directory, blocks):
     """Receive a tar archive as ``get`` does. The caller checks the result."""
     answers = itertools.chain((Block(STDOUT, block) for block in blocks), [Exited(0)])
     records = tar_reading.Records(tar_reading.Stream(answers, lambda status, words: None))
-    receiver = records.receiver = Receiver(records, os.fsencode(folder), b"", confine=True)
+    receiver = records.receiver = Receiver(records, os.fsencode(directory), b"", confine=True)
     receiver.run()
 
 

@@ -36,7 +36,7 @@ def strict(monkeypatch, request):
         server = Sshd(request.param).__enter__()
     except Unavailable as problem:
         unavailable("sshd", problem)
-    monkeypatch.setenv("PATH", f"{server.wrapper_folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{server.wrapper_directory}{os.pathsep}{os.environ['PATH']}")
     yield server
     server.__exit__()
 
@@ -106,7 +106,7 @@ def tries(sshd, tmp_path, monkeypatch):
     """A function that returns how often ssh was called to connect to a host, by its name."""
     calls, directory = tmp_path / "calls", tmp_path / "noting"
     directory.mkdir()
-    (directory / "ssh").write_text(f'#!/bin/sh\necho "$*" >> {calls}\nexec {sshd.wrapper_folder}/ssh "$@"\n')
+    (directory / "ssh").write_text(f'#!/bin/sh\necho "$*" >> {calls}\nexec {sshd.wrapper_directory}/ssh "$@"\n')
     (directory / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
     return lambda host: len([line for line in calls.read_text().splitlines() if f" {host} python3 -c " in line])
@@ -155,7 +155,7 @@ def test_hosts_are_reached_though_their_jump_host_refuses_many_logins_at_once(ss
 @pytest.fixture
 def behind(sshd, strict, tmp_path):
     """A configuration file for ssh: the aliases are those of the strict sshd, and ``gate`` is a jump host."""
-    own = f"Port {sshd.port}\n  UserKnownHostsFile {sshd.folder}/known_hosts\n  IdentityFile {sshd.folder}/user"
+    own = f"Port {sshd.port}\n  UserKnownHostsFile {sshd.directory}/known_hosts\n  IdentityFile {sshd.directory}/user"
     known = strict.config.read_text().replace("gate.example.com", "gate")
     (tmp_path / "config").write_text(f"Host gate\n  {own}\n{known}")
     return tmp_path / "config"
@@ -187,8 +187,8 @@ def test_wrong_key_is_offered_once(sshd, caplog, tries):
     with remoto.Group(["wrongkey"], connect_retries=5) as group:
         assert group.run("true").unreachable["wrongkey"].kind == "permission"
     assert tries("wrongkey") == 1
-    said = [record.getMessage() for record in caplog.records if record.name == "wrongkey"]
-    assert len([line for line in said if "Permission denied" in line]) == 1
+    logged = [record.getMessage() for record in caplog.records if record.name == "wrongkey"]
+    assert len([line for line in logged if "Permission denied" in line]) == 1
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ def run(tree, *argv):
 def test_example_fulfils_the_contract_of_backends(tree):
     # the tests of functions and files would pass as well, but take long
     tests = "tests/integration/test_commands.py"
-    said = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "lxc")
-    assert int(re.search(r"(\d+) passed", said)[1]) > 30
+    output = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "lxc")
+    assert int(re.search(r"(\d+) passed", output)[1]) > 30
 
 
 def test_example_reports_a_missing_container(tree):

@@ -185,9 +185,9 @@ def test_functions_without_credentials_raise_a_permission_error(pods, system, py
 
 
 @contextlib.contextmanager
-def server(folder, *prefix):
+def server(directory, *prefix):
     """Return an API server in its own process, and a connection to its pod; ``prefix`` comes before each command."""
-    kubeconfig = folder / "kubeconfig"
+    kubeconfig = directory / "kubeconfig"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.servers.kube", str(kubeconfig), *prefix],
         stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ from remoto.process import check, run
 OLDEST = (2, 7) if execnet.__version__ < "2" else (3, 7)
 
 
-def far(pythons, startable):
+def remote_pythons(pythons, startable):
     return [
         (version, path)
         for version, path in sorted(pythons.items())
@@ -19,7 +19,7 @@ def far(pythons, startable):
 
 
 def test_commands_run_on_every_remote_python(pythons):
-    for version, path in far(pythons, startable=True):
+    for version, path in remote_pythons(pythons, startable=True):
         with remoto.Connection("localhost", interpreter=path, env={"FLAVOUR": "sür & sweet"}) as conn:
             found = check(conn, [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
             assert found == ([f"{version[0]}.{version[1]}"], [], 0)
@@ -38,7 +38,7 @@ def test_commands_run_on_every_remote_python(pythons):
 
 
 def test_oldest_and_newest_python_can_be_relays(pythons):
-    startable = far(pythons, startable=True)
+    startable = remote_pythons(pythons, startable=True)
     for _, path in {*startable[:1], *startable[-1:]}:
         with remoto.Connection("localhost", interpreter=path) as relay:
             with remoto.Connection("localhost", via=relay) as conn:
@@ -51,7 +51,7 @@ def test_oldest_and_newest_python_can_be_relays(pythons):
 
 
 def test_too_old_python_is_reported(pythons):
-    for version, path in far(pythons, startable=False):
+    for version, path in remote_pythons(pythons, startable=False):
         with pytest.raises(StartError) as caught:
             remoto.Connection("localhost", interpreter=path)
         assert caught.value.kind == "version"

@@ -15,7 +15,7 @@ import sys
 from tests.servers.{module} import {name}
 with {name}() as server:
     {then}
-    print(server.folder, flush=True)
+    print(server.directory, flush=True)
     sys.stdin.read()
 """
 

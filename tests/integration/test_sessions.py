@@ -182,10 +182,10 @@ def test_old_python_serves_where_the_installed_execnet_starts_it(pythons, client
     if (2, 7) not in pythons:
         pytest.skip("no Python 2.7 on this machine")
     caplog.set_level(logging.DEBUG)
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "python").symlink_to(pythons[2, 7])
-    executable = client(f'PATH={folder} exec "$@"')
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    (directory / "python").symlink_to(pythons[2, 7])
+    executable = client(f'PATH={directory} exec "$@"')
     served = execnet.__version__.startswith("1.")
     with docker_connection("old", persistent=True, executable=executable) as conn:
         for _ in range(2):

@@ -28,23 +28,23 @@ TIMES = some.integers(0, 2**33)
 FOLDER_MODES = some.sampled_from([0o755, 0o700, 0o555, 0o1777, 0o000])
 
 
-def folders(inner):
+def directories(inner):
     """Return [mode, time, {name: contents}] of a tree."""
     return some.tuples(FOLDER_MODES, TIMES, some.dictionaries(NAMES, inner, max_size=4)).map(list)
 
 
 TREES = some.recursive(
-    folders(FILES | LINKS),
-    lambda inner: folders(inner | FILES | LINKS),
+    directories(FILES | LINKS),
+    lambda inner: directories(inner | FILES | LINKS),
     max_leaves=12,
 )
 
 
-def build(tree, folder):
+def build(tree, directory):
     mode, time, contents = tree
-    os.mkdir(folder)
+    os.mkdir(directory)
     for name, content in contents.items():
-        path = os.path.join(folder, name)
+        path = os.path.join(directory, name)
         if isinstance(content, list):
             build(content, path)
         elif isinstance(content, tuple):
@@ -53,12 +53,12 @@ def build(tree, folder):
             os.chmod(path, content[0])
         else:
             os.symlink(content, path)
-    os.chmod(folder, mode)
-    os.utime(folder, (time, time))
+    os.chmod(directory, mode)
+    os.utime(directory, (time, time))
 
 
-def itself(folder):
-    status = os.stat(folder)
+def itself(directory):
+    status = os.stat(directory)
     return stat.S_IMODE(status.st_mode), int(status.st_mtime)
 
 

@@ -55,8 +55,8 @@ class Cluster:
         self._pods: list[str] = []
 
     def __enter__(self) -> Cluster:
-        self._folder = tempfile.TemporaryDirectory(prefix="remoto-cluster-")
-        self.kubeconfig = Path(self._folder.name, "kubeconfig")
+        self._directory = tempfile.TemporaryDirectory(prefix="remoto-cluster-")
+        self.kubeconfig = Path(self._directory.name, "kubeconfig")
         view = ("config", "view", "--raw", "--flatten", "--minify")
         configuration = _kubectl(self._configuration, "--context", self.context, *view)
         self.kubeconfig.touch(mode=0o600)
@@ -68,7 +68,7 @@ class Cluster:
             if self._pods:
                 self.kubectl("delete", "pod", *self._pods, "--ignore-not-found", "--now", "--wait=false")
         finally:
-            self._folder.cleanup()
+            self._directory.cleanup()
 
     @property
     def keywords(self) -> dict[str, Any]:

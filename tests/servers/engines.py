@@ -46,7 +46,7 @@ class Engine:
 
     def __init__(self) -> None:
         # not pytest's directories: with their long names, the path of a Unix socket would exceed 107 characters
-        self.folder = Path(tempfile.mkdtemp(prefix=f"remoto-{self.executable}-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"remoto-{self.executable}-"))
         self.environment: dict[str, str] = {}
         self._images: dict[str, str] = {}
 
@@ -58,7 +58,7 @@ class Engine:
             for name, image in SHARED.items():
                 engine.run(image, name=name)
             os.environ.update(engine.environment)
-            os.environ[cls._variable()] = json.dumps([str(engine.folder), engine.environment, engine._images])
+            os.environ[cls._variable()] = json.dumps([str(engine.directory), engine.environment, engine._images])
             try:
                 yield
             finally:
@@ -69,8 +69,8 @@ class Engine:
     def running(cls) -> Engine:
         """Return the engine that :meth:`shared` has started, here or in a parent process."""
         engine = cls.__new__(cls)
-        folder, engine.environment, engine._images = json.loads(os.environ[cls._variable()])
-        engine.folder = Path(folder)
+        directory, engine.environment, engine._images = json.loads(os.environ[cls._variable()])
+        engine.directory = Path(directory)
         return engine
 
     @classmethod
@@ -82,7 +82,7 @@ class Engine:
 
     def __enter__(self) -> Engine:
         with ExitStack() as stack:
-            stack.enter_context(guarded(self.folder, self.end_containers, self.environment))
+            stack.enter_context(guarded(self.directory, self.end_containers, self.environment))
             stack.callback(self._end)
             self._start()
             stack.callback(self._remove_containers)
@@ -101,7 +101,7 @@ class Engine:
         raise NotImplementedError
 
     def _end(self) -> None:
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.directory)
 
     def run(self, image: str, command: Sequence[str] = IDLE, name: str = "") -> str:
         """Start a container of the image ``python`` or ``shell`` (:mod:`images`); return its name."""
@@ -151,26 +151,26 @@ class Docker(Engine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.environment = {"DOCKER_HOST": f"unix://{self.folder}/socket"}
+        self.environment = {"DOCKER_HOST": f"unix://{self.directory}/socket"}
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> None:
-        log = self.folder / "log"
+        log = self.directory / "log"
         # The daemon gets a mount and a process namespace, so that its mounts, containerd and containers end with it.
         # setpriv kills it if the tests are killed; its own session keeps Ctrl-C of the tests from it.
         command = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child"]
-        command += ["dockerd", "--host", self.environment["DOCKER_HOST"], "--pidfile", f"{self.folder}/pid"]
-        command += ["--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"]
+        command += ["dockerd", "--host", self.environment["DOCKER_HOST"], "--pidfile", f"{self.directory}/pid"]
+        command += ["--data-root", f"{self.directory}/data", "--exec-root", f"{self.directory}/exec"]
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
         # as systemd has it told (sd_notify(3))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, log.open("wb") as output:
-            notices.bind(f"{self.folder}/notices")
+            notices.bind(f"{self.directory}/notices")
             self._daemon = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "NOTIFY_SOCKET": f"{self.folder}/notices"},
+                env={**os.environ, "NOTIFY_SOCKET": f"{self.directory}/notices"},
                 start_new_session=True,
             )
             # so that the end of the daemon is noticed as well
@@ -210,8 +210,8 @@ done < /proc/self/mounts
     def __init__(self) -> None:
         super().__init__()
         self.environment = {
-            "CONTAINERS_CONF": f"{self.folder}/containers.conf",
-            "CONTAINERS_STORAGE_CONF": f"{self.folder}/storage.conf",
+            "CONTAINERS_CONF": f"{self.directory}/containers.conf",
+            "CONTAINERS_STORAGE_CONF": f"{self.directory}/storage.conf",
         }
 
     def _start(self) -> None:
@@ -226,15 +226,15 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 lock_type = "file"
-tmp_dir = "{self.folder}/tmp"
+tmp_dir = "{self.directory}/tmp"
 """
         )
         Path(self.environment["CONTAINERS_STORAGE_CONF"]).write_text(
             f"""\
 [storage]
 driver = "vfs"
-graphroot = "{self.folder}/storage"
-runroot = "{self.folder}/run"
+graphroot = "{self.directory}/storage"
+runroot = "{self.directory}/run"
 """
         )
         self.client("info")
@@ -242,11 +242,11 @@ runroot = "{self.folder}/run"
     def _end(self) -> None:
         for line in Path("/proc/self/mounts").read_text().splitlines():
             target = line.split()[1]
-            if target.startswith(f"{self.folder}/"):
+            if target.startswith(f"{self.directory}/"):
                 subprocess.run(["umount", "--lazy", target], check=True)
         # conmon starts processes when an exec session ends, which may still write there
         deadline = time.monotonic() + 20
-        while self.folder.exists():
+        while self.directory.exists():
             try:
                 super()._end()
             except OSError:

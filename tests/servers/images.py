@@ -93,8 +93,8 @@ def _busybox(root: Path) -> None:
         (package,) = Path(download).glob("*.deb")
         run(["dpkg-deb", "--extract", package, download])
         (busybox,) = Path(download).glob("**/bin/busybox")
-        for folder in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
-            (root / folder).mkdir()
+        for directory in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
+            (root / directory).mkdir()
         (root / "tmp").chmod(0o1777)
         busybox.rename(root / "bin/busybox")
     for applet in run([root / "bin/busybox", "--list"]).split():

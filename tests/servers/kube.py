@@ -106,13 +106,13 @@ class Kube:
         """
         :param images: for pods created by ``kubectl run``: the prefix that runs a command, by the name of the image.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="remoto-kube-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="remoto-kube-"))
         self.pods: dict[tuple[str, str], Pod] = {}
         self.images = dict(images or {})
-        self.kubeconfig = self.folder / "kubeconfig"
+        self.kubeconfig = self.directory / "kubeconfig"
         #: a directory for PATH, with kubectl under the name oc
-        self.bin = self.folder / "bin"
-        self.environment = {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "cache")}
+        self.bin = self.directory / "bin"
+        self.environment = {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.directory / "cache")}
         self.environment["PATH"] = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
         self._stack = ExitStack()
         self.commands: dict[Command, tuple[str, str]] = {}
@@ -132,8 +132,8 @@ class Kube:
 
     def __enter__(self) -> Kube:
         with ExitStack() as stack:
-            stack.enter_context(guarded(self.folder))
-            stack.callback(shutil.rmtree, self.folder)
+            stack.enter_context(guarded(self.directory))
+            stack.callback(shutil.rmtree, self.directory)
             kubectl = shutil.which(self.executable)
             if kubectl is None:
                 raise FileNotFoundError(self.executable)
@@ -162,8 +162,8 @@ class Kube:
             command.kill()
 
     def _certificate(self) -> ssl.SSLContext:
-        """Return a TLS context for the loopback address; write the certificate to ``folder`` as ``ca.pem``."""
-        certificate, key = self.folder / "ca.pem", self.folder / "key.pem"
+        """Return a TLS context for the loopback address; write the certificate to ``directory`` as ``ca.pem``."""
+        certificate, key = self.directory / "ca.pem", self.directory / "key.pem"
         command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-keyout", key, "-out", certificate]
         command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         command += ["-subj", "/CN=remoto-tests", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -174,7 +174,7 @@ class Kube:
 
     def _write_kubeconfig(self, port: int, secure_port: int) -> None:
         secure = {"server": f"https://127.0.0.1:{secure_port}"}
-        trusted = {**secure, "certificate-authority": str(self.folder / "ca.pem")}
+        trusted = {**secure, "certificate-authority": str(self.directory / "ca.pem")}
         clusters: dict[str, dict[str, Any]] = {
             self.context: {"server": f"http://127.0.0.1:{port}"},
             "unreachable": {"server": "http://127.0.0.1:1"},

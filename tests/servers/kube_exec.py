@@ -131,14 +131,14 @@ class Command:
     def serve(self) -> None:
         # as in a real kubelet, if the client disconnects, the command only gets EOF on stdin
         threading.Thread(target=self._feed, daemon=True).start()
-        said = {
+        streams = {
             channel: threading.Thread(target=self._carry, args=(channel, stream), daemon=True)
             for channel, stream in ((STDOUT, self.process.stdout), (STDERR, self.process.stderr))
         }
         self._runtime_failure: bytes = b""
-        for thread in said.values():
+        for thread in streams.values():
             thread.start()
-        for thread in said.values():
+        for thread in streams.values():
             thread.join()
         status = self.process.wait()
         self._channels.send(STATUS, json.dumps(self._status(status)).encode())

@@ -31,12 +31,15 @@ class Link:
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _serve(self, near):
-        with near, socket.create_connection(("127.0.0.1", self.to_port)) as far:
-            ways = [threading.Thread(target=self._carry, args=ends, daemon=True) for ends in ((near, far), (far, near))]
+    def _serve(self, client):
+        with client, socket.create_connection(("127.0.0.1", self.to_port)) as server:
+            ways = [
+                threading.Thread(target=self._carry, args=ends, daemon=True)
+                for ends in ((client, server), (server, client))
+            ]
             for way in ways:
                 way.start()
             for way in ways:

@@ -38,7 +38,7 @@ def free_port():
 
 
 class Sshd:
-    """An sshd, as a context manager. Connect by ``port`` or ``config`` (for ``ssh -F``); its files are in ``folder``.
+    """An sshd, as a context manager. Connect by ``port`` or ``config`` (for ``ssh -F``). ``directory`` has its files.
 
     Aliases: ``node0`` to ``node63``; ``wrongkey``, ``refused``, ``changed``, ``unresolvable``, ``stall`` fail to
     connect; ``slow`` has a round trip of 100 ms and counts bytes in ``slow_link``; ``dropping`` fails for good
@@ -55,11 +55,11 @@ class Sshd:
         self._program = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         if not self._program or not shutil.which("ssh") or not shutil.which("ssh-keygen"):
             raise Unavailable("sshd, ssh or ssh-keygen is not installed")
-        self.folder = Path(tempfile.mkdtemp(prefix="remoto-sshd-"))
-        self.folder.chmod(0o755)
+        self.directory = Path(tempfile.mkdtemp(prefix="remoto-sshd-"))
+        self.directory.chmod(0o755)
         self._stack = contextlib.ExitStack()
-        self._stack.enter_context(guarded(self.folder, 'kill "$(cat "$0/pid")"'))
-        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._stack.enter_context(guarded(self.directory, 'kill "$(cat "$0/pid")"'))
+        self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         try:
             self._start()
         except BaseException:
@@ -72,21 +72,21 @@ class Sshd:
 
     @property
     def config(self):
-        return self.folder / "config"
+        return self.directory / "config"
 
     @property
-    def wrapper_folder(self):
+    def wrapper_directory(self):
         """A directory to put first on PATH: its ssh knows the aliases."""
-        return self.folder / "bin"
+        return self.directory / "bin"
 
     def _start(self):
         for name in ("host", "other_host", "user", "stranger"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
-        shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
-        (self.folder / "authorized_keys").chmod(0o644)
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.directory / name], check=True)
+        shutil.copy(self.directory / "user.pub", self.directory / "authorized_keys")
+        (self.directory / "authorized_keys").chmod(0o644)
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-        self._log = self.folder / "log"
+        self._log = self.directory / "log"
         self._sshd = None
         self._stack.callback(self._stop)
         for _ in range(ATTEMPTS):
@@ -102,20 +102,21 @@ class Sshd:
         """Start sshd. Return False if it exited: another program may have taken the port in the meantime."""
         # the wrapper of ssh is on PATH, so that a host can use the aliases as well
         system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        path = f"{self.wrapper_folder}:{sys.base_prefix}/bin:{system}"
+        path = f"{self.wrapper_directory}:{sys.base_prefix}/bin:{system}"
         # of several, some versions of sshd take the first and some the last
         startups = "" if "MaxStartups" in self._settings else "MaxStartups 1000:30:2000\n"
-        (self.folder / "sshd_config").write_text(
-            f"{startups}{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
-            f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile {self.folder}/pid\nUsePAM no\nStrictModes no\n"
+        (self.directory / "sshd_config").write_text(
+            f"{startups}{self._settings}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.directory}/host\n"
+            f"AuthorizedKeysFile {self.directory}/authorized_keys\nPidFile {self.directory}/pid\n"
+            "UsePAM no\nStrictModes no\n"
             "MaxSessions 100\nSubsystem sftp internal-sftp\nAcceptEnv REMOTO_NOISY\n"
             # bash runs the user's .bashrc if sshd starts it, which may take long; with SHLVL set, it does not
             f"SetEnv SHLVL=1 PATH={path}\n"
         )
-        self._sshd = subprocess.Popen([self._program, "-D", "-f", self.folder / "sshd_config", "-E", self._log])
+        self._sshd = subprocess.Popen([self._program, "-D", "-f", self.directory / "sshd_config", "-E", self._log])
         deadline = time.monotonic() + START_TIMEOUT
         # sshd writes its pid file once it listens; an answer on the port could come from another sshd
-        while not (self.folder / "pid").exists():
+        while not (self.directory / "pid").exists():
             if self._sshd.poll() is not None:
                 return False
             if time.monotonic() > deadline:
@@ -136,25 +137,25 @@ class Sshd:
             self._sshd.wait()
 
     def _write_client_config(self):
-        host_key = (self.folder / "host.pub").read_text().split()
-        other_key = (self.folder / "other_host.pub").read_text().split()
+        host_key = (self.directory / "host.pub").read_text().split()
+        other_key = (self.directory / "other_host.pub").read_text().split()
         name = f"[127.0.0.1]:{self.port}"
-        (self.folder / "known_hosts").write_text(f"{name} {host_key[0]} {host_key[1]}\n")
-        (self.folder / "other_known_hosts").write_text(f"{name} {other_key[0]} {other_key[1]}\n")
+        (self.directory / "known_hosts").write_text(f"{name} {host_key[0]} {host_key[1]}\n")
+        (self.directory / "other_known_hosts").write_text(f"{name} {other_key[0]} {other_key[1]}\n")
         # bound, but not listening, as long as the aliases are used
         refused = self._stack.enter_context(socket.socket())
         refused.bind(("127.0.0.1", 0))
         relay = f"{shlex.quote(sys.executable)} {shlex.quote(str(RELAY))}"
         there = f"127.0.0.1 {self.port}"
         special = {
-            "wrongkey": f"IdentityFile {self.folder}/stranger\n  BatchMode yes",
+            "wrongkey": f"IdentityFile {self.directory}/stranger\n  BatchMode yes",
             "refused": f"Port {refused.getsockname()[1]}",
-            "changed": f"UserKnownHostsFile {self.folder}/other_known_hosts",
+            "changed": f"UserKnownHostsFile {self.directory}/other_known_hosts",
             "unresolvable": "HostName no-such-host.invalid",
             "stall": "ProxyCommand sleep 1000",
             "slow": f"Port {self.slow_link.port}\n  HostKeyAlias [127.0.0.1]:{self.port}",
-            "dropping": f"ProxyCommand {relay} --drop-when {self.folder}/drop {there}",
-            "silent": f"ProxyCommand {relay} --silence-when {self.folder}/silence {there}",
+            "dropping": f"ProxyCommand {relay} --drop-when {self.directory}/drop {there}",
+            "silent": f"ProxyCommand {relay} --silence-when {self.directory}/silence {there}",
             "patient": "ServerAliveInterval 300",
             "batch": "BatchMode yes",
             "unprivileged": f"User {PLAIN_USER}",
@@ -163,18 +164,18 @@ class Sshd:
         blocks = [f"Host {alias}\n  {lines}\n" for alias, lines in special.items()]
         blocks.append(
             # otherwise ssh would try this key after the host's own one
-            f"Host * !wrongkey\n  IdentityFile {self.folder}/user\n"
+            f"Host * !wrongkey\n  IdentityFile {self.directory}/user\n"
             "Host *\n  HostName 127.0.0.1\n"
             f"  Port {self.port}\n  IdentitiesOnly yes\n"
-            f"  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
+            f"  UserKnownHostsFile {self.directory}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
             f"  StrictHostKeyChecking yes\n  User {pwd.getpwuid(os.getuid()).pw_name}\n"
         )
         # the aliases come before `Host *`, so that unknown names stay unknown
         known = " ".join([*special, *FLEET, "noisy", "node1.lab", "gate.example.com"])
         blocks[-1] = blocks[-1].replace("Host *\n", f"Host {known}\n")
         self.config.write_text("".join(blocks))
-        self.wrapper_folder.mkdir()
-        wrapper = self.wrapper_folder / "ssh"
+        self.wrapper_directory.mkdir()
+        wrapper = self.wrapper_directory / "ssh"
         real = shutil.which("ssh")
         # `noisy`: print a line before every command, as a start-up file may do
         wrapper.write_text(
@@ -212,17 +213,17 @@ class Sshd:
         return found
 
     def drop(self):
-        (self.folder / "drop").touch()
+        (self.directory / "drop").touch()
         self._stack.callback(self.undrop)
 
     def undrop(self):
-        (self.folder / "drop").unlink(missing_ok=True)
+        (self.directory / "drop").unlink(missing_ok=True)
 
     def silence(self):
-        (self.folder / "silence").touch()
+        (self.directory / "silence").touch()
 
     def unsilence(self):
-        (self.folder / "silence").unlink(missing_ok=True)
+        (self.directory / "silence").unlink(missing_ok=True)
 
 
 def _children(pid):

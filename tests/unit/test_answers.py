@@ -130,8 +130,8 @@ def test_error_of_a_failed_command_has_the_last_stderr_lines():
     error = caught.value
     assert str(error) == "Failed to execute command: ls -a"
     assert (error.host, error.exit_code, error.reason) == ("node1", 3, "")
-    said = error.stderr.splitlines()
-    assert len(said) == 10 and said[-1] == r"last \xff" and len(said[-2]) < 1000 and said[0] == "line 92"
+    lines = error.stderr.splitlines()
+    assert len(lines) == 10 and lines[-1] == r"last \xff" and len(lines[-2]) < 1000 and lines[0] == "line 92"
     assert pickle.loads(pickle.dumps(error)).stderr == error.stderr
 
 

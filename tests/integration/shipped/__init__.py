@@ -1,1 +1,1 @@
-"""Modules that the tests send to the far side. They run there on Pythons from 2.7 on."""
+"""Modules that the tests send to the remote side, which may be Python 2.7."""

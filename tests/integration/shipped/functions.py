@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Functions for the far side."""
+"""Functions for the remote side."""
 
 import os
 import sys

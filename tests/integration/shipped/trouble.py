@@ -193,7 +193,7 @@ def leaving_generator():
 
 
 def touching_generator(path):
-    """Tells, by the file, that it has begun; then how far it has come."""
+    """Write to the file when it begins, and then its progress."""
     for number in range(1000):
         with open(path, "w") as file:
             file.write(str(number))
