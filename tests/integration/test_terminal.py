@@ -57,15 +57,20 @@ class Terminal:
         deadline = time.monotonic() + 20
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._read(0 if pid else 0.05)
             if pid:
                 self.pid = None
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() < deadline, self.seen
-            if select.select([self.fd], [], [], 0.05)[0]:
-                try:
-                    self.seen += os.read(self.fd, 4096)
-                except OSError:
-                    continue  # it has closed its end
+
+    def _read(self, seconds):
+        """Read all output that is there, or else what comes next in time."""
+        while select.select([self.fd], [], [], seconds)[0]:
+            try:
+                self.seen += os.read(self.fd, 4096)
+            except OSError:
+                return  # the program has closed its end
+            seconds = 0
 
     def close(self):
         if self.pid is not None:
