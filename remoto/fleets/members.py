@@ -195,9 +195,14 @@ def close(members: Iterable[Member], timeout: float | None = None) -> None:
         closing.finish(timeout)
 
 
-def abandon(members: Sequence[Member]) -> None:
-    """Abandon members in the background, all in parallel, so that a silent peer does not delay the others."""
-    Workers(members, Member.abandon, len(members)).start()
+def abandon(members: Sequence[Member]) -> Workers[Member, None]:
+    """Abandon members in the background, all in parallel, so that a silent peer does not delay the others.
+
+    :returns: the threads, to wait for.
+    """
+    closing = Workers(members, Member.abandon, len(members))
+    closing.start()
+    return closing
 
 
 def members_of(
@@ -214,6 +219,9 @@ def members_of(
     :raises TypeError, ValueError: a host, a keyword or the backend is invalid.
     """
     named_by = _named_by(class_of(backend))
+    for keyword in (named_by, "container_id"):
+        if keyword in keywords:
+            raise TypeError(f"{keyword}: every host would get the same: name the hosts in the first argument")
     named: dict[str, _Keywords | BaseConnection] = {}
     twice: list[str] = []
     for name, given in _named(hosts, groups):
@@ -245,6 +253,8 @@ def class_of(backend: str | type[BaseConnection]) -> type[BaseConnection]:
     """
     if isinstance(backend, type) and issubclass(backend, BaseConnection):
         return backend
+    if not isinstance(backend, str):
+        raise TypeError(f"backend: expected a name or a class of connections, not {backend!r}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kind = connection.find(backend, None, stacklevel=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Callable
 
@@ -121,6 +122,8 @@ class ThreadedRound(Round):
         super().__init__(plan, progress)
         self.is_abandoned = False
         self._workers: Workers[str, Outcome | None] = Workers([], self._serve, 1)
+        #: closes the connections of abandoned hosts
+        self._closing: Workers[Member, None] | None = None
 
     def _serve_batch(self, batch: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
         self._workers = Workers(batch, self._serve, self.plan.parallel)
@@ -130,7 +133,11 @@ class ThreadedRound(Round):
                     yield host, outcome
         except BaseException:
             self.abandon()
+            deadline = time.monotonic() + ABANDONED
             self._workers.finish(ABANDONED)
+            # so that no connection is closed under the next verb
+            if self._closing is not None:
+                self._closing.finish(deadline - time.monotonic())
             raise
 
     def abandon(self) -> None:
@@ -202,7 +209,7 @@ class MembersRound(ThreadedRound):
         self._connect(conn)
 
     def _abandon(self, hosts: Sequence[str]) -> None:
-        members.abandon([self._members[host] for host in hosts])
+        self._closing = members.abandon([self._members[host] for host in hosts])
 
     def _close(self) -> None:
         members.close_all(self._members.values(), CLOSED)

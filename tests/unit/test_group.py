@@ -179,6 +179,47 @@ def test_error_of_progress_ends_the_work_and_is_raised():
     assert "c" not in started
 
 
+def test_verb_that_ends_early_waits_until_its_connections_are_closed():
+    """Otherwise they are closed while the next verb uses them, and its hosts fail."""
+    closed = []
+
+    class SlowToClose(Fleet):
+        def exit(self):
+            self.closing.set()
+            threading.Event().wait(0.3)
+            super().exit()
+            closed.append(self.hostname)
+
+    busy = threading.Event()
+
+    def work(conn):
+        if conn.hostname == "b":
+            busy.set()
+            assert conn.closing.wait(10)
+        else:
+            assert busy.wait(10)
+
+    group = remoto.Group(["a", "b"], backend=SlowToClose)
+    values = iter(group.map(work, as_completed=True))
+    next(values)
+    values.close()
+    assert closed == ["b"]
+
+
+def test_keyword_that_names_every_host_the_same_is_refused():
+    for keyword, backend in {"hostname": "ssh", "container_name": "docker", "container_id": "docker"}.items():
+        with pytest.raises(TypeError, match=f"{keyword}: every host would get the same"):
+            remoto.Group(["a", "b"], backend, **{keyword: "x"})
+    assert len(remoto.Group(["a", "b"], "docker", hostname="engine")) == 2
+    assert remoto.Group({"a": {"hostname": "b"}})["a"].hostname == "b"
+
+
+@pytest.mark.parametrize("backend", [None, 5, remoto, object])
+def test_backend_of_another_type_is_refused(backend):
+    with pytest.raises(TypeError, match="backend: expected a name or a class of connections"):
+        remoto.Group(["a"], backend)
+
+
 def test_only_and_without_share_connections():
     group = fleet("a", "b", "c")
     group.map(str)
