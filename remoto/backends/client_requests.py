@@ -18,8 +18,7 @@ from .. import remote
 from ..commands.request import Request
 from ..remote.wire import NO_SCRIPT
 
-#: bytes of arguments and variables from which on the kernel may refuse them: Linux limits one string to 128 KiB
-#: (execve(2))
+#: bytes of arguments and variables that the kernel may refuse: Linux limits each string to 128 KiB (execve(2))
 LONG_ARGUMENTS = 100_000
 
 # The container's shell first reports its process group. Only then is the script sent, up to a line that equals its

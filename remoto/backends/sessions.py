@@ -79,7 +79,7 @@ class Pythons:
         return gateway
 
     def gateways(self) -> list[ExecnetGateway]:
-        """Return those that are open. This needs no lock."""
+        """Return the open gateways, without the lock."""
         return list(self._gateways.values())
 
     def close(self) -> None:

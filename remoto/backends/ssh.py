@@ -306,7 +306,7 @@ def diagnosis(
         found = re.search(pattern, stderr, re.MULTILINE)
         if found and kind == "version":
             reason = f"{interpreter} is Python {found['found']}, and {_needed_python()}"
-            advice = "Name another one with interpreter=. With execnet 1.9 on this machine, 2.7 and 3.5 do as well."
+            advice = "Pass another Python as interpreter=. With execnet 1.9 on this machine, 2.7 and 3.5 will do."
         if found:
             return error(StartError, kind, reason, advice)
     # with another status, a match would be from a banner or a start-up file
@@ -316,10 +316,12 @@ def diagnosis(
                 kind, reason, advice = _CLOSED
             return error(HostError, kind, reason, advice)
     if status == 126:
-        return error(StartError, "interpreter", f"{interpreter}: cannot execute", "Name another one with interpreter=.")
+        return error(
+            StartError, "interpreter", f"{interpreter}: cannot execute", "Pass another Python as interpreter=."
+        )
     if status == 127 or re.search(r"sudo: .*: command not found", stderr):
         return error(
-            StartError, "interpreter", f"{interpreter}: command not found", "Name another one with interpreter=."
+            StartError, "interpreter", f"{interpreter}: command not found", "Pass another Python as interpreter=."
         )
     program = os.path.basename(argv[0])
     # a negative status: a signal killed ssh itself; for a remote command, the status would be 128 + N
@@ -349,7 +351,7 @@ def not_started(
     elif argv[0] == "sudo":
         kind, advice = "sudo", "Install sudo, or run this program as root."
     elif argv[0] == shlex.split(interpreter)[0]:
-        kind, advice = "interpreter", "Name another one with interpreter=."
+        kind, advice = "interpreter", "Pass another Python as interpreter=."
     reason = f"cannot run {argv[0]} on {machine}: {error.strerror}"
     return StartError(reason, host=host, kind=kind, command=_printable(argv), exit_status=127, advice=advice)
 

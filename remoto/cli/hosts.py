@@ -57,7 +57,7 @@ class Hosts(ThreadedRound):
         self._output = output
         self._hosts: dict[str, Host] = {host.name: host for host in options.chosen}
         super().__init__(plan(list(self._hosts), options.parallel, options.batch, options.stop_after), None)
-        # with a limit on logins if there are several
+        # a single host needs no limit on logins
         self._log_in = Logins(options.logins).connect if len(self._hosts) > 1 else BaseConnection.connect
         self._connections: dict[str, BaseConnection] = {}
         self.done: dict[str, Outcome] = {}

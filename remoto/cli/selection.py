@@ -178,7 +178,7 @@ def _found(options: argparse.Namespace) -> list[Host]:
             hosts = discovery.containers(
                 host=given.get("hostname"), labels=options.label, executable=options.backend, connection=to_host
             )
-    return [Host(one.name, one.keywords) for one in hosts if one.name not in excluded]
+    return [Host(host.name, host.keywords) for host in hosts if host.name not in excluded]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ Part = Union[str, bytes]
 
 
 class TimedOut(execnet.TimeoutError):
-    """A call's time limit expired. A class of its own, since callbacks and signal handlers may raise TimeoutError."""
+    """A call's time limit expired. Callbacks and signal handlers, which may raise TimeoutError, never raise this."""
 
 
 class TimeLimit:

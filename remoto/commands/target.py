@@ -26,7 +26,7 @@ class Channel(Protocol):
 
 
 class Target:
-    """A place to run commands: the base class of all connections. Its defaults are those of a host."""
+    """The base class of all connections: what commands and functions need of one. The defaults are those of a host."""
 
     hostname: str
     logger: logging.Logger
@@ -44,7 +44,7 @@ class Target:
 
     @property
     def is_closed(self) -> bool:
-        """Whether ``exit()`` was called."""
+        """True after ``exit()`` was called."""
         raise NotImplementedError
 
     def where(self) -> str:

@@ -86,7 +86,7 @@ class RSync(execnet.RSync):
     def _listing(self) -> Listing:
         if getattr(self.filter, "__func__", None) is execnet.RSync.filter:
             return self.listing or Listing(self._sourcedir)
-        # a program's own filter, which the others do not have
+        # a program's own filter: the list is not for other transfers
         return Listing(self._sourcedir, lambda below: bool(self.filter(os.fsdecode(below))))
 
     def _report(self, gateway: execnet.Gateway, path: bytes) -> None:

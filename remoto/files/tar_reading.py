@@ -34,7 +34,7 @@ from ..remote.records import (
 )
 from ..remote.wire import STDOUT
 
-#: bytes, far more than a path can have (4096)
+#: bytes; a path has 4,096 at most
 LONGEST_HEADER = 64 * 1024
 MALFORMED = (*records.MALFORMED, TypeError, RecursionError)
 

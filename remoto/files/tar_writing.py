@@ -17,14 +17,14 @@ from ..remote.records import BLOCK, CHANGED, NOT_COPIED, Failure
 from .arguments import Progress
 from .errors import shown
 
-#: blocks that may wait between the thread that makes the archive and the one that sends it
+#: blocks that may wait to be sent
 AHEAD = 8
 #: the end of the year 9999, the last that touch accepts
 LAST_SECOND = 253402300799
 
 
 class Archive:
-    """A tar archive of a file, a directory or a stream. A thread makes it while another one sends it."""
+    """A tar archive of a file, a directory or a stream. It is made in one thread and sent in another."""
 
     def __init__(
         self, source: bytes | BinaryIO, progress: Progress | None, report: Callable[[str], object] | None

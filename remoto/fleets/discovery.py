@@ -90,7 +90,7 @@ def pods(
             continue
         keywords = {**shared, "pod_name": pod.name, "namespace": pod.namespace}
         names: list[str | None] = [*pod.containers] if all_containers else [container]
-        found += [Found(f"{name}/{one}" if one else name, {**keywords, "container": one}) for one in names]
+        found += [Found(f"{name}/{inner}" if inner else name, {**keywords, "container": inner}) for inner in names]
     return _require_some(found, place)
 
 
@@ -101,7 +101,7 @@ def _pod(item: AnyJson) -> _Pod:
     """
     metadata = item["metadata"]
     state = "Terminating" if "deletionTimestamp" in metadata else str(item["status"]["phase"])
-    containers = [str(one["name"]) for one in item["spec"]["containers"]]
+    containers = [str(container["name"]) for container in item["spec"]["containers"]]
     return _Pod(str(metadata["name"]), str(metadata["namespace"]), state, containers)
 
 
@@ -179,7 +179,7 @@ def _answer(host: str | None, argv: Sequence[str], place: str, keywords: AnyKeyw
 
 
 def _no_answer(argv: Sequence[str], place: str, answer: CheckResult[list[str]], expected: str) -> ContainerError:
-    """Return the error for a client that succeeded and printed something else."""
+    """Return the error for a client that succeeded, but did not print a list."""
     printed = "\n".join([*answer.stdout, *answer.stderr])
     if len(printed) > _SHOWN:
         printed = f"{printed[:_SHOWN]}..."

@@ -25,7 +25,7 @@ from .schedule import Workers
 if TYPE_CHECKING:
     from ..untyped import AnyKeywords
 
-# data of a program, not keywords in its source, so they are checked only at run time
+# built by a program at run time, so no type checker can check them
 _Keywords = Mapping[str, object]
 #: the hosts of a group, in any form that the constructor accepts
 Hosts = Union[str, Mapping[str, _Keywords], Iterable[Union[str, tuple[str, _Keywords], BaseConnection]]]
@@ -230,7 +230,7 @@ def members_of(
         else:
             named[name] = given
     if not named:
-        raise ValueError("hosts: no host is named")
+        raise ValueError("hosts: expected at least one host")
     relays = relays_of(list(named))
     members: dict[str, Member] = {}
     for name, given in named.items():

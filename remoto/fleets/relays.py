@@ -60,7 +60,7 @@ class Relays:
         elif via is not None:
             self._in_turn = [_relay(given) for given in _listed(via, groups)]
         if via is not None and not (self._in_turn or self._assigned):
-            raise ValueError("via: no relay is named")
+            raise ValueError("via: expected at least one relay")
 
     def _assign(self, relay: Relay, hosts: Sequence[str]) -> None:
         assert self._assigned is not None

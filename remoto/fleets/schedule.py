@@ -27,7 +27,7 @@ SLICE = 0.25
 class Workers(Generic[Item, Answer]):
     """Call a function for each item, in threads. Iterate over it to get pairs of an item and its answer as they arrive.
 
-    The threads are daemons, so that one that is stuck in a program's own function does not keep the program alive.
+    The threads are daemons: a thread that hangs in a program's own function does not keep the program alive.
 
     :param work: must not raise.
     """

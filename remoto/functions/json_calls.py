@@ -125,9 +125,9 @@ class JsonModuleExecute(ModuleExecute):
         if status == 0:
             return None
         if limit is not None:
-            what = f"{python} did not answer within {limit:g} seconds (global_timeout)"
+            what = f"{python}: no answer within {limit:g} seconds (global_timeout)"
             raise self._remoto_no_answer(name, what, stderr) from TimeoutError(f"no answer within {limit:g} seconds")
-        raise self._remoto_no_answer(name, f"{python} did not answer; its exit status is {status}", stderr)
+        raise self._remoto_no_answer(name, f"{python}: no answer; its exit status is {status}", stderr)
 
     def _remoto_log(self, stdout: list[str], stderr: list[str], mark: str) -> None:
         """Log the function's output, without the answer."""

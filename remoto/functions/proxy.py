@@ -126,7 +126,7 @@ def raised(host: str, name: str, problem: Problem, whole: bool, logger: AnyLogge
     text = traceback if whole else RemoteError(traceback).exception_line
     if exception == "SystemExit":
         logger.error('error calling "%s"', name)
-        text = f'{UNEXPECTED}: error calling "{name}" on {host}: it exited with status {message}'
+        text = f'{UNEXPECTED}: error calling "{name}" on {host}: exit status {message}'
     if problem["missing"]:
         if "No module named" in message:
             text = f"{text.rstrip()} (include=[...] of import_module() sends modules along)"

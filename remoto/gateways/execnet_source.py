@@ -1,4 +1,4 @@
-"""Cut from the source of execnet's ``gateway_base`` what a remote Python does not use. Line numbers stay the same."""
+"""Remove unused parts from the source of execnet's ``gateway_base``, which is sent. Line numbers stay the same."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Event:
 
     def __init__(self) -> None:
         # since Python 3.13, a queue passes an item directly to a waiting thread, and is empty until that thread puts it
-        # back: is_set() needs a second queue, from which no thread takes
+        # back: is_set() needs a second queue, which no thread reads
         self._flag: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
         # find the queue empty once, as take() does, for the reason given there

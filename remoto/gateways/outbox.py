@@ -75,7 +75,7 @@ class _Message:
 class Outbox(ABC):
     """The messages for a process's stdin.
 
-    :param host: for errors.
+    :param host: the host's name, for errors.
     """
 
     def __init__(self, host: str, loop: Loop) -> None:

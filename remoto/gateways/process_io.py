@@ -24,7 +24,7 @@ from .terminal import has_terminal, with_signals
 BLOCK = 64 * 1024
 #: seconds to wait at most in poll(2), which can wait for less than 25 days
 A_DAY = 86400.0
-#: bytes that a pipe holds on Linux (pipe(7)), and while a file is sent: two blocks, so that one can be made meanwhile
+#: bytes that a pipe holds on Linux by default (pipe(7)), and while files are copied
 PIPE, LARGE_PIPE = 64 * 1024, 1024 * 1024
 # F_SETPIPE_SZ (fcntl(2)), which Python names since 3.10
 _SET_PIPE_SIZE = 1031

@@ -1,6 +1,6 @@
 """execnet's IO over the pipes of a process on a relay, which go through a channel of the relay's gateway.
 
-``remote/relay.py`` is the peer; its docstring describes the messages. execnet's own ``via=`` is not used, since one
+``remote/relay.py`` is the peer, ``remote/relay_wire.py`` has the messages. execnet's own ``via=`` is not used: one
 blocked write stalls all of its gateways, and stderr is lost.
 """
 
@@ -42,7 +42,7 @@ _HANGUP = -signal.SIGHUP
 
 
 class Relay(NamedTuple):
-    """A host through which others are connected to.
+    """A host that runs ssh to other hosts.
 
     :ivar gateway: the gateway to the relay.
     :ivar name: the relay's name, for errors.

@@ -210,10 +210,7 @@ class Command(object):
             self.deliver(WRITTEN, written)
 
     def close(self):
-        """Close everything.
-
-        A command left running keeps a reader for its output, and gets the rest of its stdin.
-        """
+        """Close everything. If the command is left running, other processes read its output and write its stdin."""
         COMMANDS.discard(self)
         self.wake_pipe.close()
         self.termination.group.close()

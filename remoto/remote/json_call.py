@@ -1,6 +1,6 @@
 """RUNS ON THE REMOTE SIDE, in its own Python: calls one function, and writes the answer to stdout.
 
-Starting Python takes most of the time of a call, so import and compile on first use what a simple answer does not need.
+Starting Python takes most of the time of a call. So what a simple answer does not need is imported on first use.
 """
 
 from __future__ import absolute_import, unicode_literals

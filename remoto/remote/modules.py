@@ -14,7 +14,7 @@ LOCK = threading.Lock()
 
 
 class KeptModule(object):
-    """A module, or the reason why it could not be loaded. The first call loads it, and may arrive before its source."""
+    """A module, or why it could not be loaded. The first call loads it, and may arrive before the source."""
 
     def __init__(self):
         self.has_source = threading.Event()

@@ -100,16 +100,13 @@ def in_background(function):
 
 
 def copy_by_cat(source, target):
-    """Let cat copy from now on, so that no Python has to: it exits with the command.
-
-    Without target, discard the data.
-    """
+    """Start cat to copy, since this Python may exit before the command. Without target, discard the data."""
     with open(os.devnull, "wb") as devnull:
         start_detached(["cat"], source, target or devnull, devnull)
 
 
 def start_detached(argv, stdin, stdout, stderr):
-    """Start a process that outlives this Python, with pipes of a command."""
+    """Start a process that uses the pipes of a command and outlives this Python."""
     import subprocess
 
     for pipe in (stdin, stdout):

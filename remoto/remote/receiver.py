@@ -244,5 +244,5 @@ class Receiver(object):
     def has_total(self):
         if self.file is not None and self.file.size == NO_SIZE:
             return False
-        # a tar archive does not list its members first
+        # a tar archive has no list of its members at its start
         return self.listed or not self.tree.directories

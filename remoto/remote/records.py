@@ -22,13 +22,13 @@ ENTRY, LISTED, BEGIN, DATA, END, SKIP, FINISH = range(1, 8)
 WANTED, COMPARED, ACKNOWLEDGED, DONE, FAILED = range(11, 16)
 FILE, DIRECTORY, LINK, STREAM = range(1, 5)
 NO_PARENT = 0xFFFFFFFF
-# the mode and size that stand for a stream's unknown ones
+# the mode and size of a stream, where they are unknown
 NO_MODE = 0xFFFF
 NO_SIZE = 0xFFFFFFFFFFFFFFFF
 ALL_BITS = 0o7777
 # all bits except set-id and sticky bits
 PERMISSIONS = 0o777
-# bytes of SKIP records, all of which the receiver keeps until the end
+# limit for the bytes of SKIP records, which the receiver keeps until the end
 MOST_SKIPPED = 16 * 1024 * 1024
 # prefix of temporary names; delete=True does not remove them, since another transfer may be using them
 TEMPORARY = b".remoto-"
@@ -117,7 +117,7 @@ class Records(object):
         self.size += HEAD.size + len(data)
 
     def append(self, records):
-        """Write records that are packed."""
+        """Write packed records."""
         self.parts.append(records)
         self.size += len(records)
 

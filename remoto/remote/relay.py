@@ -172,7 +172,7 @@ class Child(object):
             self.send(STDIN, len(self.blocks.popleft()) + MESSAGE)
 
     def start_waiting(self):
-        """Wait for the process in a thread, once it is expected to exit."""
+        """Once the process is expected to exit, wait for it in a thread."""
         if not self.waiting and (self.stdin is None or self.killed or STDOUT not in self.outputs):
             self.waiting = True
             in_background(self.wait)

@@ -1,4 +1,4 @@
-"""RUNS ON THE REMOTE SIDE: the streams of a process: the command's output, and its exit status."""
+"""RUNS ON THE REMOTE SIDE: get a command's output and exit status from the streams of a process."""
 
 from __future__ import absolute_import, unicode_literals
 

@@ -22,11 +22,11 @@ SEND_SIGNALS = 'while read -r name; do if kill "-$name" "-$1" 2> /dev/null; then
 
 
 class Shell(object):
-    """A shell that sends signals to a process group to which this process can't: in a container, or of root.
+    """A shell that sends signals which this process can't send: to a process group in a container, or to root's.
 
-    It sends all signals, since an engine may take seconds to start another client.
+    One shell sends all signals, since an engine may take seconds to start another client.
 
-    :param prefix: the argv before a command that runs it there.
+    :param prefix: the argv that runs a command in the container or as root, up to that command.
     :ivar output: the last lines of other output, for instance the engine's error.
     """
 
@@ -79,7 +79,7 @@ class Shell(object):
         return answer
 
     def close(self):
-        """Close stdin, so that the shell exits after the queued signals."""
+        """Close stdin, so that the shell exits once it has sent the queued signals."""
         if self.process is not None:
             self.process.stdin.close()
             self.process.stdout.close()
@@ -118,7 +118,7 @@ class Group(object):
 
 
 class Termination(object):
-    """The steps of killing a command: its process group gets TERM and, after a timeout, KILL."""
+    """Kill a command, step by step: its process group gets TERM and, after a grace period, KILL."""
 
     def __init__(self, group):
         self.group = group
@@ -129,7 +129,7 @@ class Termination(object):
         return self.state in (ENDED, LEFT)
 
     def advance(self):
-        """Take the next step."""
+        """Send the next signal, if it is due."""
         if self.state == RUNNING:
             self.state = TERMINATING
             known = self.group.send("TERM", GRACE) is not None

@@ -113,7 +113,7 @@ class Tree(object):
         self.links.append((path, target))
 
     def stays_inside(self, path, target):
-        """Return True if a link stays in the directory. ``..`` may come first only, where no link can change it."""
+        """Return True if a link stays in the directory. Allow ``..`` only at the start, where no link changes it."""
         if not self.confine:
             return True
         below = path[len(self.directories[0].rstrip(b"/")) + 1 :]

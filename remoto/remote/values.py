@@ -10,10 +10,10 @@ TEXTS = unicode if PYTHON_2 else str  # type: ignore[name-defined] # noqa: F821
 
 
 def sendable(value):
-    """Return the value unchanged. Raise ValueError if execnet could send it, but the peer could not load it."""
+    """Return the value unchanged. Raise ValueError if the peer could not load it from execnet's serialisation."""
     # this Python may not limit the digits of an int, but the peer may
     if not getattr(sys, "get_int_max_str_digits", int)() and unreadable(value):
-        raise ValueError("it goes packed")
+        raise ValueError("it must be packed")
     return value
 
 
