@@ -85,7 +85,7 @@ def write_uncompressed_ssh(path):
 
 
 def write_fleet(directory, sshd, sizes):
-    """Return the settings for the contestants about many hosts, all of which are the same sshd."""
+    """Return the settings for work on many hosts, which all are the same sshd."""
     user = pwd.getpwuid(os.getuid()).pw_name
     known_hosts = sshd.directory / "known_hosts"
     config = directory / "fleet"

@@ -136,7 +136,7 @@ class Contestant:
                 result = function(*arguments)
             seconds = time.perf_counter() - begun
         return {
-            # a function that measures in a process of its own tells what it found
+            # the function measures in its own process, and returns the figures
             "seconds": result if isinstance(result, float) else seconds / times,
             "cpu": (cpu() - cpu_before) / times,
             "processes": (started - starts_before) / times,

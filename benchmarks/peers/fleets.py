@@ -14,7 +14,7 @@ import remoto
 
 def group_of(names, path, **keywords):
     os.environ["PATH"] = path
-    # no short timeout: the login of all hosts is measured, of which one may take long on a busy machine
+    # no short timeout: the logins of all hosts are measured, and one may take long on a busy machine
     own = {"logger": quiet(), "connect_timeout": 240}
     return remoto.Group(names, ssh_options=f"-F {settings['fleet']['config']}", **own, **keywords)
 

@@ -13,7 +13,7 @@ DISTRIBUTION = "ClusterShell"
 def fleet(kind):
     count, config = settings["fleet"]["hosts"], settings["fleet"]["config"]
     clush = Path(sys.executable).with_name("clush")
-    # each ssh in a session of its own, as remoto's: on a busy machine, Linux gives each its share (sched(7), autogroup)
+    # each ssh in its own session, like remoto's: on a busy machine, Linux gives each its share (sched(7), autogroup)
     own_sessions = ["-O", "ssh_path=setsid ssh"]
     subprocess.run(
         # -S: the exit status of the commands

@@ -60,7 +60,7 @@ class Shipment(NamedTuple):
 
     module: Text
     included: Included
-    #: packages of which only some modules are sent
+    #: packages that are sent only in part
     parents: list[str]
 
     @classmethod

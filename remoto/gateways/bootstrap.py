@@ -420,10 +420,10 @@ def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
 def raise_cause(error: OSError) -> None:
     """Raise the reason why a message was not sent, unless the connection has ended.
 
-    execnet treats every OSError as an error of the pipe, and raises an OSError of its own instead.
+    execnet treats every OSError as an error of the pipe, and raises another OSError instead.
 
     :raises execnet.TimeoutError: the peer did not accept the message in time.
-    :raises BaseException: a signal handler raised it meanwhile.
+    :raises BaseException: the exception of a signal handler.
     """
     cause: BaseException | None = error
     if str(error) == "cannot send (already closed?)":

@@ -15,7 +15,7 @@ def load(shipped, builtins=None):
     """Return a new module. Its name is neither '__main__' nor '__channelexec__', so that blocks for these do not run.
 
     :param shipped: (name, package, filename, source, True for a package)
-    :param builtins: its ``__builtins__``; by default the ones that exec() sets.
+    :param builtins: its ``__builtins__``; by default those that exec() sets.
     """
     name, package, filename, source, is_package = shipped
     module = type(sys)(str(name))

@@ -93,7 +93,7 @@ class Receiver(object):
         """Apply all records. Return True if the sender has skipped nothing."""
         while True:
             kind, data = self.records.read()
-            # these call ``progress``, which may raise a ValueError of its own
+            # these call ``progress``, which may itself raise a ValueError
             if kind == DATA:
                 self.write(data)
             elif kind == LISTED and not self.listed:

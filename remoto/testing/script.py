@@ -22,7 +22,7 @@ Matcher = Union[str, Sequence[_Argument], Callable[[Argv], bool]]
 class Unexpected(AssertionError):
     """The script has no answer for a command, function or connection."""
 
-    # the name in a traceback is the one that programs import
+    # tracebacks show the name that programs import
     __module__ = "remoto.testing"
 
 

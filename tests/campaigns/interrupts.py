@@ -85,7 +85,7 @@ ACTIONS = ("connect", "run", "check", "call", "put", "exit")
 
 
 def held():
-    """Count children, threads and descriptors, of which none may be left."""
+    """Count the children, threads and descriptors that must not be left."""
     return len(children()), len(os.listdir("/proc/self/task")), descriptors()
 
 

@@ -85,7 +85,7 @@ def processes(argv):
 
 
 def shells(conn):
-    """Return the number of remoto's shells in a container, except the one that counts."""
+    """Return the number of remoto's shells in a container, without this command's own."""
     script = "for file in /proc/[0-9]*/cmdline; do tr '\\0\\n' '  ' < $file; echo; done"
     return sum("remoto started" in line for line in check(conn, ["sh", "-c", script]).stdout) - 1
 

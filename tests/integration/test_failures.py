@@ -477,7 +477,7 @@ def test_exception_of_a_signal_handler_during_receiving_is_raised(stopped, on_si
 
 
 def spin(seconds):
-    # a function of its own: in CPython 3.13, if a signal handler raises at the backward jump of a loop, the error
+    # in a separate function: in CPython 3.13, if a signal handler raises at the backward jump of a loop, the error
     # escapes the "with" or "try" around the loop in the same function (the jump is not in its exception table)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -220,7 +220,7 @@ def test_output_that_is_not_read_stalls_only_its_host(own_relay, of):
             assert go_on.wait(60)
 
         def send(size):
-            """A command has a window of its own; what a function sends has none but the relay's."""
+            """A command has its own window; a function has only the relay's."""
             if of == "a command":
                 return run(stalled, ["head", "-c", str(size), "/dev/zero"], text=False, on_stdout=slow)
             channel = stalled.execute(f"for _ in range({size} // 100_000): channel.send(b'x' * 100_000)")

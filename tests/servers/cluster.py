@@ -41,10 +41,10 @@ def real_context() -> str | None:
 class Cluster:
     """A cluster, as a context manager that deletes its pods at the end.
 
-    ``kubeconfig`` is a file of its own: the tests' own server takes the place of KUBECONFIG meanwhile.
+    ``kubeconfig`` is a separate file, since KUBECONFIG names that of the tests' own server.
 
     :param context: of kubectl's configuration.
-    :param configuration: that one, as KUBECONFIG would have it; by default as it was when the tests began.
+    :param configuration: kubectl's configuration, in the form of KUBECONFIG; by default that of the test run.
     :param images: what the images ``python`` and ``shell`` are called there.
     """
 

@@ -162,7 +162,7 @@ class Docker(Engine):
         command += ["dockerd", "--host", self.environment["DOCKER_HOST"], "--pidfile", f"{self.directory}/pid"]
         command += ["--data-root", f"{self.directory}/data", "--exec-root", f"{self.directory}/exec"]
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
-        # as systemd has it told (sd_notify(3))
+        # dockerd reports here that it is ready, as it would to systemd (sd_notify(3))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, log.open("wb") as output:
             notices.bind(f"{self.directory}/notices")
             self._daemon = subprocess.Popen(

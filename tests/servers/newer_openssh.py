@@ -13,7 +13,7 @@ from .images import built_once, cache, mirror, run
 
 #: the release of Debian that has OpenSSH 10.0
 RELEASE = "trixie"
-#: part of the directory's name: raise it when a change here must reach machines that hold the one of before
+#: part of the directory's name: raise it to replace directories that an earlier version created
 EDITION = 1
 
 PROGRAMS = {

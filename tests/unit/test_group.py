@@ -333,7 +333,7 @@ def test_group_error_names_hosts_and_reasons():
 
 def test_group_error_names_hosts_that_failed_alike_together():
     statuses = {"a": 3, "b": 4, "c": 3, "d": 3, "e": 0}
-    # each host has output of its own
+    # each host has its own output
     values = {host: CheckResult(([host], [], status)) for host, status in statuses.items()}
     outcomes = {host: Outcome("failed" if value.returncode else "ok", value) for host, value in values.items()}
     with pytest.raises(exc.GroupError) as raised:
