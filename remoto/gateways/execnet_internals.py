@@ -67,12 +67,12 @@ def send_packed(channel: execnet.Channel, data: bytes) -> None:
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
 
 
-def send_joined(channel: execnet.Channel, parts: Sequence[bytes]) -> None:
-    """Send the joined parts as bytes. Copy them once only: the channel's send() would copy them twice more."""
+def send_joined(channel: execnet.Channel, parts: Sequence[bytes | memoryview]) -> None:
+    """Send the joined parts as bytes. Copy no large ones: the channel's send() would copy them three times."""
     if isinstance(channel, Channel) and not channel.isclosed():
         size, code = sum(map(len, parts)), gateway_base.opcode
         start = struct.pack(_HEADER + "ci", Message.CHANNEL_DATA, channel.id, size + 6, code.BYTES, size)
-        channel.gateway._io.write(b"".join([start, *parts, code.STOP]))
+        cast("GatewayIO", channel.gateway._io).write_parts([start, *parts, code.STOP])
     else:
         channel.send(b"".join(parts))
 

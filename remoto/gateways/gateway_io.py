@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import io_loop
 from .execnet_internals import CLOSING, ExecModel, Incoming, io_of
-from .outbox import Outbox
+from .outbox import Data, Outbox
 from .stderr import Stderr
 
 if TYPE_CHECKING:
@@ -88,9 +88,17 @@ class GatewayIO(ABC):
         :raises remoto.gateways.outbox.SendTimeout: see :func:`remoto.gateways.outbox.sending_within`.
         :raises OSError: the connection is closed, was lost, or belongs to another process.
         """
+        self._require_owner()
+        self.outbox.send(data, wait=data[0] not in CLOSING)
+
+    def write_parts(self, parts: Sequence[Data]) -> None:
+        """Send the parts of a message as :meth:`write` does. They may be reused when it is sent."""
+        self._require_owner()
+        self.outbox.send_parts(parts)
+
+    def _require_owner(self) -> None:
         if self.owner != os.getpid():
             raise OSError(f"the connection to {self.remoteaddress} belongs to another process")
-        self.outbox.send(data, wait=data[0] not in CLOSING)
 
     @abstractmethod
     def close_read(self) -> None:

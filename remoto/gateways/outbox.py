@@ -14,9 +14,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import IO, TYPE_CHECKING, Callable, TypeVar
+from typing import IO, TYPE_CHECKING, Callable, TypeVar, Union
 
 from .interrupts import interruptible
 from .io_loop import WRITE, Loop
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 Result = TypeVar("Result")
+Data = Union[bytes, memoryview]
 
 # bytes of the longest message that a pipe accepts either whole or not at all (pipe(7))
 SMALL = select.PIPE_BUF
@@ -35,6 +37,10 @@ SMALL = select.PIPE_BUF
 _STEPS_ARE_KNOWN = sys.implementation.name == "cpython" and (3, 10) <= sys.version_info < (3, 14)
 # bytes to write for one connection before other connections get their turn
 TURN = 1024 * 1024
+# bytes of an average part, below which parts are joined
+JOINED = 16 * 1024
+# parts to write at once: IOV_MAX of writev(2)
+MOST_PARTS = 1024
 
 _deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
 
@@ -61,11 +67,18 @@ def _with_deadline(seconds: float | None, function: Callable[[], Result]) -> Res
 
 
 class _Message:
-    def __init__(self, data: bytes) -> None:
-        self.left = memoryview(data)
+    def __init__(self, parts: Sequence[Data]) -> None:
+        self.left: list[memoryview] = [memoryview(part) for part in parts]
         self.error: OSError | None = None
         self.finished = threading.Lock()
         self.finished.acquire()
+
+    def remove(self, size: int) -> None:
+        """Remove bytes that were written."""
+        while self.left and size >= len(self.left[0]):
+            size -= len(self.left.pop(0))
+        if size:
+            self.left[0] = self.left[0][size:]
 
     def finish(self, error: OSError | None = None) -> None:
         self.error = error
@@ -89,15 +102,26 @@ class Outbox(ABC):
     def send(self, data: bytes, wait: bool = True) -> None:
         """Send a message.
 
-        :param wait: wait until it is written.
+        :param wait: wait until it is written, unless it is small.
         :raises SendTimeout: it was not accepted in time, see :func:`sending_within`. It is sent later.
         :raises OSError: the connection is closed, or was lost.
         """
+        # do not wait for a small message at the head of the queue: the loop is about to write it whole
+        self._send(_Message([data]), wait and (len(data) > SMALL or bool(self._queue)))
+
+    def send_parts(self, parts: Sequence[Data]) -> None:
+        """Send the parts of a message, and wait until it is written. Then the parts may be reused.
+
+        :raises SendTimeout, OSError: as for :meth:`send`.
+        """
+        # joining many small parts is faster, copying a large one is slower
+        if sum(map(len, parts)) < JOINED * len(parts):
+            parts = [b"".join(parts)]
+        self._send(_Message(parts), wait=True)
+
+    def _send(self, message: _Message, wait: bool) -> None:
         if self._last or self._error is not None:
             raise self._closed()
-        # do not wait for a small message at the head of the queue: the loop is about to write it whole
-        wait = wait and (len(data) > SMALL or bool(self._queue))
-        message = _Message(data)
         if not interruptible():
             written = self._write_at_once(message)
         elif not (written := self._write_in_one_step(message)):
@@ -131,7 +155,7 @@ class Outbox(ABC):
         return False
 
     @abstractmethod
-    def _write_some(self, data: memoryview) -> int:
+    def _write_some(self, parts: Sequence[memoryview]) -> int:
         """Write as much as possible without blocking; return the number of bytes.
 
         :raises BlockingIOError: nothing can be written now.
@@ -174,7 +198,7 @@ class Outbox(ABC):
                 message = self._queue[0]
                 written = self._write_some(message.left)
                 turn -= written
-                message.left = message.left[written:]
+                message.remove(written)
                 if not message.left:
                     self._queue.popleft().finish()
         except BlockingIOError:
@@ -202,9 +226,9 @@ class PipeOutbox(Outbox):
         os.set_blocking(self._fd, False)
 
     def _write_in_one_step(self, message: _Message) -> bool:
-        if not _STEPS_ARE_KNOWN or len(message.left) > SMALL:
+        if not _STEPS_ARE_KNOWN or len(message.left) > 1 or len(message.left[0]) > SMALL:
             return False
-        step = map(self._pipe.write, (message.left,))
+        step = map(self._pipe.write, message.left)
         with self._writing:
             # no calls here: after a call a signal handler may run, which deadlocks on this lock if it sends a message
             if self._queue or self._error is not None:
@@ -212,8 +236,8 @@ class PipeOutbox(Outbox):
             [written] = step
         return written is not None
 
-    def _write_some(self, data: memoryview) -> int:
-        return os.write(self._fd, data)
+    def _write_some(self, parts: Sequence[memoryview]) -> int:
+        return os.writev(self._fd, parts[:MOST_PARTS])
 
     def _watch(self, wanted: bool) -> None:
         if wanted and not self._watched:

@@ -249,10 +249,10 @@ class RelayOutbox(Outbox):
             self._window += size
             self._write_queue()
 
-    def _write_some(self, data: memoryview) -> int:
+    def _write_some(self, parts: Sequence[memoryview]) -> int:
         if self._window <= 0:
             raise BlockingIOError
-        block = bytes(data[:BLOCK])
+        block = bytes(parts[0][:BLOCK])
         self._post(block)
         self._window -= len(block) + MESSAGE
         return len(block)

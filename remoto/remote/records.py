@@ -135,6 +135,10 @@ class Records(object):
     def send(self, parts):
         self.channel.send(b"".join(parts))
 
+    def block(self, file, size):
+        """Return up to ``size`` bytes of an open file, perhaps in memory that is reused after the next flush."""
+        return file.read(size)
+
     def read(self):
         """Return the kind and the data of the next record."""
         while self.offset >= len(self.message):

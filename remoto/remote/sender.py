@@ -136,13 +136,14 @@ class Sender(object):
             else:
                 opened = reading(path, open_to_read, path)
                 try:
-                    self.send_open_file(index, opened.fileno(), path)
+                    self.send_open_file(index, opened, path)
                 finally:
                     opened.close()
         except Unreadable as failure:
             self.skip(failure)
 
-    def send_open_file(self, index, fd, path):
+    def send_open_file(self, index, opened, path):
+        fd = opened.fileno()
         before = reading(path, os.fstat, fd)
         if not stat.S_ISREG(before.st_mode):
             raise Unreadable(path, errno.EINVAL, "is no longer a file")
@@ -161,7 +162,7 @@ class Sender(object):
         while block:
             unread -= len(block)
             self.send_block(block, digest)
-            block = reading(path, os.read, fd, min(unread, BLOCK))
+            block = reading(path, self.records.block, opened, min(unread, BLOCK))
         require_unchanged(path, fd, before)
         if unread:
             raise Unreadable(path, errno.EBUSY, CHANGED)
