@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from io import FileIO
 from typing import BinaryIO, NamedTuple
 
 import execnet
@@ -17,7 +16,7 @@ from ..gateways.flow_control import Window
 from ..gateways.outbox import sending_within
 from ..gateways.process_io import LARGE_PIPE, PIPE, ProcessIO
 from ..remote.receiver import Receiver
-from ..remote.records import BLOCK, FINISH, ChannelClosed, Failure, Records
+from ..remote.records import FINISH, ChannelClosed, Failure, Records
 from ..remote.sender import Sender
 from ..util import RemoteError
 from .errors import shown, transfer_error
@@ -97,7 +96,7 @@ def _transfer(
         set_window(channel, Window())
         if isinstance(io, ProcessIO):
             io.set_pipe_size(LARGE_PIPE)
-        yield _Records(channel, timeout)
+        yield _Records(channel, timeout)  # type: ignore[no-untyped-call]
     except Failure as failure:
         raise _error(gateway, what, [failure]) from None
     except ChannelClosed:
@@ -117,17 +116,6 @@ def _transfer(
 
 class _Records(Records):
     """Records with a timeout for sending, and a limit on the memory for received messages."""
-
-    def __init__(self, channel: execnet.Channel, timeout: float | None) -> None:
-        super().__init__(channel, timeout)  # type: ignore[no-untyped-call]
-        self._memory = memoryview(bytearray(BLOCK))
-
-    def block(self, file: FileIO, size: int) -> bytes | memoryview:
-        # a whole block is sent at once, so its memory can be reused: new memory costs as much as copying
-        if size < BLOCK:
-            return file.read(size)
-        found = file.readinto(self._memory)
-        return self._memory if found == BLOCK else bytes(self._memory[:found])
 
     def acknowledge(self) -> None:
         release(self.channel, len(self.message))

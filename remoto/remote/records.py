@@ -110,6 +110,7 @@ class Records(object):
         self.handled = 0
         self.message = b""
         self.offset = 0
+        self.memory = None
 
     def write(self, kind, data=b""):
         self.parts.append(HEAD.pack(kind, len(data)))
@@ -137,7 +138,13 @@ class Records(object):
 
     def block(self, file, size):
         """Return up to ``size`` bytes of an open file, perhaps in memory that is reused after the next flush."""
-        return file.read(size)
+        # a whole block is sent at once, so its memory can be reused: new memory costs as much as copying
+        if PY2 or size < BLOCK:
+            return file.read(size)
+        if self.memory is None:
+            self.memory = memoryview(bytearray(BLOCK))
+        found = file.readinto(self.memory)
+        return self.memory if found == BLOCK else bytes(self.memory[:found])
 
     def read(self):
         """Return the kind and the data of the next record."""
