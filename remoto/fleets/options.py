@@ -21,12 +21,12 @@ class _GroupOptions(SharedOptions, total=False):
     logins: int
     connect_retries: int
     executor: Union[Executor, None]
-    groups: bool
 
 
 class GroupOptions(_GroupOptions, total=False):
     """The keywords of a group of hosts and of its connections."""
 
+    groups: bool
     via: Union[Via, None]
 
 
@@ -46,9 +46,10 @@ class PodGroupOptions(GroupOptions, ClientOptions, total=False):
     kubeconfig: Union[str, None]
 
 
-class FoundPodsOptions(GroupOptions, total=False):
+class FoundPodsOptions(_GroupOptions, total=False):
     """The further keywords of ``Group.pods``."""
 
+    via: Union[Via, None]
     persistent: Union[bool, Literal["require"]]
 
 
