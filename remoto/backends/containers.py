@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 from ..commands.channel import raise_cause_of_sending
 from ..commands.request import Argv, Request
 from ..commands.target import Channel
-from ..exc import ConnectError, ContainerError, StartError
+from ..exc import CommandError, ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways
 from ..gateways.bootstrap import RemoteFunction
 from ..gateways.outbox import sending_within
+from ..process import check
 from ..remote.wire import NO_SCRIPT
 from ..util import checked_text
 from . import ssh
@@ -29,41 +30,27 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..gateways.execnet_internals import ExecnetGateway
+    from ..process import CheckResult
     from .options import ConnectionOptions
 
 #: characters of an argument to show in an error
 LONGEST_ARGUMENT = 200
+#: the exit status of a shell for a missing program
+NO_PROGRAM = 127
 
-# (pattern in the client's stderr, case-insensitive; kind; reason); the first match is used
-_SYMPTOMS = (
-    (r"no such container|no container with name or id|pod does not exist", "container", "no such container"),
-    (r"pods? \S+ not found", "container", "no such pod"),
-    (r"namespaces? \S+ not found", "container", "no such namespace"),
-    (r"container \S+ is not valid for pod", "container", "no such container in the pod"),
+#: a pattern in a client's stderr, case-insensitive; the kind and the reason of the error
+Symptom = tuple[str, str, str]
+# those of several clients, and of containerd and runc, which run the containers of all engines
+_SHARED_SYMPTOMS: tuple[Symptom, ...] = (
     (r"is paused|paused container|container state paused", "stopped", "the container is paused"),
-    (r"is not running|is restarting|can only create exec sessions on running containers|current phase is|completed pod"
-     r"|container not (running|found)|container \S+ not found in pod|does not have a host assigned"
-     # containerd and runc: the container has just ended
-     r"|no running task found|failed to create exec \S+ task \S+ not found"
-     r"|namespace path: lstat /proc/\d+/ns/\w+: no such file"
+    # the last two: it has just ended
+    (r"is not running|namespace path: lstat /proc/\d+/ns/\w+: no such file"
      r"|cannot exec (in )?a (stopped container|container that has stopped)", "stopped", "the container is not running"),
     (r"unable to find user|no matching entries in passwd|unable to find group", "user",
      "no such user in the container"),
-    (r"permission denied while trying to connect|dial unix .* permission denied|forbidden|unauthorized", "permission",
-     "permission denied"),
-    (r"please enter username:|client to provide credentials|must be logged in", "permission",
-     "the client has no credentials that the API server accepts"),
-    # the API server's certificate; after "error dialing backend" it is a kubelet's
-    (r"unable to connect to the server: .*x509: ", "client", "the client does not trust the API server's certificate"),
-    (r"cannot connect to the docker daemon|failed to connect to the docker api|cannot connect to podman"
-     r"|unable to connect to podman|connection to the server .* refused|unable to connect to the server|no such host"
-     r"|i/o timeout|error dialing backend|was refused - did you specify the right host or port"
-     r"|rpc error: code = unavailable"
-     # kubectl: the server has ended while a command ran
-     r"|error reading from error stream|websocket: close 1006",
-     "unreachable", "cannot reach the engine or API server"),
-    (r"context \S+ does not exist|context was not found|context not found|no configuration has been provided|kubeconfig"
-     r"|unable to resolve docker endpoint|^error: stat |unable to read client-", "client",
+    (r"forbidden|unauthorized", "permission", "permission denied"),
+    (r"no such host|i/o timeout", "unreachable", "cannot reach the engine or API server"),
+    (r"context \S+ does not exist|context was not found|context not found", "client",
      "the client's configuration is not valid"),
     (r"chdir to cwd|current working directory", "other", "cannot change to the container's working directory"),
     (r"/bin/sh\W.*(executable file not found|no such file or directory|not found)", "shell",
@@ -73,14 +60,6 @@ _SYMPTOMS = (
 )  # fmt: skip
 
 
-def diagnosed(stderr: str) -> tuple[str, str]:
-    """Return the kind and reason of a client's failure from its stderr."""
-    for pattern, kind, reason in _SYMPTOMS:
-        if re.search(pattern, stderr, re.MULTILINE | re.IGNORECASE):
-            return kind, reason
-    return "other", "the client failed"
-
-
 class ContainerConnection(BaseConnection):
     """The base class of container backends. A subclass defines :meth:`client` and :meth:`where`."""
 
@@ -88,6 +67,8 @@ class ContainerConnection(BaseConnection):
     executable = ""
     remote_import_system = "json"
     connect_error: type[StartError] = ContainerError
+    #: the client's own errors; the first match is used
+    symptoms: tuple[Symptom, ...] = ()
     #: the arguments that name the container, for errors
     named_by = "the keyword arguments of remoto.backends.BaseConnection"
     has_client = True
@@ -120,6 +101,14 @@ class ContainerConnection(BaseConnection):
             if name not in known:
                 raise TypeError(f"{cls.__name__}: unknown keyword argument {name!r}; expected {cls.named_by}")
 
+    @classmethod
+    def diagnosed(cls, stderr: str) -> tuple[str, str]:
+        """Return the kind and reason of a client's failure from its stderr."""
+        for pattern, kind, reason in (*cls.symptoms, *_SHARED_SYMPTOMS):
+            if re.search(pattern, stderr, re.MULTILINE | re.IGNORECASE):
+                return kind, reason
+        return "other", "the client failed"
+
     def client(self) -> list[str]:
         """Return the client's argv up to the command in the container, such as ``docker exec -i web``."""
         raise NotImplementedError
@@ -127,6 +116,12 @@ class ContainerConnection(BaseConnection):
     def where(self) -> str:
         """Return the container, for messages."""
         raise NotImplementedError
+
+    def require_unreplaced(self, recently: bool = False) -> None:
+        """Raise a ContainerError if another container of the same name has replaced this one, where that is known.
+
+        :param recently: True if a recent check will do.
+        """
 
     def command_template(self) -> list[str]:
         """Return the argv of a command without its last item, the command line for the container's shell."""
@@ -149,11 +144,11 @@ class ContainerConnection(BaseConnection):
         return request
 
     def start_command(self, function: RemoteFunction, request: Request, timeout: float | None) -> Channel:
-        if not self.persistent:
-            return super().start_command(_in_container(function), request, timeout)
-        gateway = self._session_gateway()
+        gateway = self._session_gateway() if self.persistent else None
         if gateway is None:
-            request = for_client(request, self.client(), self.env)
+            if self.persistent:
+                request = for_client(request, self.client(), self.env)
+            self.require_unreplaced(recently=True)
             return super().start_command(_in_container(function), request, timeout)
         try:
             channel: Channel = sending_within(timeout, function.start, gateway, for_session(request))
@@ -193,11 +188,11 @@ class ContainerConnection(BaseConnection):
         """
         text = "\n".join(stderr)
         if status is None:
-            kind, reason, status = "client", f"cannot run {self.executable} on {self.hostname}", 127
+            kind, reason, status = "client", f"cannot run {self.executable} on {self.hostname}", NO_PROGRAM
         elif status == NO_SCRIPT:
             kind, reason = "other", "the shell's stdin ended before the command was sent"
         else:
-            kind, reason = diagnosed(text)
+            kind, reason = self.diagnosed(text)
         shown = [text if len(text) <= LONGEST_ARGUMENT else text[:LONGEST_ARGUMENT] + "..." for text in argv]
         error = ContainerError(
             reason, host=self.where(), kind=kind, command=shown, exit_status=status, stderr=text, action=action
@@ -226,15 +221,18 @@ class ContainerConnection(BaseConnection):
         if self._closed:
             raise self._is_closed()
         try:
-            return self._open_client([*self.client(), *command], python or "python3", group)
+            gateway = self._open_client([*self.client(), *command], python or "python3", group)
         except ConnectError as error:
             if python is None:
-                raise _session_failure(self.where(), error) from None
+                raise _session_failure(self, error) from None
             if error.exit_status is None or error.kind == "sudo":
                 raise
             stderr = error.stderr.splitlines() or [error.reason]
             status = None if error.kind == "client" and not self._needs_ssh(self.hostname) else error.exit_status
             raise self.client_failure(error.command, status, stderr, "start Python in") from None
+        # not before: it may be replaced meanwhile
+        self.require_unreplaced()
+        return gateway
 
     def _open_client(self, client: list[str], python: str, group: execnet.Group) -> ExecnetGateway:
         """Open a gateway to the Python that a call of the client starts.
@@ -269,7 +267,7 @@ class ContainerConnection(BaseConnection):
         super()._close()
 
 
-def _session_failure(host: str, error: ConnectError) -> ContainerError:
+def _session_failure(conn: ContainerConnection, error: ConnectError) -> ContainerError:
     """Return the error for a session that could not be opened."""
     kind, reason, advice = error.kind, error.reason, error.advice
     if kind not in ("version", "sudo", "client"):
@@ -280,20 +278,54 @@ def _session_failure(host: str, error: ConnectError) -> ContainerError:
         elif error.exit_status is None:
             kind = "timeout"
         else:
-            kind, reason = diagnosed(error.stderr)
+            kind, reason = conn.diagnosed(error.stderr)
+    stderr = "\n".join(line for line in error.stderr.splitlines() if line != reason)
     failure = ContainerError(
         reason,
-        host=host,
+        host=conn.where(),
         kind=kind,
         command=error.command,
         exit_status=error.exit_status,
-        stderr=error.stderr,
+        stderr=stderr,
         advice=advice,
         action="keep a Python running in",
     )
     if error.via:
         failure.name_relay(error.via)
     return failure
+
+
+def ask(
+    conn: BaseConnection,
+    kind: type[ContainerConnection],
+    argv: Sequence[str],
+    place: str,
+    timeout: float | None,
+    action: str,
+) -> CheckResult[list[str]]:
+    """Run a client for its own output, on the machine of a connection.
+
+    :param kind: the client's class.
+    :param place: what the client is asked about, for errors.
+    :param action: see :class:`remoto.exc.ConnectError`.
+    :raises ContainerError: the client failed.
+    """
+
+    def failure(kind: str, reason: str, status: int | None, stderr: str = "") -> ContainerError:
+        return ContainerError(
+            reason, host=place, kind=kind, command=argv, exit_status=status, stderr=stderr, action=action
+        )
+
+    try:
+        result = check(conn, list(argv), timeout=timeout, kill_on_timeout=True)
+    except CommandError as error:
+        raise failure("client", error.reason or f"{argv[0]} can't be run", NO_PROGRAM) from None
+    if result.timed_out:
+        raise failure("timeout", f"no answer within {timeout:g} seconds", None)
+    if result.returncode:
+        stderr = "\n".join(result.stderr)
+        raise failure(*kind.diagnosed(stderr), result.returncode, stderr)
+    return result
 
 
 def _in_container(function: RemoteFunction) -> RemoteFunction:

@@ -6,12 +6,23 @@ import os
 from typing import TYPE_CHECKING
 
 from ..util import checked_text
-from .containers import ContainerConnection, checked_name
+from .containers import ContainerConnection, Symptom, checked_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .options import ContainerOptions
+
+
+# those of podman, too, which may be installed as docker
+_SYMPTOMS: tuple[Symptom, ...] = (
+    (r"no such container|no container with name or id", "container", "no such container"),
+    (r"is restarting|can only create exec sessions on running containers", "stopped", "the container is not running"),
+    (r"permission denied while trying to connect|dial unix .* permission denied", "permission", "permission denied"),
+    (r"cannot connect to the docker daemon|failed to connect to the docker api|cannot connect to podman"
+     r"|unable to connect to podman", "unreachable", "cannot reach the engine"),
+    (r"unable to resolve docker endpoint", "client", "the client's configuration is not valid"),
+)  # fmt: skip
 
 
 class DockerConnection(ContainerConnection):
@@ -33,6 +44,7 @@ class DockerConnection(ContainerConnection):
     """
 
     executable = "docker"
+    symptoms = _SYMPTOMS
     named_by = "container_name=... or container_id=..."
 
     def __init__(

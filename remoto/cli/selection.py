@@ -160,6 +160,10 @@ def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, M
 
 
 def _found(options: argparse.Namespace) -> list[Host]:
+    from ..backends.docker import DockerConnection
+    from ..backends.kubernetes import KubernetesConnection
+    from ..backends.openshift import OpenshiftConnection
+    from ..backends.podman import PodmanConnection
     from ..fleets import discovery
     from ..fleets.hosts import expand
 
@@ -168,15 +172,14 @@ def _found(options: argparse.Namespace) -> list[Host]:
     with _warnings_shown(options):
         if options.selector:
             of_pods = {name: given[name] for name in ("namespace", "context", "container") if name in given}
-            program = "oc" if options.backend == "openshift" else "kubectl"
-            hosts = discovery.pods(
-                options.selector, all_containers=options.all_containers, executable=program, **of_pods
-            )
+            cluster = OpenshiftConnection if options.backend == "openshift" else KubernetesConnection
+            hosts = discovery.pods(options.selector, all_containers=options.all_containers, kind=cluster, **of_pods)
         else:
             of_others = ("hostname", "user", "persistent")
             to_host = {name: value for name, value in given.items() if name not in of_others}
+            engine = PodmanConnection if options.backend == "podman" else DockerConnection
             hosts = discovery.containers(
-                host=given.get("hostname"), labels=options.label, executable=options.backend, connection=to_host
+                host=given.get("hostname"), labels=options.label, kind=engine, connection=to_host
             )
     return [Host(host.name, host.keywords) for host in hosts if host.name not in excluded]
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..backends import BaseConnection
-from ..backends.containers import diagnosed
-from ..exc import CommandError, ContainerError
-from ..process import CheckResult, check
+from ..backends.containers import ContainerConnection, ask
+from ..backends.docker import DockerConnection
+from ..backends.kubernetes import KubernetesConnection
+from ..exc import ContainerError
+from ..process import CheckResult
 
 if TYPE_CHECKING:
     from ..untyped import AnyJson, AnyKeywords
@@ -22,7 +24,7 @@ __all__ = ["Found", "containers", "pods"]
 logger = logging.getLogger("remoto")
 #: seconds for the client's answer
 TIMEOUT = 60.0
-_MISSING = 127
+_ACTION = "find"
 # characters of the client's output to show in an error
 _SHOWN = 1000
 # errors raised if the client's output is not a list
@@ -39,6 +41,7 @@ class Found(NamedTuple):
 class _Pod(NamedTuple):
     name: str
     namespace: str
+    uid: str
     state: str
     containers: list[str]
 
@@ -51,7 +54,7 @@ def pods(
     kubeconfig: str | None = None,
     container: str | None = None,
     all_containers: bool = False,
-    executable: str = "kubectl",
+    kind: type[KubernetesConnection] = KubernetesConnection,
 ) -> list[Found]:
     """Return the running pods that match a label selector, sorted by name.
 
@@ -61,7 +64,7 @@ def pods(
     :param kubeconfig: the path of the client's configuration.
     :param container: the container in each pod; by default the client chooses one.
     :param all_containers: return all containers of each pod.
-    :param executable: the client.
+    :param kind: the class of the connections, with the client.
     :raises ContainerError: the client failed or printed no list of pods, or no matching pod is running.
     """
     if container and all_containers:
@@ -69,26 +72,26 @@ def pods(
     if not isinstance(selector, str) or not selector.strip():
         raise ValueError(f"selector: expected labels such as 'app=web', not {selector!r}")
     client = [
-        executable,
+        kind.executable,
         *(["--kubeconfig", kubeconfig] if kubeconfig else []),
         *(["--context", context] if context else []),
         *(["-n", namespace] if namespace else []),
     ]
     place = f"pods {selector}{f' in namespace {namespace}' if namespace else ''}"
     argv = [*client, "get", "pods", "-l", selector, "-o", "json"]
-    answer = _answer(None, argv, place, {})
+    answer = _answer(kind, None, argv, place, {})
     try:
         listed = sorted(_pod(item) for item in json.loads("\n".join(answer.stdout))["items"])
     except _NO_ANSWER:
         raise _no_answer(argv, place, answer, "a list of pods as JSON") from None
-    shared = {"context": context, "kubeconfig": kubeconfig, "executable": executable}
+    shared = {"context": context, "kubeconfig": kubeconfig, "executable": kind.executable}
     found = []
     for pod in listed:
         name = f"{pod.namespace}/{pod.name}"
         if pod.state != "Running":
             logger.warning("skipped: pod %s is not running: %s", name, pod.state)
             continue
-        keywords = {**shared, "pod_name": pod.name, "namespace": pod.namespace}
+        keywords = {**shared, "pod_name": pod.name, "namespace": pod.namespace, "uid": pod.uid}
         names: list[str | None] = [*pod.containers] if all_containers else [container]
         found += [Found(f"{name}/{inner}" if inner else name, {**keywords, "container": inner}) for inner in names]
     return _require_some(found, place)
@@ -102,7 +105,7 @@ def _pod(item: AnyJson) -> _Pod:
     metadata = item["metadata"]
     state = "Terminating" if "deletionTimestamp" in metadata else str(item["status"]["phase"])
     containers = [str(container["name"]) for container in item["spec"]["containers"]]
-    return _Pod(str(metadata["name"]), str(metadata["namespace"]), state, containers)
+    return _Pod(str(metadata["name"]), str(metadata["namespace"]), str(metadata["uid"]), state, containers)
 
 
 def containers(
@@ -110,7 +113,7 @@ def containers(
     host: str | None = None,
     labels: Mapping[str, str | None] | Iterable[str] = (),
     name: str | None = None,
-    executable: str = "docker",
+    kind: type[DockerConnection] = DockerConnection,
     connection: AnyKeywords | None = None,
 ) -> list[Found]:
     """Return the running containers of an engine, sorted by name.
@@ -119,17 +122,17 @@ def containers(
     :param labels: the labels to match: a mapping of labels to values, None for any value; or strings such as
         ``app=web``. Docker Compose sets ``com.docker.compose.project``.
     :param name: a pattern for names, such as ``web-*``, see :mod:`fnmatch`.
-    :param executable: the client, ``docker`` or ``podman``.
+    :param kind: the class of the connections, with the client.
     :param connection: the keywords of the connection to the host of the engine.
     :raises ContainerError: the client failed or printed no list of containers, or no container that matches is running.
     :raises ConnectError: the engine's host can't be reached.
     """
     filters = [argument for label in _labels(labels) for argument in ("--filter", f"label={label}")]
-    argv = [executable, "ps", "--all", *filters, "--format", "{{.ID}}\t{{.State}}\t{{.Names}}"]
+    argv = [kind.executable, "ps", "--all", *filters, "--format", "{{.ID}}\t{{.State}}\t{{.Names}}"]
     wanted = " ".join([*_labels(labels), *([name] if name else [])])
-    place = f"{executable} containers{f' {wanted}' if wanted else ''} on {host or 'localhost'}"
+    place = f"{kind.executable} containers{f' {wanted}' if wanted else ''} on {host or 'localhost'}"
     found = []
-    answer = _answer(host, argv, place, connection or {})
+    answer = _answer(kind, host, argv, place, connection or {})
     try:
         listed = sorted((names, state) for _, state, names in (line.split("\t", 2) for line in answer.stdout if line))
     except ValueError:
@@ -142,11 +145,8 @@ def containers(
         if not re.match(r"running\b|up\b", state, re.IGNORECASE):
             logger.warning("skipped: container %s is not running: %s", own, state)
             continue
-        found.append(
-            Found(
-                f"{own} on {host}" if host else own, {"hostname": host, "container_name": own, "executable": executable}
-            )
-        )
+        keywords: dict[str, object] = {"hostname": host, "container_name": own, "executable": kind.executable}
+        found.append(Found(f"{own} on {host}" if host else own, keywords))
     return _require_some(found, place)
 
 
@@ -160,22 +160,15 @@ def _labels(labels: Mapping[str, str | None] | Iterable[str]) -> Iterator[str]:
         yield label if value is None else f"{label}={value}"
 
 
-def _answer(host: str | None, argv: Sequence[str], place: str, keywords: AnyKeywords) -> CheckResult[list[str]]:
+def _answer(
+    kind: type[ContainerConnection], host: str | None, argv: Sequence[str], place: str, keywords: AnyKeywords
+) -> CheckResult[list[str]]:
     """Return the stdout of the client.
 
     :raises ContainerError: the client failed.
     """
     with BaseConnection(host or "localhost", **keywords) as conn:
-        try:
-            result = check(conn, list(argv), timeout=TIMEOUT, kill_on_timeout=True)
-        except CommandError as error:
-            raise _failure(argv, place, "client", error.reason or f"{argv[0]} can't be run", _MISSING) from None
-    if result.timed_out:
-        raise _failure(argv, place, "timeout", f"no answer within {TIMEOUT:g} seconds", None)
-    if result.returncode:
-        stderr = "\n".join(result.stderr)
-        raise _failure(argv, place, *diagnosed(stderr), result.returncode, stderr)
-    return result
+        return ask(conn, kind, argv, place, TIMEOUT, _ACTION)
 
 
 def _no_answer(argv: Sequence[str], place: str, answer: CheckResult[list[str]], expected: str) -> ContainerError:
@@ -185,18 +178,19 @@ def _no_answer(argv: Sequence[str], place: str, answer: CheckResult[list[str]], 
         printed = f"{printed[:_SHOWN]}..."
     advice = f"Is {argv[0]} on PATH the client itself? Run the command in a shell: it must print nothing else."
     reason = f"{argv[0]} printed {'something other than' if printed.strip() else 'nothing instead of'} {expected}"
-    return _failure(argv, place, "client", reason, answer.returncode, printed, advice)
-
-
-def _failure(
-    argv: Sequence[str], place: str, kind: str, reason: str, status: int | None, stderr: str = "", advice: str = ""
-) -> ContainerError:
     return ContainerError(
-        reason, host=place, kind=kind, command=argv, exit_status=status, stderr=stderr, advice=advice, action="find"
+        reason,
+        host=place,
+        kind="client",
+        command=argv,
+        exit_status=answer.returncode,
+        stderr=printed,
+        advice=advice,
+        action=_ACTION,
     )
 
 
 def _require_some(found: list[Found], place: str) -> list[Found]:
     if not found:
-        raise ContainerError("none is running", host=place, kind="container", action="find")
+        raise ContainerError("none is running", host=place, kind="container", action=_ACTION)
     return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .options import FoundContainersOptions, FoundPodsOptions
 
 # keywords of a group; and keywords of a container's connection that apply to the engine's host
-_GROUP_KEYWORDS = {"parallel", "logins", "connect_retries", "executor", "via", "groups"}
+_GROUP_KEYWORDS = {"parallel", "logins", "connect_retries", "executor", "via"}
 _HOST_KEYWORDS = {
     "logger",
     "sudo",
@@ -81,7 +81,7 @@ class LabelledMembership(Membership):
                 kubeconfig=kubeconfig,
                 container=container,
                 all_containers=all_containers,
-                executable=kind.executable,
+                kind=kind,
             )
 
         return cls._of_found(find, kind, keywords)
@@ -118,14 +118,15 @@ class LabelledMembership(Membership):
         to_host = {key: value for key, value in keywords.items() if key in _HOST_KEYWORDS}
 
         def find() -> list[Found]:
-            return discovery.containers(
-                host=host, labels=labels, name=name, executable=kind.executable, connection=to_host
-            )
+            return discovery.containers(host=host, labels=labels, name=name, kind=kind, connection=to_host)
 
         return cls._of_found(find, kind, keywords)
 
     @classmethod
     def _of_found(cls, find: Callable[[], list[Found]], kind: type[BaseConnection], keywords: AnyKeywords) -> Self:
+        if "groups" in keywords:
+            raise TypeError("groups: for hosts named @GROUP; these are found by their labels")
+
         def find_hosts() -> dict[str, dict[str, object]]:
             return {found.name: found.keywords for found in find()}
 
@@ -137,13 +138,16 @@ class LabelledMembership(Membership):
     def refresh(self) -> None:
         """Search again: add new pods or containers, and close the connections to those that no longer exist.
 
+        A pod that has replaced one of the same name is a new one.
+
         :raises ContainerError: the client failed, or none is running.
         :raises TypeError: the group was not created by :meth:`pods` or :meth:`containers`.
         """
         if self._find is None:
             raise TypeError("refresh(): only for groups created by Group.pods() or Group.containers()")
-        now = self._find()
-        removed = [member for name, member in self._members.items() if name not in now]
-        self._members = {name: self._members.get(name, member) for name, member in now.items()}
+        before, now = self._members, self._find()
+        kept = {name: member for name, member in before.items() if name in now and member.make == now[name].make}
+        removed = [member for name, member in before.items() if name not in kept]
+        self._members = {name: kept.get(name, member) for name, member in now.items()}
         self._forget_errors()
         members.close(removed)

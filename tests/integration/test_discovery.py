@@ -1,8 +1,12 @@
 """Groups of pods and containers found by label."""
 
+import dataclasses
+import posixpath
+
 import pytest
 
 import remoto
+from remoto.backends import kubernetes
 from remoto.backends.docker import DockerConnection
 from remoto.backends.kubernetes import KubernetesConnection
 from remoto.exc import ConnectionLost, ContainerError
@@ -56,6 +60,121 @@ def test_pod_deleted_before_its_turn_is_unreachable_and_refresh_searches_again(s
         group.refresh()
         assert list(group) == ["shop/web-1", "shop/web-9"] and group["shop/web-1"] is kept
         assert len(group.check("true").ok) == 2
+
+
+@pytest.fixture
+def stateful(kube, docker_python, monkeypatch, tmp_path):
+    """The pod of a StatefulSet, whose client logs its calls."""
+    log = tmp_path / "calls"
+    client = tmp_path / "kubectl"
+    client.write_text(f'#!/bin/sh\necho "$1 $2 $3" >> {log}\nexec kubectl "$@"\n')
+    client.chmod(0o755)
+
+    class Logged(KubernetesConnection):
+        executable = str(client)
+
+    class Stateful:
+        backend = Logged
+
+        def add(self):
+            place = ["docker", "exec", "-i", docker_python]
+            kube.add("set-0", {"app": place}, namespace="sets", labels={"app": "set"})
+
+        def replace(self):
+            kube.remove("set-0", "sets")
+            self.add()
+
+        def group(self, **keywords):
+            return remoto.Group.pods("app=set", namespace="sets", backend=Logged, **keywords)
+
+        def calls(self):
+            """Return the subcommands of the client so far."""
+            return [next(word for word in ("get", "exec") if word in line.split()) for line in log.open()]
+
+    pod = Stateful()
+    pod.add()
+    yield pod
+    kube.pods.pop(("sets", "set-0"), None)
+
+
+REPLACED = "another pod of the same name has replaced it"
+
+
+@pytest.mark.parametrize("persistent", [False, True, "require"])
+def test_replaced_pod_is_unreachable_until_refresh(stateful, docker, docker_python, persistent):
+    with stateful.group(persistent=persistent) as group:
+        stateful.replace()
+        for _ in range(2):
+            error = group.check(["touch", "/tmp/of-a-replaced-pod"]).unreachable["sets/set-0"]
+            assert error.reason.startswith(REPLACED) and error.kind == "container"
+            assert "refresh() of a group" in str(error) and "kubectl get pod set-0 -n sets" in str(error)
+        assert docker.client("exec", docker_python, "find", "/tmp", "-name", "of-a-*") == ""
+        group.refresh()
+        assert list(group.check("true").ok) == ["sets/set-0"]
+
+
+def replaced_in_the_middle(stateful, group):
+    def work(conn):
+        return check(conn, "echo ready; sleep 60", on_stdout=lambda line: stateful.replace(), timeout=30)
+
+    return group.map(work).failed["sets/set-0"]
+
+
+@pytest.mark.parametrize("persistent", [False, "require"])
+def test_pod_replaced_in_the_middle_has_failed_and_is_unreachable_then(stateful, monkeypatch, persistent):
+    monkeypatch.setattr(kubernetes, "CHECKED_FOR", 0.0)
+    with stateful.group(persistent=persistent) as group:
+        assert isinstance(replaced_in_the_middle(stateful, group), ConnectionLost)
+        assert group.check("true").unreachable["sets/set-0"].reason.startswith(REPLACED)
+        group.refresh()
+        assert group.check("true").ok
+
+
+@pytest.mark.parametrize("persistent", [False, "require"])
+def test_function_in_a_replaced_pod_is_not_called(stateful, persistent):
+    with stateful.group(persistent=persistent) as group:
+        stateful.replace()
+        assert group.import_module(posixpath).join("a", "b").unreachable["sets/set-0"].reason.startswith(REPLACED)
+
+
+def test_pod_is_asked_for_once_by_several_commands(stateful, monkeypatch):
+    monkeypatch.setattr(kubernetes, "CHECKED_FOR", 3600.0)
+    with stateful.group() as group:
+        for _ in range(3):
+            assert group.check("true").ok
+        assert stateful.calls() == ["get", "get", "exec", "exec", "exec"]
+
+
+def test_pod_is_asked_for_once_by_a_session(stateful, monkeypatch):
+    monkeypatch.setattr(kubernetes, "CHECKED_FOR", 0.0)
+    with stateful.group(persistent="require") as group:
+        for _ in range(3):
+            assert group.check("true").ok
+        assert stateful.calls() == ["get", "exec", "get"]
+
+
+def test_pod_that_cannot_be_asked_for_is_unreachable_with_the_stderr(stateful, kube):
+    with stateful.group() as group:
+        kube.pods["sets", "set-0"] = dataclasses.replace(kube.pods["sets", "set-0"], forbidden="get")
+        error = group.check("true").unreachable["sets/set-0"]
+        assert error.kind == "permission" and 'cannot get resource "pods"' in error.stderr
+
+
+def test_refresh_keeps_the_connection_to_a_pod_that_was_not_replaced(stateful):
+    with stateful.group(persistent=True) as group:
+        kept = group["sets/set-0"]
+        group.refresh()
+        assert group["sets/set-0"] is kept
+        stateful.replace()
+        group.refresh()
+        assert group["sets/set-0"] is not kept and kept.is_closed
+
+
+@pytest.mark.parametrize("search", [lambda **kw: remoto.Group.pods("app=web", **kw), remoto.Group.containers])
+def test_groups_is_refused_before_the_search(search, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no client: a search would fail in another way
+    with pytest.raises(TypeError, match="groups: for hosts named @GROUP"):
+        search(groups=True)
 
 
 def test_pod_deleted_during_a_command_has_failed(shop):

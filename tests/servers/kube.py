@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -89,6 +90,8 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: True after its deletion was requested
     terminating: bool = False
+    #: different for each pod, also for one that replaces another of the same name
+    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 class Kube:
@@ -387,7 +390,7 @@ def _document(namespace: str, name: str, pod: Pod) -> dict[str, Any]:
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "uid": f"{namespace}-{name}",
+            "uid": pod.uid,
             "labels": dict(pod.labels),
             **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if pod.terminating else {}),
         },
