@@ -55,24 +55,36 @@ def put(conn, middle, target, **keywords):
     return file_sync.put(conn, LARGE, target, progress=progress, **{"timeout": 120, **keywords})
 
 
-@pytest.fixture(params=["docker", "podman"])
+@pytest.fixture(scope="module", params=["docker", "podman"])
 def engine(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture
-def container(engine):
-    """A container with a Python, for one test."""
+@contextlib.contextmanager
+def new_container(engine):
     name = engine.run("python")
     yield name
     with contextlib.suppress(RuntimeError):  # a test has removed it
         engine.remove(name)
 
 
+@pytest.fixture(scope="module")
+def container(engine):
+    """A container with a Python, for the tests that do not end it: making and removing one takes long."""
+    with new_container(engine) as name:
+        yield name
+
+
 @pytest.fixture
 def conn(engine, container):
-    with connection.get(engine.executable)(container_name=container, persistent="require") as conn:
+    """A session in the container, whose /tmp is empty."""
+    with session_in(engine, container) as conn:
+        check(conn, "find /tmp -mindepth 1 -delete")
         yield conn
+
+
+def session_in(engine, container):
+    return connection.get(engine.executable)(container_name=container, persistent="require")
 
 
 def python_of(conn):
@@ -120,10 +132,11 @@ def test_session_of_a_restarted_container_is_lost_and_reopened_once(engine, cont
     ("work", "action"),
     [(command, "stop"), (command, "kill"), (command, "rm --force"), (call, "rm --force"), (put, "rm --force")],
 )
-def test_session_of_a_container_that_ends_is_lost_and_the_next_call_fails(engine, container, conn, work, action):
-    lose(conn, work, lambda python: engine.client(*action.split(), container), "/tmp/large")
-    with pytest.raises(ContainerError) as raised:
-        check(conn, ["true"])
+def test_session_of_a_container_that_ends_is_lost_and_the_next_call_fails(engine, work, action):
+    with new_container(engine) as container, session_in(engine, container) as conn:
+        lose(conn, work, lambda python: engine.client(*action.split(), container), "/tmp/large")
+        with pytest.raises(ContainerError) as raised:
+            check(conn, ["true"])
     assert raised.value.kind == ("container" if action == "rm --force" else "stopped")
 
 
