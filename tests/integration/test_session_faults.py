@@ -13,6 +13,9 @@ from remoto.process import check
 from tests.integration.leftovers import children, wait_until
 from tests.integration.shipped import functions
 
+# on a busy machine, an engine may need a minute to copy an image for a new container
+pytestmark = pytest.mark.timeout(300)
+
 #: far more than a sender may send before it is acknowledged
 LARGE = bytes(32 * 1024 * 1024)
 
