@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,16 @@ INTEGRATION = Path(__file__).parent / "integration"
 #: the server that a fixture stands for, or a parameter of a test, up to the first dash or underscore
 NEEDS = {"users": "sudo", "docker": "docker", "podman": "podman", "kube": "kubectl", "kubernetes": "kubectl"}
 PARAMETERS = ("backend", "connect", "connect_through", "engine", "shell")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Reset SIGINT, which a shell ignores for tests in the background, and so for all that they start."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_report_header():

@@ -30,16 +30,6 @@ OVER_RELAYS = ("test_commands", "test_files", "test_functions", "test_timeouts",
 
 
 @pytest.fixture(scope="session", autouse=True)
-def interruptible():
-    """Reset SIGINT, which a shell ignores for tests in the background, and so for all that they start."""
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture(scope="session", autouse=True)
 def python3():
     """``python3`` is the Python of these tests, not a script such as pyenv's, which is slow."""
     path = os.environ["PATH"]
