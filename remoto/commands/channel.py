@@ -107,7 +107,9 @@ class Wire:
             return True
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # the connection is lost as well
+        # OSError: the connection is lost as well; AttributeError: a program's test replaced the channel by an object
+        # with receive() and nothing else
+        with contextlib.suppress(OSError, AttributeError):
             self.channel.close()
 
     def lost(self) -> ConnectionLost:

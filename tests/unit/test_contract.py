@@ -750,3 +750,18 @@ def test_check_accepts_a_mock_that_claims_to_be_a_connection():
     conn.cmd.side_effect = list
     conn.execute.return_value.receive.return_value = (["a"], [], 0)
     assert process.check(conn, ["ls"]) == (["a"], [], 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(exc.RemoteError("OSError: no"), exc.CommandError), (ValueError("bad"), ValueError), (5, RuntimeError)],
+)
+def test_object_that_a_test_puts_in_place_of_a_channel_needs_only_receive(answer, error):
+    channel = mock.Mock(spec=["receive"])
+    conn = mock.Mock(cmd=lambda command: command, global_timeout=None, sudo=False)
+    conn.execute.return_value = channel
+    channel.receive.side_effect = exc.TimeoutError
+    assert process.check(conn, ["ls"], timeout=7) == ([], [], -1)
+    channel.receive.side_effect = [answer]
+    with pytest.raises(error):
+        process.check(conn, ["ls"])
