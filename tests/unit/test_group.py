@@ -251,8 +251,8 @@ def test_group_that_was_closed_connects_again_on_use():
 @pytest.mark.parametrize(
     ("hosts", "error", "text"),
     [
-        ([], ValueError, "no host"),
-        ({}, ValueError, "no host"),
+        ([], ValueError, "at least one host"),
+        ({}, ValueError, "at least one host"),
         ("", exc.InvalidHostname, "hostname"),
         (["a", 5], TypeError, "5"),
         (b"node1", TypeError, "bytes"),
