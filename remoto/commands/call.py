@@ -25,7 +25,7 @@ from .answers import (
     answer_of_run,
     wrong_answer,
 )
-from .channel import Wire, raise_cause_of_sending
+from .channel import CommandChannel, raise_cause_of_sending
 from .failure import client_lost, last_lines, reason_of, shell_advice, without_frames
 from .lines import split_lines
 from .output import NO_LIMIT, Output, TimedOut, TimeLimit
@@ -71,7 +71,7 @@ class Call:
         self.host = self.conn.where()
         self.text = text
         self.argv: list[str] = []
-        self._opened: Wire | None = None
+        self._opened: CommandChannel | None = None
         #: the error that was raised if the command could not be started
         self.failure: CommandError | None = None
         self._total = total
@@ -108,7 +108,7 @@ class Call:
         self._limit = TimeLimit(self.timeout, self._total)
         try:
             channel = self.conn.start_command(function, request, self.timeout)
-            self._opened = Wire(channel, self.conn.gateway, self.host, self.text, self.timeout)
+            self._opened = CommandChannel(channel, self.conn.gateway, self.host, self.text, self.timeout)
         except ConnectError:
             raise
         except ConnectionLost as error:
@@ -121,7 +121,7 @@ class Call:
         """Receive the result of ``check``, in blocks if it is long; return the exit status."""
         while not isinstance(answer := self._receive(answer_of_check), Result):
             outputs[answer.stream].feed(answer.data, NO_LIMIT)
-            self._wire.acknowledge(len(answer.data), 0)
+            self._channel.acknowledge(len(answer.data), 0)
         for stream, last in ((STDOUT, answer.stdout), (STDERR, answer.stderr)):
             if isinstance(last, bytes):
                 outputs[stream].feed(last, NO_LIMIT)
@@ -148,7 +148,7 @@ class Call:
             except BaseException:
                 self.abandon()
                 raise
-            self._wire.acknowledge(len(answer.data), MESSAGE)
+            self._channel.acknowledge(len(answer.data), MESSAGE)
         _end(outputs)
         return self._exit_status(answer.status)
 
@@ -162,18 +162,18 @@ class Call:
         while True:
             while block is not None and unacknowledged < INPUT_WINDOW:
                 block = next(unsent, None)
-                self._wire.send((block or b"",), self.timeout)
+                self._channel.send((block or b"",), self.timeout)
                 unacknowledged += len(block or b"")
             answer = self._receive(functools.partial(answer_of_exchange, sent=unacknowledged))
             if isinstance(answer, Written):
                 unacknowledged -= answer.size
-                self._wire.acknowledge(0, 0)
+                self._channel.acknowledge(0, 0)
             elif isinstance(answer, Ended):
                 yield Exited(self._exit_status(answer.status))
                 return
             else:
                 yield answer
-                self._wire.acknowledge(len(answer.data), MESSAGE)
+                self._channel.acknowledge(len(answer.data), MESSAGE)
 
     def abandon(self) -> None:
         """Stop waiting for the command. It is left running, or killed if it was started with ``kill``."""
@@ -197,7 +197,7 @@ class Call:
 
         :param seconds: the time to wait for it.
         """
-        return self._wire.kill(seconds)
+        return self._channel.kill(seconds)
 
     def raise_timeout(self, stdout: list[str] | bytes, stderr: list[str] | bytes) -> NoReturn:
         """Raise the error for a command that timed out.
@@ -235,13 +235,13 @@ class Call:
         raise self.conn.client_failure(self.argv, status.status, lines) or wrong_answer(self.host, self.text, status)
 
     @property
-    def _wire(self) -> Wire:
+    def _channel(self) -> CommandChannel:
         assert self._opened is not None
         return self._opened
 
     def _receive(self, read: Callable[[object], Answer]) -> Answer:
         try:
-            return self._wire.receive(read, self._limit.left())
+            return self._channel.receive(read, self._limit.left())
         except execnet.RemoteError as error:
             self._raise_not_started(str(error))
 

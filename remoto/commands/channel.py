@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 ACKNOWLEDGE = 1024 * 1024
 
 
-class Wire:
+class CommandChannel:
     """The channel of a command. Its errors name the host and the command.
 
     :param gateway: the connection's gateway.
