@@ -231,7 +231,7 @@ def test_output_that_is_not_read_stalls_only_its_host(own_relay, of):
         for conn in (stalled, other):
             check(conn, command, text=False)
         before = resident(os.getpid())
-        sending = in_thread(send, 300_000_000)
+        sending = in_thread(send, 120_000_000)
         assert reading.wait(20)
         for _ in range(30):
             assert len(check(other, command, text=False).stdout) == 2_000_000
