@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .backends import BaseConnection
     from .commands.output import Handler, OfBlock, OfLine
-    from .commands.request import PopenOptions
+    from .commands.popen import PopenOptions
     from .untyped import AnyArguments
 
 __all__ = ["CheckResult", "check", "extend_env", "run"]

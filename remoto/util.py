@@ -84,7 +84,7 @@ shown = _Shown().repr
 
 # C0 (but the tab), DEL and C1 control a terminal; U+2028 and U+2029 may begin a new line; bidirectional embeddings,
 # overrides and isolates show text in another order (https://trojansource.codes); lone surrogates can't be encoded
-_CONTROLS = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def escape_controls(text: str) -> str:
@@ -96,7 +96,7 @@ def escape_controls(text: str) -> str:
     >>> print(escape_controls('10%\r20%\x1b[2J'))
     10%\r20%\x1b[2J
     """
-    return text if text.isprintable() else _CONTROLS.sub(_escaped, text)
+    return text if text.isprintable() else re.sub(_CONTROLS, _escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -12,11 +12,13 @@ import functools
 import os
 import re
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .. import remote
-from ..commands.request import Request
 from ..remote.wire import NO_SCRIPT
+
+if TYPE_CHECKING:
+    from ..commands.request import Request
 
 #: bytes of arguments and variables that the kernel may refuse: Linux limits each string to 128 KiB (execve(2))
 LONG_ARGUMENTS = 100_000

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ..commands.channel import raise_cause_of_sending
-from ..commands.request import Argv, Request
-from ..commands.target import Channel
+from ..commands.request import Argv
 from ..exc import CommandError, ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways import bootstrap as gateways
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     import execnet
     from typing_extensions import Unpack
 
+    from ..commands.request import Request
+    from ..commands.target import Channel
     from ..gateways.execnet_internals import ExecnetGateway
     from ..process import CheckResult
     from .options import ConnectionOptions

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from ..commands.request import Request
-from ..commands.target import Channel
 from ..functions import interpreter
 from ..functions.legacy import LegacyModuleExecute
 from ..functions.proxy import ModuleExecute
@@ -19,6 +17,8 @@ from .patchable import JsonModuleExecute
 if TYPE_CHECKING:
     import execnet
 
+    from ..commands.request import Request
+    from ..commands.target import Channel
     from ..untyped import AnyChannel, AnyFunction
     from .base import BaseConnection
 

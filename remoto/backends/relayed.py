@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from ..exc import ConnectError, ConnectionLost, HostError
-from ..gateways.relay import Relay, RelayLost, relay_lost
+from ..gateways.gateway_io import Relay, RelayLost, relay_lost
 
 if TYPE_CHECKING:
     import execnet

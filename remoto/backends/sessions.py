@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from ..commands.request import Request
 from ..exc import ConnectError
 from ..functions.interpreter import NOT_FOUND, for_first_python
 from ..gateways import bootstrap as gateways
@@ -14,21 +13,22 @@ from ..gateways.bootstrap import BOOT_COMMAND
 if TYPE_CHECKING:
     import execnet
 
+    from ..commands.request import Request
     from ..gateways.execnet_internals import ExecnetGateway
+
+    class Opener(Protocol):
+        """Open a gateway to the Python that a command starts in the container.
+
+        :param python: the path of the Python; None means the first one that works.
+        """
+
+        def __call__(self, command: list[str], python: str | None, group: execnet.Group) -> ExecnetGateway: ...
+
 
 # replaces the container's /bin/sh by the first Python that works
 _START_FIRST = for_first_python('exec "$path" -c "$1"') + f"echo '{NOT_FOUND}' >&2; exit 127"
 #: kinds of permanent errors: the container has no Python that execnet can start
 _NO_PYTHON = ("interpreter", "version", "shell")
-
-
-class Opener(Protocol):
-    """Open a gateway to the Python that a command starts in the container.
-
-    :param python: the path of the Python; None means the first one that works.
-    """
-
-    def __call__(self, command: list[str], python: str | None, group: execnet.Group) -> ExecnetGateway: ...
 
 
 class Pythons:

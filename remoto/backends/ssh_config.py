@@ -15,12 +15,12 @@ from typing import NamedTuple
 from ..gateways.interrupts import uninterrupted
 
 #: Match may set any of the other keywords, and may run programs
-_KEYWORDS = re.compile(rb"^\s*(match|proxyjump|proxycommand|serveraliveinterval)\b", re.IGNORECASE | re.MULTILINE)
-_INCLUDE = re.compile(rb"^\s*include\s+(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
-_OPTIONS = re.compile(r"proxyjump|proxycommand|serveraliveinterval|(^| )-J", re.IGNORECASE)
-_FILE = re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*F(.*)", re.DOTALL)
+_KEYWORDS = rb"(?im)^\s*(match|proxyjump|proxycommand|serveraliveinterval)\b"
+_INCLUDE = rb"(?im)^\s*include\s+(.*?)\s*$"
+_OPTIONS = r"(?i)proxyjump|proxycommand|serveraliveinterval|(^| )-J"
+_FILE = r"(?s)-[46AaCfGgKkMNnqsTtVvXxYy]*F(.*)"
 # a ProxyCommand that is what ProxyJump runs; -q would hide the errors
-_BY_SSH = re.compile(r"(exec )?(\S*/)?ssh(?!.*( -\w*q|quiet))(?= ).* -W ", re.IGNORECASE)
+_BY_SSH = r"(?i)(exec )?(\S*/)?ssh(?!.*( -\w*q|quiet))(?= ).* -W "
 SYSTEM = "/etc/ssh/ssh_config"
 #: ssh follows includes to this depth (readconf.c, READCONF_MAX_DEPTH)
 _DEPTH = 16
@@ -58,7 +58,8 @@ def configuration(arguments: Sequence[str]) -> Configuration | None:
 
 def _must_run_ssh(arguments: Sequence[str]) -> bool:
     """Return True if an option or a configuration file has a keyword that matters, or a file can't be read."""
-    return bool(_OPTIONS.search(" ".join(arguments[:-1]))) or _is_script() or any(map(_matters, _files(arguments[:-1])))
+    *options, _ = arguments
+    return bool(re.search(_OPTIONS, " ".join(options))) or _is_script() or any(map(_matters, _files(options)))
 
 
 def _is_script() -> bool:
@@ -77,7 +78,7 @@ def _files(options: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield ssh's configuration files, each with the directory for relative includes."""
     own = os.path.join(_home(), ".ssh")
     for number, option in enumerate(options):
-        found = _FILE.fullmatch(option)
+        found = re.fullmatch(_FILE, option)
         if found:
             yield found[1] or "".join(options[number + 1 : number + 2]), own
             return
@@ -104,9 +105,9 @@ def _matters(file: tuple[str, str], depth: int = 0) -> bool:
         return False
     except OSError:
         return True
-    if _KEYWORDS.search(text) or depth > _DEPTH:
+    if re.search(_KEYWORDS, text) or depth > _DEPTH:
         return True
-    for line in _INCLUDE.findall(text):
+    for line in re.findall(_INCLUDE, text):
         import glob  # few have an Include
 
         names = os.fsdecode(line)
@@ -134,7 +135,7 @@ def _reported(arguments: Sequence[str]) -> Configuration | None:
     if jump and jump[1] != "none":
         return Configuration(int(keepalive[1]), jump[1], by_ssh=True)
     way = command[1] if command and command[1] != "none" else ""
-    return Configuration(int(keepalive[1]), way, by_ssh=bool(_BY_SSH.match(way)))
+    return Configuration(int(keepalive[1]), way, by_ssh=bool(re.match(_BY_SSH, way)))
 
 
 def _answer(arguments: Sequence[str]) -> bytes:

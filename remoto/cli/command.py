@@ -27,7 +27,7 @@ from .output import Output, Write
 from .selection import Host, add_hosts
 
 if TYPE_CHECKING:
-    from ..commands.request import PopenOptions
+    from ..commands.popen import PopenOptions
 
 DESCRIPTION = """\
 Run a command on one or more hosts at once: over ssh, or directly if the host is this machine.

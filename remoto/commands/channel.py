@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, TypeVar
+from typing import TYPE_CHECKING, Callable, TypeVar
 
 import execnet
 
@@ -15,7 +15,9 @@ from ..gateways.outbox import sending_within
 from ..remote.wire import KILL
 from .answers import WrongAnswer, could_not_be_killed, wrong_answer
 from .output import TimedOut, TimeLimit
-from .target import Channel
+
+if TYPE_CHECKING:
+    from .target import Channel
 
 Answer = TypeVar("Answer")
 

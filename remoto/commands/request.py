@@ -6,72 +6,28 @@ import os
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Union
+from typing import TYPE_CHECKING, TypedDict, Union
 
-import execnet
-
-PathLike = Union["os.PathLike[str]", "os.PathLike[bytes]"]
+PathLike = Union[os.PathLike[str], os.PathLike[bytes]]
 Command = Union[str, Sequence[Union[str, bytes, PathLike]]]
 Argv = Union[str, list[str]]
 
 
-class _Decoding(TypedDict, total=False):
-    """Keywords of subprocess.Popen for decoding output. Ignored, since remoto decodes it on this machine."""
+if TYPE_CHECKING:
 
-    universal_newlines: bool | None
-    encoding: str | None
-    errors: str | None
-    bufsize: int | None
+    class _Contents(TypedDict):
+        kill: bool
+        args: bytes | list[bytes]
+        sudo: bool
+        stdin: bytes | bool | None
+        env: dict[bytes, bytes] | None
+        extend_env: dict[bytes, bytes] | None
+        popen: dict[str, object]
 
+    class Request(_Contents, total=False):
+        """The request that ``remote/command.py`` receives."""
 
-class PopenOptions(_Decoding, total=False):
-    """Keywords of subprocess.Popen that the remote side applies, if its Python supports them. None is the default."""
-
-    executable: str | bytes | PathLike | None
-    preexec_fn: None
-    close_fds: bool | None
-    shell: bool | None
-    cwd: str | bytes | PathLike | None
-    restore_signals: bool | None
-    start_new_session: bool | None
-    pass_fds: Sequence[int] | None
-    user: str | int | None
-    group: str | int | None
-    extra_groups: Sequence[str | int] | None
-    umask: int | None
-    pipesize: int | None
-    process_group: int | None
-    creationflags: int | None
-    startupinfo: None
-
-
-_DECODING = {"text", *_Decoding.__annotations__}
-_POPEN = PopenOptions.__annotations__.keys() - _DECODING
-_PATHS = ("cwd", "executable")
-_READS_OUTPUT = "remoto reads the output itself: check() returns it, on_stdout= and on_stderr= get it as it arrives"
-_REFUSED = {
-    "stdout": _READS_OUTPUT,
-    "stderr": _READS_OUTPUT,
-    "capture_output": _READS_OUTPUT,
-    "args": "the command is the second argument",
-    "stop_on_nonzero": "check() always returns the exit status; this is a keyword of run()",
-}
-
-
-class _Contents(TypedDict):
-    kill: bool
-    args: bytes | list[bytes]
-    sudo: bool
-    stdin: bytes | bool | None
-    env: dict[bytes, bytes] | None
-    extend_env: dict[bytes, bytes] | None
-    popen: dict[str, object]
-
-
-class Request(_Contents, total=False):
-    """The request that ``remote/command.py`` receives."""
-
-    container: dict[str, object]
+        container: dict[str, object]
 
 
 def argv_of(command: Command) -> Argv:
@@ -103,15 +59,10 @@ def encoded(
         "kill": kill,
         "args": _args(argv),
         "sudo": sudo,
-        "stdin": stdin if stdin is None or stdin is True else _bytes("stdin", stdin),
+        "stdin": stdin if stdin is None or stdin is True else as_bytes("stdin", stdin),
         "env": None if env is None else _variables("env", env),
         "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
-        # None means the default
-        "popen": {
-            name: _popen(name, value)
-            for name, value in popen.items()
-            if name not in _DECODING and (value is not None or name not in _POPEN)
-        },
+        "popen": _popen(popen) if popen else {},
     }
 
 
@@ -144,13 +95,13 @@ def as_text(value: str | bytes | PathLike) -> str:
 
 def _args(argv: object) -> bytes | list[bytes]:
     if isinstance(argv, str):
-        return _without_nul("command", _bytes("command", argv))
+        return without_nul("command", as_bytes("command", argv))
     if not isinstance(argv, (list, tuple)):
         raise TypeError(f"command: expected a list or a string, not {type(argv).__name__}: {argv!r}")
-    return [_without_nul("command", _bytes("command", argument)) for argument in argv]
+    return [without_nul("command", as_bytes("command", argument)) for argument in argv]
 
 
-def _bytes(name: str, value: object) -> bytes:
+def as_bytes(name: str, value: object) -> bytes:
     """Encode str and paths, so that they arrive unchanged in any locale."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
@@ -162,41 +113,23 @@ def _bytes(name: str, value: object) -> bytes:
     raise TypeError(f"{name}: expected {expected}, not {type(value).__name__}: {value!r}")
 
 
-def _without_nul(name: str, value: bytes) -> bytes:
+def without_nul(name: str, value: bytes) -> bytes:
     if b"\0" in value:
         raise ValueError(f"{name}: embedded null byte: {value!r:.200}")
     return value
 
 
+def _popen(popen: Mapping[str, object]) -> dict[str, object]:
+    from .popen import encoded as encoded_popen  # most commands have none of its keywords
+
+    return encoded_popen(popen)
+
+
 def _variables(name: str, variables: Mapping[str, str]) -> dict[bytes, bytes]:
     if not isinstance(variables, Mapping):
         raise TypeError(f"{name}: expected a mapping of names to values, not {type(variables).__name__}: {variables!r}")
-    encoded = {_bytes(name, variable): _bytes(f"{name}[{variable!r}]", value) for variable, value in variables.items()}
+    encoded = {as_bytes(name, key): as_bytes(f"{name}[{key!r}]", value) for key, value in variables.items()}
     for variable, value in encoded.items():
         if not variable or b"=" in variable or b"\0" in variable + value:
             raise ValueError(f"{name}: invalid environment variable: {variable!r}")
     return encoded
-
-
-def _popen(name: str, value: object) -> object:
-    if name in _REFUSED:
-        raise TypeError(f"{name}: not supported: {_REFUSED[name]}")
-    if name not in _POPEN:
-        raise TypeError(f"{name}: unknown keyword, neither of remoto nor of subprocess.Popen")
-    if name == "umask":
-        return _umask(value)
-    if name in _PATHS or isinstance(value, (str, bytes, os.PathLike)):
-        return _without_nul(name, _bytes(name, value))
-    try:
-        execnet.dumps(value)
-    except Exception as error:  # execnet.DumpError, struct.error, RecursionError, ...
-        raise TypeError(f"{name}: {type(value).__name__} can't be sent to the remote side: {value!r}") from error
-    return value
-
-
-def _umask(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"umask: expected int, not {type(value).__name__}: {value!r}")
-    if not -1 <= value <= 0o777:
-        raise ValueError(f"umask: expected 0 to 0o777, not {value:#o}")
-    return value

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ..exc import ConnectError, StartError
 from ..gateways.bootstrap import RemoteFunction
-from .request import Argv, Request
+from .request import Argv
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection
     from ..untyped import AnyGateway
+    from .request import Request
 
+    class Channel(Protocol):
+        """execnet's channel, or a mock of one in a program's test."""
 
-class Channel(Protocol):
-    """execnet's channel, or a mock of one in a program's test."""
+        def receive(self, timeout: float | None = None) -> object: ...
 
-    def receive(self, timeout: float | None = None) -> object: ...
+        def send(self, item: object) -> None: ...
 
-    def send(self, item: object) -> None: ...
-
-    def close(self) -> None: ...
+        def close(self) -> None: ...
 
 
 class Target:

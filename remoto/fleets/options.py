@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Literal, TypedDict, Union, cast
 
 from ..backends.options import ClientOptions, SharedOptions
-from ..commands.request import PopenOptions
+from ..commands.popen import PopenOptions
 from .schedule import Progress, Size
 
 if TYPE_CHECKING:

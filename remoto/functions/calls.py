@@ -23,11 +23,12 @@ from ..gateways.interrupts import PerObject
 from ..remote import values
 from ..remote.answers import DEBUG, END, GENERATOR, ITEM, RAISE, RETURN, WARNING, WINDOW
 from ..util import RemoteError
-from .proxy import Arguments, Keywords, Problem, host_of, is_problem, raised, refuse, wrong_answer
+from .proxy import Arguments, Keywords, host_of, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment
 
 if TYPE_CHECKING:
     from ..log import AnyLogger
+    from .proxy import Problem
 
 _KEEP = RemoteFunction("modules", "keep")
 _SERVE = RemoteFunction("functions", "serve")

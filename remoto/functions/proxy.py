@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from ..log import AnyLogger
     from ..untyped import AnyFunction, AnyResult
 
+    class Problem(TypedDict):
+        """The description of a remote exception, from ``remote/problem.py``."""
+
+        name: str
+        message: str
+        traceback: str
+        #: True if it is an ImportError of a missing module
+        missing: bool
+
+
 UNEXPECTED = "Unexpected remote exception"
 
 #: positional and keyword arguments of a call
 Arguments = tuple[object, ...]
 Keywords = dict[str, object]
-
-
-class Problem(TypedDict):
-    """The description of a remote exception, from ``remote/exceptions.py``."""
-
-    name: str
-    message: str
-    traceback: str
-    #: True if it is an ImportError of a missing module
-    missing: bool
 
 
 class ModuleExecute:

@@ -25,11 +25,9 @@ from .. import remote
 from ..exc import ConnectionLost
 from . import execnet_internals
 from .execnet_internals import ExecnetGateway, is_gateway
-from .gateway_io import CLOSE_TIMEOUT, SSH_EXIT_TIMEOUT, TERM_TIMEOUT, GatewayIO, own_io
+from .gateway_io import CLOSE_TIMEOUT, SSH_EXIT_TIMEOUT, TERM_TIMEOUT, GatewayIO, Relay, RelayLost, own_io
 from .interrupts import uninterrupted
 from .outbox import SendTimeout
-from .process_io import ProcessIO
-from .relay import Relay, RelayIO, RelayLost
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
@@ -158,8 +156,13 @@ def open_gateway(
     group = execnet_internals.new_group() if group is None else group
 
     def start() -> GatewayIO:
+        # imported here: both need modules that take as long to import as half of this package
         if relay is None:
+            from .process_io import ProcessIO
+
             return ProcessIO(argv, host, logger)
+        from .relay import RelayIO
+
         return RelayIO(_RELAY.start, relay, argv, host, logger, relay_keepalive)
 
     work = partial(_open, this, start, timeout, env or {}, group)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: bytes to keep of the output of the remote shell's start-up files
 NOISE_KEPT = 64 * 1024
 #: the user ID, or -1 on a system without user IDs
-_UID = re.compile(rb"-?\d{1,10}")
+_UID = rb"-?\d{1,10}"
 #: seconds to wait for a gateway to close
 CLOSE_TIMEOUT = 5.0
 #: seconds for ssh to end after an interrupt, before it is killed
@@ -164,7 +164,7 @@ class GatewayIO(ABC):
             noise = (noise + data)[-NOISE_KEPT:]
             before, _, report = noise.partition(marker + b" ")
             uid, is_complete, after = report.partition(b"\n")
-            if not data or (is_complete and not _UID.fullmatch(uid)):
+            if not data or (is_complete and not re.fullmatch(_UID, uid)):
                 raise EOFError(noise)
             if is_complete:
                 self.remote_uid = int(uid)
@@ -205,6 +205,33 @@ class GatewayIO(ABC):
         self.wait_for_exit(1.0)
         self.stderr.wait_for_end(1.0)
         return self.stderr.text()
+
+
+class Relay:
+    """A host that runs ssh to other hosts.
+
+    :param gateway: the gateway to the relay.
+    :param name: the relay's name, for errors.
+    """
+
+    def __init__(self, gateway: execnet.Gateway, name: str) -> None:
+        self.gateway, self.name = gateway, name
+
+
+class RelayLost(Exception):
+    """The connection to the relay is closed, was lost, or cannot be used for a relay.
+
+    :ivar stderr: the last stderr lines of the relay's ssh.
+    """
+
+    def __init__(self, reason: str, stderr: str = "") -> None:
+        super().__init__(reason)
+        self.stderr = stderr
+
+
+def relay_lost(name: str) -> str:
+    """Return the reason for all errors of a host whose relay was lost."""
+    return f"the connection to the relay {name} was lost"
 
 
 def own_io(gateway: object) -> GatewayIO | None:

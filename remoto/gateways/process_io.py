@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -38,8 +39,6 @@ class ProcessIO(GatewayIO):
     """
 
     def __init__(self, argv: Sequence[str], host: str, logger: logging.Logger) -> None:
-        import subprocess  # here, since importing it takes longer than importing this package
-
         super().__init__(argv, host)
         # at a terminal, keep the process in this session: ssh and sudo may have to ask for a password there
         self._own_session = not has_terminal()
@@ -97,8 +96,6 @@ class ProcessIO(GatewayIO):
     def wait_for_exit(self, timeout: float) -> int | None:
         if self.popen.returncode is not None:
             return self.popen.returncode
-        import subprocess  # not before: when the program ends, a __del__ may call exit() again, and can import nothing
-
         deadline = time.monotonic() + timeout
         _wait_for_child(self.popen.pid, timeout)
         try:

@@ -13,13 +13,13 @@ import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import TYPE_CHECKING, Callable
 
 from ..remote.relay_wire import EXITED, FAILED, KILL, MESSAGE, STDERR, STDIN, STDOUT, WINDOWS
 from ..util import shown
 from .execnet_internals import data_message, error_of, release, set_window
 from .flow_control import Window
-from .gateway_io import GatewayIO, own_io
+from .gateway_io import GatewayIO, RelayLost, own_io, relay_lost
 from .interrupts import Event, take
 from .io_loop import Loop
 from .outbox import Outbox
@@ -28,6 +28,8 @@ from .stderr import Stderr
 
 if TYPE_CHECKING:
     import execnet
+
+    from .gateway_io import Relay
 
 #: bytes of stdin that may be sent before the process has read them
 WINDOW = 1024 * 1024
@@ -39,33 +41,6 @@ ACKNOWLEDGE = 256 * 1024
 _AHEAD = 4 * sum(WINDOWS.values())
 #: the exit status of the relay's processes after it was lost
 _HANGUP = -signal.SIGHUP
-
-
-class Relay(NamedTuple):
-    """A host that runs ssh to other hosts.
-
-    :ivar gateway: the gateway to the relay.
-    :ivar name: the relay's name, for errors.
-    """
-
-    gateway: execnet.Gateway
-    name: str
-
-
-class RelayLost(Exception):
-    """The connection to the relay is closed, was lost, or cannot be used for a relay.
-
-    :ivar stderr: the last stderr lines of the relay's ssh.
-    """
-
-    def __init__(self, reason: str, stderr: str = "") -> None:
-        super().__init__(reason)
-        self.stderr = stderr
-
-
-def relay_lost(name: str) -> str:
-    """Return the reason for all errors of a host whose relay was lost."""
-    return f"the connection to the relay {name} was lost"
 
 
 class RelayIO(GatewayIO):

@@ -5,18 +5,16 @@ It imports nothing else of remoto, and runs on Python 2.7 and 3.5 to 3.14 with o
 
 from __future__ import annotations
 
-import binascii
 import os
 import re
-import zlib
 from collections.abc import Iterable
 
 from .imports import PACKAGE, imported
 
 # behind code, a comment with a quote in it may be part of a string: it stays
-_COMMENT = re.compile(r"^[ \t]*#.*$|(?<=\S)  #[^'\"\n]*$", re.MULTILINE)
-_INDENTATION = re.compile(r"^(?:    )+", re.MULTILINE)
-_DOCSTRING = re.compile(r'(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$', re.MULTILINE | re.DOTALL)
+_COMMENT = r"(?m)^[ \t]*#.*$|(?<=\S)  #[^'\"\n]*$"
+_INDENTATION = r"(?m)^(?:    )+"
+_DOCSTRING = r'(?ms)(\A|:\n)([ \t]*)r?"""(?:[^"\\]|\\.|"(?!""))*"""$'
 
 
 def source(name: str) -> str:
@@ -30,8 +28,12 @@ def without_comments(code: str) -> str:
     >>> without_comments('# why\\nx = 1\\n')
     '\\nx = 1\\n'
     """
-    code = _DOCSTRING.sub(lambda found: f'{found[1]}{found[2]}""' + "\n" * found[0][len(found[1]) :].count("\n"), code)
-    return _INDENTATION.sub(lambda found: " " * (len(found[0]) // 4), _COMMENT.sub("", code))
+    code = re.sub(_DOCSTRING, _without_text, code)
+    return re.sub(_INDENTATION, lambda found: " " * (len(found[0]) // 4), re.sub(_COMMENT, "", code))
+
+
+def _without_text(docstring: re.Match[str]) -> str:
+    return f'{docstring[1]}{docstring[2]}""' + "\n" * docstring[0][len(docstring[1]) :].count("\n")
 
 
 def with_imports(*names: str) -> list[str]:
@@ -51,6 +53,9 @@ def named_sources(names: Iterable[str]) -> list[str]:
 
 def packed(texts: Iterable[str]) -> str:
     """Compress texts; the result is ASCII. ``imports.py`` unpacks it."""
+    import binascii
+    import zlib
+
     data = zlib.compress("\0".join(texts).encode("utf-8"), 9)
     return binascii.b2a_base64(data, newline=False).decode("ascii")
 

@@ -15,12 +15,10 @@ from .. import connection
 from ..backends import BaseConnection
 from ..backends.relayed import through
 from ..commands.call import CHECK, RUN
-from ..commands.request import Request
-from ..commands.target import Channel
 from ..exc import RemotoError
 from ..functions.calls import call_data
 from ..functions.json_calls import plain
-from ..functions.proxy import Arguments, Keywords, ModuleExecute, Problem, raised, refuse
+from ..functions.proxy import Arguments, Keywords, ModuleExecute, raised, refuse
 from ..gateways.bootstrap import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
 from ..remote.wire import STATUS, STDERR, STDOUT
@@ -31,6 +29,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..backends.options import ConnectionOptions
+    from ..commands.request import Request
+    from ..commands.target import Channel
+    from ..functions.proxy import Problem
     from ..untyped import AnyFunction, AnyGateway
     from .files import Path
 
