@@ -56,7 +56,7 @@ def inside_of(request: Request, env: Mapping[str, str]) -> Inside:
     :raises TypeError: a keyword of Popen is not supported in containers.
     :raises ValueError: a shell can't set a variable of that name.
     """
-    popen = dict(request["popen"])
+    popen = dict(request["popen"] or {})
     directory = cast("bytes", popen.pop("cwd", b""))
     shell = popen.pop("shell", False)
     if popen:
@@ -88,7 +88,7 @@ def for_client(request: Request, client: list[str], env: Mapping[str, str]) -> R
         "stdin": request["stdin"] or b"",
         "env": None,
         "extend_env": None,
-        "popen": {},
+        "popen": None,
         "container": {
             "mark": mark,
             "script": _script_of(request, mark, inside, command),

@@ -90,7 +90,7 @@ class Pythons:
 
 def for_session(request: Request) -> Request:
     """Turn a container's request into one for a Python inside, without the client and its sudo."""
-    popen = dict(request["popen"])
+    popen = dict(request["popen"] or {})
     args = request["args"]
     # a string is a command line for the container's /bin/sh, even without shell=True
     if popen.pop("shell", False) or isinstance(args, bytes):

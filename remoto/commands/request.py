@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         stdin: bytes | bool | None
         env: dict[bytes, bytes] | None
         extend_env: dict[bytes, bytes] | None
-        popen: dict[str, object]
+        popen: dict[str, object] | None
 
     class Request(_Contents, total=False):
         """The request that ``remote/command.py`` receives."""
@@ -62,7 +62,7 @@ def encoded(
         "stdin": stdin if stdin is None or stdin is True else as_bytes("stdin", stdin),
         "env": None if env is None else _variables("env", env),
         "extend_env": None if extend_env is None else _variables("extend_env", extend_env),
-        "popen": _popen(popen) if popen else {},
+        "popen": _popen(popen) if popen else None,
     }
 
 

@@ -357,8 +357,10 @@ class RemoteFunction(NamedTuple):
     name: str
 
     def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
-        """Call the function on the remote side; return execnet's channel."""
-        arguments = {"module": self.module, "function": self.name, "request": dict(request)}
+        """Call the function on the remote side; return execnet's channel.
+
+        :param request: its keyword arguments. None, False and 0 are their defaults, and not sent.
+        """
         io = own_io(gateway)
         needed = _needed(self.module)
         if io is None:
@@ -366,9 +368,11 @@ class RemoteFunction(NamedTuple):
             source = _start_package(needed)
         else:
             source = _add_modules(tuple(name for name in needed if name not in io.sent_modules))
+        source += f"call = function('{self.module}', '{self.name}')\n"
         if not is_gateway(gateway):
-            return gateway.remote_exec(source, **arguments)
-        channel = execnet_internals.start_task(gateway, source, "call", arguments)
+            return gateway.remote_exec(source, module=self.module, function=self.name, request=request)
+        given = {name: value for name, value in request.items() if value not in (None, False)}
+        channel = execnet_internals.start_task(gateway, source, "call", given)
         if io is not None:
             io.sent_modules.update(needed)
         return channel
@@ -381,15 +385,15 @@ def _needed(module: str) -> tuple[str, ...]:
 
 @functools.cache
 def _start_package(modules: tuple[str, ...]) -> str:
-    return f"{remote.package(modules)}call = package.call\n"
+    return f"{remote.package(modules)}function = package.function\n"
 
 
 @functools.cache
 def _add_modules(modules: tuple[str, ...]) -> str:
     if not modules:
-        return "from remoto_remote import call\n"
+        return "from remoto_remote import function\n"
     packed = remote.packed(remote.named_sources(modules))
-    return f"from remoto_remote import add, call, unpack\nadd(unpack('{packed}'))\n"
+    return f"from remoto_remote import add, function, unpack\nadd(unpack('{packed}'))\n"
 
 
 _RELAY = RemoteFunction("relay", "serve")

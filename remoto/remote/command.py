@@ -12,7 +12,7 @@ import os
 import time
 
 from .pipes import PIPE_SIZE, WakePipe, poll, prepare_pipe, retry
-from .process import copy_by_cat, encoded, in_background, needs_sudo, start
+from .process import copy_by_cat, encoded, exit_watch, in_background, needs_sudo, start
 from .stdin import Stdin
 from .streams import Plain
 from .termination import Group, Shell, Termination
@@ -42,7 +42,7 @@ class Command(object):
 
     def __init__(self, channel, kill, deliver, request, overhead):
         container = request.get("container")
-        sudo = needs_sudo(request["sudo"])
+        sudo = needs_sudo(request.get("sudo"))
         self.deliver = deliver
         self.overhead = overhead
         self.kill_at_end = kill
@@ -52,16 +52,16 @@ class Command(object):
         # bytes of output: only the serving thread changes the first, only the receiver thread the second
         self.sent = self.acknowledged = 0
         self.process = start(**dict((name, request[name]) for name in request if name != "container"))
-        self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", request["stdin"])
+        self.stdin = Stdin(self.process.stdin, container["script"] if container else b"", request.get("stdin"))
         group = Group(self.process.pid, Shell(["sudo"]) if sudo else None)
         self.streams, group = self.divide(request, sudo, group)
         self.termination = Termination(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
         self.wake_pipe = WakePipe()
+        self.exit_watch = exit_watch(self.process)
         for pipe in list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
             prepare_pipe(pipe)
         COMMANDS.add(self)
-        in_background(self.wait)
         channel.setcallback(self.receive, endmarker=CLOSED)
 
     def divide(self, request, sudo, group):
@@ -71,14 +71,8 @@ class Command(object):
         """
         return Plain(), group
 
-    # called by other threads
-
-    def wait(self):
-        self.process.wait()
-        self.exited = True
-        self.wake_pipe.wake()
-
     def receive(self, item):
+        """Process a message. Called by execnet's receiver thread."""
         if item is CLOSED:
             self.closed = True
         elif item == KILL:
@@ -88,8 +82,6 @@ class Command(object):
         else:
             self.acknowledged += item
         self.wake_pipe.wake()
-
-    # called by the thread that serves the command
 
     def serve(self):
         """Return the exit status, or the client's failure instead; None if the command is left running."""
@@ -101,7 +93,7 @@ class Command(object):
                         continue  # the exit of the process may have been reported before
                 elif self.closed:
                     return None
-                self.handle(self.poll(self.timeout(), self.wake_pipe))
+                self.handle(self.poll(self.timeout(), self.wake_pipe, *([] if self.exited else [self.exit_watch])))
             if self.exited:
                 self.drain()
             if self.kill_at_end and self.streams.is_lost(self.process.returncode, self.script_is_sent()):
@@ -178,6 +170,9 @@ class Command(object):
         for pipe in ready:
             if pipe is self.wake_pipe:
                 pipe.wait()
+            elif pipe is self.exit_watch:
+                self.process.wait()
+                self.exited = True
             elif pipe in self.outputs:
                 self.read(pipe, BLOCK)
             elif pipe is self.stdin.pipe:
@@ -213,6 +208,9 @@ class Command(object):
         """Close everything. If the command is left running, other processes read its output and write its stdin."""
         COMMANDS.discard(self)
         self.wake_pipe.close()
+        self.exit_watch.close()
+        if not self.exited:
+            in_background(self.process.wait)
         self.termination.group.close()
         self.detach_stdin()
         for pipe in self.outputs:
@@ -250,7 +248,7 @@ def kill_all():
         time.sleep(KILL_INTERVAL)
 
 
-def run(channel, kill, kind=Command, **request):
+def run(channel, kill=False, kind=Command, **request):
     def deliver(name, data):
         channel.send((name, data))
 
@@ -259,7 +257,7 @@ def run(channel, kill, kind=Command, **request):
         channel.send((STATUS, status))
 
 
-def check(channel, kill, kind=Command, **request):
+def check(channel, kill=False, kind=Command, **request):
     blocks = {STDOUT: [], STDERR: []}  # type: dict
     sizes = {STDOUT: 0, STDERR: 0}
 

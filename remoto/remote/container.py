@@ -71,12 +71,12 @@ def detach_until_start(stdin, stdout, received):
     stdin.close()
 
 
-def run(channel, kill, **request):
-    run_command(channel, kill, ContainerCommand, **request)
+def run(channel, **request):
+    run_command(channel, kind=ContainerCommand, **request)
 
 
-def check(channel, kill, **request):
-    check_command(channel, kill, ContainerCommand, **request)
+def check(channel, **request):
+    check_command(channel, kind=ContainerCommand, **request)
 
 
 class Marked(object):

@@ -33,7 +33,7 @@ def serve(channel, end):
         pass
 
 
-def put(channel, destination, name, delete):
+def put(channel, destination, name=None, delete=False):
     serve(channel, Receiver(Records(channel), destination, name, delete))
 
 

@@ -95,10 +95,10 @@ def unpack(text):
     return zlib.decompress(binascii.a2b_base64(text)).split(b"\0")
 
 
-def call(channel, module, function, request):
-    """Run ``function`` of one of these modules, which is imported on first use."""
-    name = PACKAGE + "." + module
-    if name not in sys.modules:
+def function(module, name):
+    """Return a function of one of these modules, which is imported on first use."""
+    full_name = PACKAGE + "." + module
+    if full_name not in sys.modules:
         SOURCES.wait_for(module)
-    __import__(name)
-    getattr(sys.modules[name], function)(channel, **request)
+    __import__(full_name)
+    return getattr(sys.modules[full_name], name)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-from .pipes import make_blocking
+from .pipes import WakePipe, make_blocking
 from .spawn import spawn
 from .wire import EXTRA_PATH
 
@@ -53,13 +53,13 @@ def needs_sudo(sudo):
     return sudo and os.getuid() != 0
 
 
-def start(args, sudo, stdin, env, extend_env, popen):
+def start(args, sudo=False, stdin=None, env=None, extend_env=None, popen=()):
     """Start a command in its own session, with pipes.
 
     :param stdin: None for /dev/null; anything else for a pipe.
     """
     args = [native(argument) for argument in args] if isinstance(args, (list, tuple)) else native(args)
-    options = dict((name, native(value) if isinstance(value, bytes) else value) for name, value in popen.items())
+    options = dict((name, native(value) if isinstance(value, bytes) else value) for name, value in dict(popen).items())
     if needs_sudo(sudo):
         if options.pop("shell", False):
             args = ["/bin/sh", "-c", args] if not isinstance(args, list) else ["/bin/sh", "-c"] + args
@@ -91,6 +91,17 @@ def start_by_subprocess(args, stdin, env, options):
     finally:
         if devnull is not None:
             devnull.close()
+
+
+def exit_watch(process):
+    """Return a file to poll, which is readable once the process has exited."""
+    try:
+        return os.fdopen(os.pidfd_open(process.pid), "rb", 0)
+    except (AttributeError, OSError):
+        # before Python 3.9 or Linux 5.3
+        pipe = WakePipe()
+        in_background(lambda: (process.wait(), pipe.wake()))
+        return pipe
 
 
 def in_background(function):

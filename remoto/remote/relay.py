@@ -228,7 +228,7 @@ def with_keepalive(argv, seconds):
     return argv[:-2] + [b"-o", b"ServerAliveInterval=%d" % seconds] + argv[-2:]
 
 
-def serve(channel, argv, keepalive):
+def serve(channel, argv, keepalive=0):
     """Start a process and carry its streams.
 
     :param argv: a list of bytes.

@@ -18,6 +18,8 @@ class Process(object):
         self.stderr = stderr
 
     def wait(self):
+        if self.returncode is not None:
+            return
         try:
             status = os.waitpid(self.pid, 0)[1]
         except OSError:

@@ -85,13 +85,13 @@ class _Scripted(BaseConnection):
         if not isinstance(function, RemoteFunction) or function.name not in (RUN.name, CHECK.name):
             return cast("execnet.Channel", gateway.remote_exec(function, **kw))
         request = cast("Request", kw)
-        args = request["args"]
+        args, popen = request["args"], request["popen"] or {}
         ran = Ran(
             _text(args) if isinstance(args, bytes) else [_text(argument) for argument in args],
             cast("bytes | None", request["stdin"]),
             None if request["env"] is None else _texts(request["env"]),
             _texts(request["extend_env"]),
-            {name: _text(value) if isinstance(value, bytes) else value for name, value in request["popen"].items()},
+            {name: _text(value) if isinstance(value, bytes) else value for name, value in popen.items()},
             request["sudo"],
             kill_on_timeout=request["kill"],
         )

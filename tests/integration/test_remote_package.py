@@ -60,11 +60,11 @@ def test_gateways_of_one_interpreter_share_the_package():
 
 
 def test_remote_traceback_names_file_and_line(conn):
-    code = "from remoto_remote import call; call(channel, 'command', 'check', {'kill': True})"
+    code = "from remoto_remote import function; function('command', 'check')(channel, args=[])"
     with pytest.raises(execnet.RemoteError) as caught:
         conn.gateway.remote_exec(code).receive(10)
     lines = str(caught.value).splitlines()
     [line] = [line for line in lines if 'File "remoto/remote/command.py"' in line and "in __init__" in line]
     number = int(line.split("line ")[1].split(",")[0])
     with open(sys.modules["remoto.remote"].__path__[0] + "/command.py", encoding="utf-8") as file:
-        assert 'request["sudo"]' in file.read().splitlines()[number - 1]
+        assert "start(" in file.read().splitlines()[number - 1]
