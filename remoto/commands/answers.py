@@ -30,37 +30,39 @@ class ClientEnded(NamedTuple):
 Status = Union[int, ClientEnded]
 
 
-class Block(NamedTuple):
+class Block:
     """A block of output."""
 
-    stream: int
-    data: bytes
+    def __init__(self, stream: int, data: bytes) -> None:
+        self.stream, self.data = stream, data
 
 
-class Written(NamedTuple):
+class Written:
     """A report that so many more bytes of stdin were written to the command."""
 
-    size: int
+    def __init__(self, size: int) -> None:
+        self.size = size
 
 
-class Ended(NamedTuple):
+class Ended:
     """The end of a command's output, with its exit status."""
 
-    status: Status
+    def __init__(self, status: Status) -> None:
+        self.status = status
 
 
-class Exited(NamedTuple):
+class Exited:
     """A command's exit status, after its output."""
 
-    status: int
+    def __init__(self, status: int) -> None:
+        self.status = status
 
 
-class Result(NamedTuple):
+class Result:
     """The result of ``check``: the rest of the output and the exit status. A program's mock sends lines, not bytes."""
 
-    stdout: bytes | list[str]
-    stderr: bytes | list[str]
-    status: Status
+    def __init__(self, stdout: bytes | list[str], stderr: bytes | list[str], status: Status) -> None:
+        self.stdout, self.stderr, self.status = stdout, stderr, status
 
 
 class WrongAnswer(Exception):
