@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", "group", "process", "rsync", "util"]
 
-__version__ = "2.3.0"
+__version__ = "2.4.0"
 
 
 # imported on first use: most programs copy no files, or use a single host
