@@ -122,6 +122,7 @@ class Script:
         :param answer: a value to return, an exception to raise on the remote side, or a function to call instead.
 
         >>> import posixpath
+        >>> from remoto.testing import ScriptedConnection
         >>> conn = ScriptedConnection()
         >>> conn.on_call('exists', True)
         >>> conn.import_module(posixpath).exists('/etc/hosts')

@@ -177,7 +177,7 @@ def test_more_output_than_the_window_ends_the_connection(hostile, answer):
 
 def test_more_items_than_the_window_end_the_connection(hostile):
     items = "send(('generator', None))\nwhile True: send(('item', 1))"
-    conn = hostile(f"if b'hold' in data:\n    message(5, b'')\n    continue\n{items}")
+    conn = hostile(f"if b\"'keep'\" in data:\n    message(5, b'')\n    continue\n{items}")
     conn.remote_import_system = "legacy"
     items = iter(conn.import_module(posixpath).join("a"))
     assert next(items) == 1
