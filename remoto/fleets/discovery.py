@@ -27,6 +27,8 @@ TIMEOUT = 60.0
 _ACTION = "find"
 # characters of the client's output to show in an error
 _SHOWN = 1000
+# the owners that give each pod a name that no other pod gets later
+_UNIQUE_NAMES = {"ReplicaSet", "ReplicationController", "DaemonSet", "Job"}
 # errors raised if the client's output is not a list
 _NO_ANSWER = (ValueError, LookupError, TypeError, RecursionError)
 
@@ -41,7 +43,7 @@ class Found(NamedTuple):
 class _Pod(NamedTuple):
     name: str
     namespace: str
-    uid: str
+    uid: str | None  # None if no other pod gets its name
     state: str
     containers: list[str]
 
@@ -105,7 +107,9 @@ def _pod(item: AnyJson) -> _Pod:
     metadata = item["metadata"]
     state = "Terminating" if "deletionTimestamp" in metadata else str(item["status"]["phase"])
     containers = [str(container["name"]) for container in item["spec"]["containers"]]
-    return _Pod(str(metadata["name"]), str(metadata["namespace"]), str(metadata["uid"]), state, containers)
+    owners = {str(owner["kind"]) for owner in metadata.get("ownerReferences", ())}
+    uid = None if owners & _UNIQUE_NAMES else str(metadata["uid"])
+    return _Pod(str(metadata["name"]), str(metadata["namespace"]), uid, state, containers)
 
 
 def containers(

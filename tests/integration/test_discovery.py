@@ -145,6 +145,14 @@ def test_pod_is_asked_for_once_by_several_commands(stateful, monkeypatch):
         assert stateful.calls() == ["get", "get", "exec", "exec", "exec"]
 
 
+@pytest.mark.parametrize(("owner", "calls"), [("ReplicaSet", ["get", "exec"]), ("StatefulSet", ["get", "get", "exec"])])
+def test_pod_whose_name_does_not_recur_is_not_asked_for(stateful, kube, owner, calls):
+    kube.pods["sets", "set-0"] = dataclasses.replace(kube.pods["sets", "set-0"], owner=owner)
+    with stateful.group() as group:
+        assert group.check("true").ok
+        assert stateful.calls() == calls
+
+
 def test_pod_is_asked_for_once_by_a_session(stateful, monkeypatch):
     monkeypatch.setattr(kubernetes, "CHECKED_FOR", 0.0)
     with stateful.group(persistent="require") as group:

@@ -92,6 +92,8 @@ class Pod:
     terminating: bool = False
     #: different for each pod, also for one that replaces another of the same name
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    #: the kind of the object that created it, such as StatefulSet
+    owner: str = ""
 
 
 class Kube:
@@ -392,6 +394,7 @@ def _document(namespace: str, name: str, pod: Pod) -> dict[str, Any]:
             "namespace": namespace,
             "uid": pod.uid,
             "labels": dict(pod.labels),
+            **({"ownerReferences": [{"kind": pod.owner, "controller": True}]} if pod.owner else {}),
             **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if pod.terminating else {}),
         },
         "spec": {"containers": [{"name": container} for container in pod.containers]},
