@@ -163,8 +163,8 @@ class ContainerError(StartError, RuntimeError):
     """A container's client failed before it started the command.
 
     For instance, the container does not exist or is stopped, or the engine cannot be reached.
-    ``kind`` may also be ``container``, ``stopped``, ``user``, ``permission``, ``unreachable`` or ``shell``. ``host``
-    names the container. Also a RuntimeError.
+    ``kind`` may also be ``container``, ``stopped``, ``user``, ``permission``, ``unreachable``, ``shell`` or
+    ``timeout``. ``host`` names the container. Also a RuntimeError.
     """
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..untyped import AnyFunction, AnyResult
 
     class Problem(TypedDict):
-        """The description of a remote exception, from ``remote/problem.py``."""
+        """The description of a remote exception, from ``remote/exceptions.py``."""
 
         name: str
         message: str
