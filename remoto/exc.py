@@ -169,7 +169,7 @@ class ContainerError(StartError, RuntimeError):
 
 
 class ConnectionLost(RemotoError, RuntimeError, OSError):
-    """The connection was lost before the remote side answered, was closed already, or the answer was invalid.
+    """The connection was lost before the remote side answered, was already closed, or the answer was invalid.
 
     Also a RuntimeError and an OSError.
 
@@ -275,14 +275,14 @@ class CommandTimeout(CommandError, builtins.TimeoutError, TimeoutError):
 
 
 class FunctionError(RemotoError, RuntimeError):
-    """A remote function raised an exception, ended its Python, or returned a value that can't be sent.
+    """A remote function raised an exception, made its Python exit, or returned a value that can't be sent.
 
     Also a RuntimeError.
 
     :ivar str host: the host or container.
     :ivar str function: the name of the function.
     :ivar str exception_name: the class of the exception, with its module unless it is built in; empty if the remote
-        Python ended without an answer.
+        Python exited without an answer.
     :ivar str message: the text of the exception.
     :ivar str traceback: the whole remote traceback.
     """

@@ -43,7 +43,7 @@ _Stream = TypeVar("_Stream")
 
 
 class CheckResult(tuple[_Stream, _Stream, int], Generic[_Stream]):  # noqa: SLOT001  # a tuple can have no slots
-    """``(stdout, stderr, exit status)``: a plain tuple with names.
+    """``(stdout, stderr, exit status)``: a tuple whose items also have names.
 
     >>> result = CheckResult((['one'], [], 0))
     >>> result.stdout, result.stderr, result.returncode, result.timed_out

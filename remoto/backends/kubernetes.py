@@ -40,7 +40,7 @@ _SYMPTOMS: tuple[Symptom, ...] = (
 #: seconds after which the client is asked again whether the pod is still the same
 CHECKED_FOR = 5.0
 # for the question for the uid, since it is not one of the program's commands
-_QUIET = logging.Logger("remoto", logging.CRITICAL)  # noqa: LOG001  # a logger of its own configures no other one
+_QUIET = logging.Logger("remoto", logging.CRITICAL)  # noqa: LOG001  # a separate logger, which affects no other one
 
 
 class KubernetesConnection(ContainerConnection):
@@ -51,8 +51,9 @@ class KubernetesConnection(ContainerConnection):
     :param context: a context in the client's configuration; by default the current one.
     :param container: the container in the pod; by default the client chooses one.
     :param kubeconfig: the path of the client's configuration.
-    :param uid: the pod's uid: a pod of the same name that has replaced it is refused with a ContainerError. The client
-        is asked for it when a Python is started in the pod, and otherwise before a command, at most every five seconds.
+    :param uid: the pod's uid. If another pod of the same name has replaced it, a ContainerError is raised. The client
+        is asked for the uid when a Python is started in the pod, and otherwise before a command, at most every five
+        seconds.
     :param executable: the client's name or path; ``kubectl`` by default.
     :param persistent: True starts a Python in the container on first use, which serves all commands, functions and
         files. If the container has none, each command calls the client, or, with ``'require'``, a ContainerError is

@@ -60,7 +60,7 @@ class Lifecycle(Target):
         :param report: log a failure, with ssh's stderr at WARNING. After ``report=False``, the caller may log it with
             ``report_failure``.
         :raises ConnectError: it could not be opened: a HostError or a StartError. Another call tries again.
-        :raises ConnectionLost: it was closed or lost; a connection does not open twice.
+        :raises ConnectionLost: it was closed or lost; a connection cannot be reopened.
 
         >>> import remoto
         >>> with remoto.Connection('localhost', eager=False) as conn:

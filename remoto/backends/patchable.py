@@ -24,8 +24,8 @@ def _check(conn: BaseConnection, command: list[str], **options: Unpack[CheckOpti
 def get_python_executable(conn: BaseConnection) -> str:
     """Return the remote Python for JSON calls.
 
-    It is the first of ``python3``, ``python`` and ``python2.7`` that works. Search once per connection. If none is
-    found, return the connection's ``interpreter``. The search's timeout is ``connect_timeout`` or ``global_timeout``,
+    It is the first of ``python3``, ``python`` and ``python2.7`` that works, or the connection's ``interpreter`` if none
+    is found. The search runs once for each connection. Its timeout is ``connect_timeout`` or ``global_timeout``,
     whichever is shorter.
 
     :param conn: a connection of any backend.

@@ -44,7 +44,7 @@ DESTINATION/HOST; copying a directory again updates that copy.
 EPILOG = """\
 exit status: 0; with several hosts, the highest. Otherwise:
   1        something could not be copied
-  255      a host could not be connected to, or the connection was lost
+  255      a host could not be reached, or the connection was lost
   130      Ctrl-C
   143      SIGTERM
   141      the reader of the output closed it, as head does

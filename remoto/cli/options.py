@@ -115,7 +115,7 @@ def add_connection(parser: Parser) -> None:
         type=_backend,
         metavar="NAME",
         help="ssh (default), local, docker, podman, kubernetes or openshift; "
-        "with the last four HOST is a container or a pod",
+        "with the last four, HOST is a container or a pod",
     )
     switch: _More = {"action": "store_true"}
     number: _More = {"type": seconds, "metavar": "SECONDS"}
@@ -130,8 +130,8 @@ def add_connection(parser: Parser) -> None:
     _add(group, "--user", "the user in the container", metavar="NAME")
     _add(group, "--engine-host", "the host of the engine, by ssh (default: this machine)", metavar="HOST")
     _add(group, "--namespace", "the namespace of the pod", metavar="NAME")
-    _add(group, "--context", "the context of the client's configuration", metavar="NAME")
-    _add(group, "--container", "the container of the pod", metavar="NAME")
+    _add(group, "--context", "the context in the client's configuration", metavar="NAME")
+    _add(group, "--container", "the container in the pod", metavar="NAME")
     _add(group, "--persistent", "keep a Python running in the container, and work through it", **switch)
 
 
@@ -153,7 +153,7 @@ def add_program(parser: Parser) -> AnyFunction[argparse.Action]:
         help="work on N hosts, or N%% of all, before the next N; several sizes, such as 1,10,25%%, apply in turn",
     )
     add("--stop-after", type=_number, metavar="N", help="start no further host once N have failed or were unreachable")
-    add("--save-failed", metavar="FILE", help="write the names of hosts that did not succeed; @FILE reads them")
+    add("--save-failed", metavar="FILE", help="write the names of hosts that did not succeed, to pass as @FILE")
     add("-v", "--verbose", action="store_true", help="log connections and commands to stderr")
     return add
 
