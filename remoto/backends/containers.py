@@ -119,7 +119,7 @@ class ContainerConnection(BaseConnection):
         raise NotImplementedError
 
     def require_unreplaced(self, recently: bool = False) -> None:
-        """Raise a ContainerError if another container of the same name has replaced this one, where that is known.
+        """Raise a ContainerError if another container of the same name is known to have replaced this one.
 
         :param recently: True if a recent check will do.
         """
@@ -231,7 +231,7 @@ class ContainerConnection(BaseConnection):
             stderr = error.stderr.splitlines() or [error.reason]
             status = None if error.kind == "client" and not self._needs_ssh(self.hostname) else error.exit_status
             raise self.client_failure(error.command, status, stderr, "start Python in") from None
-        # not before: it may be replaced meanwhile
+        # check only now, since it may have been replaced meanwhile
         self.require_unreplaced()
         return gateway
 

@@ -37,9 +37,9 @@ _SYMPTOMS: tuple[Symptom, ...] = (
     (r"no configuration has been provided|kubeconfig|^error: stat |unable to read client-", "client",
      "the client's configuration is not valid"),
 )  # fmt: skip
-#: seconds after which the client is asked again whether the pod is still the same
+#: seconds before the client is asked again whether the pod is still the same
 CHECKED_FOR = 5.0
-# for the question for the uid, since it is not one of the program's commands
+# for the call that asks for the uid, since it is not one of the program's commands
 _QUIET = logging.Logger("remoto", logging.CRITICAL)  # noqa: LOG001  # a separate logger, which affects no other one
 
 

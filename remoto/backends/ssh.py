@@ -74,7 +74,7 @@ def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
     here = (_socket or socket).gethostname().lower()
     if name in (here, here.split(".")[0]):
         return False
-    # last, and once, since it may query DNS, which may be slow
+    # as the last check, and only once, since it may query DNS, which may be slow
     return name != (_socket.getfqdn() if _socket else _fqdn(here)).lower()
 
 
@@ -277,7 +277,7 @@ _SSH_SYMPTOMS = (
         "connection closed before authentication, behind a ProxyCommand or jump host",
         "Run the ProxyCommand in a shell. Does sshd behind it limit unauthenticated connections (MaxStartups)?",
     ),
-    # of an ssh that does not name the address
+    # printed by an ssh that does not name the address
     (r"(kex|ssh)_exchange_identification: .*Connection (closed|reset)", *_CLOSED),
 )
 #: ssh's exit status if it failed itself; any other is the remote command's (ssh(1))

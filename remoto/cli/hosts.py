@@ -102,7 +102,7 @@ class Hosts(ThreadedRound):
     def _abandon(self, hosts: Sequence[str]) -> None:
         self._output.close()
         connections = [self._connections[host] for host in hosts if host in self._connections]
-        # an ssh needs half a second at most, a process on this machine that has to kill its command a few seconds
+        # an ssh needs at most half a second; a process on this machine that has to kill its command, a few seconds
         for _ in Workers(connections, _end, len(connections)):
             pass
 

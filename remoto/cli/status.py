@@ -14,7 +14,7 @@ from ..fleets.hosts import fold
 from ..util import escape_controls
 from .output import Output
 
-#: seconds until the line is shown, and between two updates: a quick command shows none
+#: seconds until the line is first shown, and between two updates, so that a quick command shows none
 _UPDATE = 1.0
 
 

@@ -48,7 +48,7 @@ def size_of(stream: BinaryIO) -> int | None:
         size = stream.seek(0, io.SEEK_END) - position
     except (AttributeError, TypeError, ValueError, OSError):
         return None
-    # let an error here through: without this, nothing would be sent
+    # do not catch an error here: without this seek, nothing would be sent
     stream.seek(position)
     # files in /proc and /sys report the size 0
     return size if size > 0 else None

@@ -25,7 +25,7 @@ from .work import Work
 
 #: executors whose workers run on this machine. Only these guarantee that a cancelled future was not started
 _LOCAL = (ProcessPoolExecutor, ThreadPoolExecutor)
-#: seconds between two checks of a worker whether its caller is still there
+#: seconds between a worker's checks that its caller is still running
 _LOOK = 0.25
 #: seconds to wait after Ctrl-C for the workers to stop
 STOPPED = 1.5
@@ -93,7 +93,7 @@ class SharedRound(Round):
         self._waiting: dict[Future[bytes], list[str]] = {}
         self._ended: queue.SimpleQueue[Future[bytes]] = queue.SimpleQueue()
         self._is_local = isinstance(executor, _LOCAL)
-        # an error now, not when some shares have begun
+        # report an error now, not after some shares have begun
         self._pickled(plan.hosts, 0)
 
     def _pickled(self, hosts: Sequence[str], index: int) -> bytes:

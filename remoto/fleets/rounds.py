@@ -19,7 +19,7 @@ from .work import Work, attempt
 #: seconds to wait for abandoned hosts to end
 ABANDONED = 0.7
 #: seconds to wait after Ctrl-C for the other connections to close, and then for their relays; together less than two
-#: seconds. Each is more than an ssh needs whose host does not answer
+#: seconds. Each is longer than the ssh of a silent host needs to exit
 CLOSED = 0.5
 
 
@@ -135,7 +135,7 @@ class ThreadedRound(Round):
             self.abandon()
             deadline = time.monotonic() + ABANDONED
             self._workers.finish(ABANDONED)
-            # so that no connection is closed under the next verb
+            # so that no connection is closed while the next verb uses it
             if self._closing is not None:
                 self._closing.finish(deadline - time.monotonic())
             raise

@@ -54,7 +54,7 @@ class _Python:
     """The result of the search for a connection's Python."""
 
     def __init__(self) -> None:
-        # held during a search, so that a connection runs one
+        # held during a search, so that a connection runs only one
         self.lock = threading.Lock()
         self.path = ""
         #: True if the search found none, and ``path`` is the connection's interpreter

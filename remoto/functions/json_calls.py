@@ -162,7 +162,7 @@ class JsonModuleExecute(ModuleExecute):
 def _time_limit(conn: BaseConnection, started: float, status: int) -> float | None:
     """Return the connection's time limit in seconds if the command exceeded it, else None."""
     limit = adapted(conn).global_timeout
-    # the status alone does not tell: it is the same if SIGHUP killed the command
+    # the status alone does not prove a timeout: it is the same if SIGHUP killed the command
     if status == process.NO_EXIT_CODE and limit and 0 < limit <= time.monotonic() - started:
         return limit
     return None

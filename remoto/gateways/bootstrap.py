@@ -296,7 +296,7 @@ def _close_foreign(gateway: execnet.Gateway, timeout: float) -> None:
 
 
 def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None:
-    """Close gateways within one time limit. First, within as much time, close the gateways that they are relays for."""
+    """Close gateways within one time limit. First, within as much time again, close the gateways through them."""
     ios = [cast("GatewayIO", own_io(gateway)) for gateway in gateways]
     relayed = [gateway for io in ios for gateway in list(io.relayed)]
     if relayed:

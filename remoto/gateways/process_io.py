@@ -27,7 +27,7 @@ BLOCK = 64 * 1024
 A_DAY = 86400.0
 #: bytes that a pipe holds on Linux by default (pipe(7)), and while files are copied
 PIPE, LARGE_PIPE = 64 * 1024, 1024 * 1024
-# F_SETPIPE_SZ (fcntl(2)), which Python names since 3.10
+# F_SETPIPE_SZ (fcntl(2)); Python has had this name since 3.10
 _SET_PIPE_SIZE = 1031
 
 

@@ -79,7 +79,7 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
         sys.exit(1)
     gc.enable()
     if hasattr(gc, "freeze"):  # since Python 3.7
-        gc.freeze()  # what stays to the end: the collections at the exit would go through it
+        gc.freeze()  # so that the collections at exit skip the objects that live until then
     io = main["init_popen_io"](main["get_execmodel"]("thread"))
     uid = os.getuid() if hasattr(os, "getuid") else -1
     io.write(("%s %d\n" % (marker, uid)).encode("ascii"))
