@@ -289,11 +289,15 @@ def rsync_listed(
     *,
     delete: bool = False,
     progress: Progress | None = None,
+    timeout: float | None = None,
 ) -> None:
-    """Like :func:`rsync_conn`, but use a list of the source that other transfers use as well; None for no such list."""
+    """Like :func:`rsync_conn`, but use a list of the source that other transfers use as well; None for no such list.
+
+    :param timeout: seconds without an answer until the connection counts as lost; by default the connection's.
+    """
     require_connection(conn)
     _require_rsync(source, destination, progress, target_of(conn).where())
-    _sync(conn, source, destination, listing, logger, delete, progress)
+    _sync(conn, source, destination, listing, logger, delete, progress, timeout)
 
 
 def _sync(
@@ -304,7 +308,9 @@ def _sync(
     logger: AnyLogger | None,
     delete: bool,
     progress: Progress | None,
+    timeout: float | None = None,
 ) -> None:
+    timeout = timeout_of(conn, timeout)
     gateway = _inside(conn)
     if gateway is None:
         path = local_path("source", source)
@@ -313,12 +319,12 @@ def _sync(
             raise FileTransferError(what, conn.where(), [("", "delete=True requires Python in the container")])
         name = b"" if os.path.isdir(path) else name_in_directory(path)
         report = (logger or conn.logger).info
-        tar.put(conn, what, path, remote_path("destination", destination), name, progress, None, report)
+        tar.put(conn, what, path, remote_path("destination", destination), name, progress, timeout, report)
         return
     # programs patch this class by their own, which may accept only the arguments of remoto 1.2
     logger = logger or conn.logger
     sync = _RSync(source, logger=logger, progress=progress) if progress else _RSync(source, logger=logger)
-    sync.timeout = timeout_of(conn, None)
+    sync.timeout = timeout
     sync.listing = listing
     if delete:
         sync.add_target(gateway, destination, delete=True)

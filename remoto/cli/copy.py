@@ -130,8 +130,8 @@ class _Copies(Hosts):
         return copy(conn, self._source, self._destination, self._listing, progress=show, timeout=timeout)
 
     def _rsync(self, conn: BaseConnection, host: str, show: Show | None) -> None:
-        delete = self._options.delete
-        file_sync.rsync_listed(conn, self._source, self._destination, self._listing, delete=delete, progress=show)
+        copy, delete, timeout = file_sync.rsync_listed, self._options.delete, self._options.timeout
+        copy(conn, self._source, self._destination, self._listing, delete=delete, progress=show, timeout=timeout)
 
     def _get(self, conn: BaseConnection, host: str, show: Show | None) -> file_sync.CopyResult:
         get, destination = file_sync.get_into, self._destination

@@ -105,7 +105,8 @@ def test_unprintable_names_are_escaped(sshd, source):
     assert status == 1 and "/proc/\\xfe" in stderr
 
 
-def test_timeout_ends_a_copy(source, tmp_path):
+@pytest.mark.parametrize("action", ["put", "rsync"])
+def test_timeout_ends_a_copy(source, tmp_path, action):
     """The remote side stops when it is about to write."""
     stop = '".remoto-" in str(args[0]) and os.kill(os.getpid(), signal.SIGSTOP)'
     script = f"import os, signal, sys; sys.addaudithook(lambda event, args: event == 'open' and {stop})"
@@ -114,7 +115,7 @@ def test_timeout_ends_a_copy(source, tmp_path):
     (tmp_path / "python").chmod(0o755)
     with open(tmp_path / "large", "wb") as file:
         file.truncate(4_000_000_000)
-    arguments = ["put", "--timeout", "0.3", "--interpreter", str(tmp_path / "python"), "localhost", "--"]
+    arguments = [action, "--timeout", "0.3", "--interpreter", str(tmp_path / "python"), "localhost", "--"]
     status, _, stderr = outcome(*arguments, str(tmp_path / "large"), str(tmp_path / "copy"))
     assert status == 1 and stderr.endswith("no answer for 0.3 seconds\n")
 
