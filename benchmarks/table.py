@@ -90,7 +90,7 @@ def tables(versions, figures):
             if any(contestant in figure["values"] for figure in work):
                 parts.append(_csv(title(contestant, versions), *(cell(figure, contestant) for figure in work)))
         if any(figure["at_most"] for figure in work):
-            parts.append(_csv("our bound", *map(bound, work)))
+            parts.append(_csv("our target", *map(bound, work)))
         parts.append("")
         for contestant, reason in work[0]["reasons"].items():
             text = reason.get("missing") or "failed: " + reason["failed"]

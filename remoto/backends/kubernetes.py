@@ -120,12 +120,12 @@ class KubernetesConnection(ContainerConnection):
         found = ask(machine, type(self), argv, self.where(), timeout=self.connect_timeout, action="connect to").stdout
         if found != [self.uid]:
             raise ContainerError(
-                f"another pod of the same name has replaced it: its uid is {' '.join(found)}, not {self.uid}",
+                f"another pod of the same name has replaced this pod: its uid is {' '.join(found)}, not {self.uid}",
                 host=self.where(),
                 kind="container",
                 command=argv,
                 exit_status=0,
-                advice="refresh() of a group takes the new pod.",
+                advice="Call refresh() of the group to use the new pod.",
             )
         self._checked_at = now
 

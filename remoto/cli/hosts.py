@@ -88,7 +88,7 @@ class Hosts(ThreadedRound):
         with chosen.conn as conn:
             self._connections[host.name] = conn
             if self.is_abandoned:
-                raise ConnectionLost(host.name, "nothing was run", "interrupted")
+                raise ConnectionLost(host.name, "nothing was started", "interrupted")
             chosen.connect(self._log_in)
             yield conn
 

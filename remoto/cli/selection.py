@@ -112,11 +112,11 @@ def _require_consistent(parser: Parser, options: argparse.Namespace) -> None:
         if given and options.backend not in backends:
             parser.error(f"{flag}: not used by backend {options.backend}, only by {', '.join(backends)}")
         if given and options.hosts and flag != "--via":
-            parser.error(f"{flag}: expected instead of HOST, not with it")
+            parser.error(f"{flag}: cannot be combined with HOST")
     if options.all_containers and not options.selector:
         parser.error("--all-containers: only with --selector")
     if options.via and options.label:
-        parser.error("--via: not with --label, which asks the engine's host itself")
+        parser.error("--via: cannot be combined with --label")
     if options.all_containers and options.save_failed:
         parser.error("--save-failed: not with --all-containers, since a file of hosts names no container of a pod")
     relays = [text.rpartition("=")[2] for text in options.via]
@@ -149,12 +149,12 @@ def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, M
     if not assigned:
         return Relays(options.via or None, options.groups).of(names)
     if len(assigned) < len(options.via):
-        raise ValueError("via: RELAY and RELAY=PATTERN: expected one of them")
+        raise ValueError("via: expected RELAY or RELAY=PATTERN, not both")
     via: dict[str, list[str]] = {}
     for found in assigned:
         hosts = set(expand(found["hosts"], groups=options.groups)).intersection(names)
         if not hosts:
-            raise ValueError(f"via: {found[0]}: names none of the hosts")
+            raise ValueError(f"via: {found[0]}: matches none of the hosts")
         via.setdefault(found["relay"], []).extend(hosts)
     return Relays(via).of(names)
 

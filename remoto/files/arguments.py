@@ -32,9 +32,9 @@ def contents_of(source: object) -> bytes | BinaryIO:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
     if isinstance(source, io.TextIOBase) or isinstance(getattr(source, "encoding", None), str):
-        raise TypeError(f"source: expected a file opened for reading bytes, not text: {source!r}")
+        raise TypeError(f"source: expected a file opened in binary mode, not text: {source!r}")
     if isinstance(source, type) or not callable(getattr(source, "read", None)):
-        expected = "a path, bytes or a file opened for reading bytes"
+        expected = "a path, bytes or a file opened in binary mode"
         raise TypeError(f"source: expected {expected}, not {type(source).__name__}: {source!r}")
     if isinstance(source, io.IOBase) and (source.closed or not source.readable()):
         raise ValueError(f"source: the file is closed, or not opened for reading: {source!r}")

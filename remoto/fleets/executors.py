@@ -185,7 +185,7 @@ class SharedRound(Round):
 
 def _maker(member: Member) -> Maker:
     if member.make is None:
-        raise TypeError(f"executor: the connection {member.name} can't be passed to another process: name its host")
+        raise TypeError(f"executor: the connection {member.name} can't be passed to another process: pass its hostname")
     return member.make
 
 

@@ -76,7 +76,7 @@ def require_size(listed: Iterable[str]) -> None:
     """
     total = sum(_count(entry) for entry in listed if is_pattern(entry))
     if total > LIMIT:
-        raise ValueError(f"hosts: the patterns together name {total:,} hosts, and {LIMIT:,} are the limit")
+        raise ValueError(f"hosts: the patterns together name {total:,} hosts; the limit is {LIMIT:,}")
 
 
 def names_of(entry: str, groups: bool) -> list[str]:
@@ -170,7 +170,7 @@ def _count(pattern: str) -> int:
     except ValueError as error:
         raise ValueError(f"{pattern}: {error}") from None
     if count > LIMIT:
-        raise ValueError(f"{pattern}: names {count:,} hosts, and {LIMIT:,} are the limit")
+        raise ValueError(f"{pattern}: names {count:,} hosts; the limit is {LIMIT:,}")
     return count
 
 

@@ -125,7 +125,7 @@ class LabelledMembership(Membership):
     @classmethod
     def _of_found(cls, find: Callable[[], list[Found]], kind: type[BaseConnection], keywords: AnyKeywords) -> Self:
         if "groups" in keywords:
-            raise TypeError("groups: for hosts named @GROUP; these are found by their labels")
+            raise TypeError("groups: not supported for hosts that are found by their labels")
 
         def find_hosts() -> dict[str, dict[str, object]]:
             return {found.name: found.keywords for found in find()}

@@ -221,7 +221,7 @@ def members_of(
     named_by = _named_by(class_of(backend))
     for keyword in (named_by, "container_id"):
         if keyword in keywords:
-            raise TypeError(f"{keyword}: every host would get the same: name the hosts in the first argument")
+            raise TypeError(f"{keyword}: would be the same for every host: pass the hosts as the first argument")
     named: dict[str, _Keywords | BaseConnection] = {}
     twice: list[str] = []
     for name, given in _named(hosts, groups):
@@ -236,7 +236,7 @@ def members_of(
     for name, given in named.items():
         if isinstance(given, BaseConnection):
             if name in relays:
-                raise TypeError(f"via: {name} is a connection already: pass via= to that")
+                raise TypeError(f"via: {name} is already a connection: pass via= when you create it")
             members[name] = Member(name, given, None)
         else:
             make = _maker(backend, named_by, name, {**keywords, **given}, relays.get(name))

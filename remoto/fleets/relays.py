@@ -33,7 +33,7 @@ class Relay(Member):
         # a process of an executor opens its own connection
         if self.make is None:
             raise TypeError(
-                f"the connection of the relay {self.name} can't be passed to another process: name its host"
+                f"the connection of the relay {self.name} can't be passed to another process: pass its hostname"
             )
         return type(self).unopened, (self.name, self.make)
 

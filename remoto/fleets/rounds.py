@@ -205,7 +205,7 @@ class MembersRound(ThreadedRound):
     def _open(self, conn: BaseConnection) -> None:
         # the member may have created this connection after the old one was closed to abandon the host
         if self.is_abandoned:
-            raise ConnectionLost(conn.where(), "nothing was run", "interrupted")
+            raise ConnectionLost(conn.where(), "nothing was started", "interrupted")
         self._connect(conn)
 
     def _abandon(self, hosts: Sequence[str]) -> None:

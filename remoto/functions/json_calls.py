@@ -127,7 +127,7 @@ class JsonModuleExecute(ModuleExecute):
         if limit is not None:
             what = f"{python}: no answer within {limit:g} seconds (global_timeout)"
             raise self._remoto_no_answer(name, what, stderr) from TimeoutError(f"no answer within {limit:g} seconds")
-        raise self._remoto_no_answer(name, f"{python}: no answer; its exit status is {status}", stderr)
+        raise self._remoto_no_answer(name, f"{python}: no answer (exit status {status})", stderr)
 
     def _remoto_log(self, stdout: list[str], stderr: list[str], mark: str) -> None:
         """Log the function's output, without the answer."""

@@ -146,7 +146,7 @@ class Sender(object):
         fd = opened.fileno()
         before = reading(path, os.fstat, fd)
         if not stat.S_ISREG(before.st_mode):
-            raise Unreadable(path, errno.EINVAL, "is no longer a file")
+            raise Unreadable(path, errno.EINVAL, "is no longer a regular file")
         block = first_block(path, fd)
         size = true_size(path, fd, before, len(block))
         self.total -= self.sizes[index]

@@ -97,7 +97,7 @@ def stateful(kube, docker_python, monkeypatch, tmp_path):
     kube.pods.pop(("sets", "set-0"), None)
 
 
-REPLACED = "another pod of the same name has replaced it"
+REPLACED = "another pod of the same name has replaced this pod"
 
 
 @pytest.mark.parametrize("persistent", [False, True, "require"])
@@ -107,7 +107,7 @@ def test_replaced_pod_is_unreachable_until_refresh(stateful, docker, docker_pyth
         for _ in range(2):
             error = group.check(["touch", "/tmp/of-a-replaced-pod"]).unreachable["sets/set-0"]
             assert error.reason.startswith(REPLACED) and error.kind == "container"
-            assert "refresh() of a group" in str(error) and "kubectl get pod set-0 -n sets" in str(error)
+            assert "refresh() of the group" in str(error) and "kubectl get pod set-0 -n sets" in str(error)
         assert docker.client("exec", docker_python, "find", "/tmp", "-name", "of-a-*") == ""
         group.refresh()
         assert list(group.check("true").ok) == ["sets/set-0"]
@@ -181,7 +181,7 @@ def test_refresh_keeps_the_connection_to_a_pod_that_was_not_replaced(stateful):
 @pytest.mark.parametrize("search", [lambda **kw: remoto.Group.pods("app=web", **kw), remoto.Group.containers])
 def test_groups_is_refused_before_the_search(search, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))  # no client: a search would fail in another way
-    with pytest.raises(TypeError, match="groups: for hosts named @GROUP"):
+    with pytest.raises(TypeError, match="groups: not supported for hosts"):
         search(groups=True)
 
 

@@ -191,7 +191,7 @@ def test_each_work_has_a_table_with_the_contestants_as_rows():
     text = tables(VERSIONS, [figure(0.002, 0.001, 0.006, at_most=0.003), processor, figure(3, 2, 1)])
     assert text.count("Some work\n~~~~~~~~~\n") == 2
     assert '   "", "time", "processor time"\n   "remoto", "2 ms", "200 ms"\n' in text
-    assert '   "fabric 3.2.3", "6 ms (3x)", "300 ms (1.5x)"\n   "our bound", "3 ms", ""\n' in text
+    assert '   "fabric 3.2.3", "6 ms (3x)", "300 ms (1.5x)"\n   "our target", "3 ms", ""\n' in text
     assert "- remoto 1.2.1: it has no such thing." in text
 
 

@@ -51,12 +51,12 @@ def test_nul_in_a_path_is_refused(conn, transfer):
 CLOSED = open(os.devnull, "rb")
 CLOSED.close()
 WRONG_SOURCES = {
-    "a number": (3, TypeError, "source: expected a path, bytes or a file opened for reading bytes, not int: 3"),
+    "a number": (3, TypeError, "source: expected a path, bytes or a file opened in binary mode, not int: 3"),
     "None": (None, TypeError, "source: expected a path, .*, not NoneType: None"),
     "a list": (["a", "b"], TypeError, "source: expected a path, .*, not list"),
     "a class": (io.BytesIO, TypeError, "source: expected a path, .*, not type"),
-    "text in memory": (io.StringIO("text"), TypeError, "source: expected a file opened for reading bytes, not text"),
-    "a file of text": (sys.__stdin__, TypeError, "source: expected a file opened for reading bytes, not text"),
+    "text in memory": (io.StringIO("text"), TypeError, "source: expected a file opened in binary mode, not text"),
+    "a file of text": (sys.__stdin__, TypeError, "source: expected a file opened in binary mode, not text"),
     "a closed file": (CLOSED, ValueError, "source: the file is closed"),
 }
 

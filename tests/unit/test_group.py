@@ -208,7 +208,7 @@ def test_verb_that_ends_early_waits_until_its_connections_are_closed():
 
 def test_keyword_that_names_every_host_the_same_is_refused():
     for keyword, backend in {"hostname": "ssh", "container_name": "docker", "container_id": "docker"}.items():
-        with pytest.raises(TypeError, match=f"{keyword}: every host would get the same"):
+        with pytest.raises(TypeError, match=f"{keyword}: would be the same for every host"):
             remoto.Group(["a", "b"], backend, **{keyword: "x"})
     assert len(remoto.Group(["a", "b"], "docker", hostname="engine")) == 2
     assert remoto.Group({"a": {"hostname": "b"}})["a"].hostname == "b"

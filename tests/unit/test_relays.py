@@ -63,7 +63,7 @@ def test_containers_are_found_through_a_connection_only():
 
 
 def test_group_refuses_relays_for_existing_connections():
-    with pytest.raises(TypeError, match="a is a connection already"):
+    with pytest.raises(TypeError, match="a is already a connection"):
         remoto.Group([unopened("a")], via="r")
 
 
