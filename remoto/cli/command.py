@@ -98,7 +98,7 @@ class Work(Hosts):
         # log records go to stderr without erasing the line
         if len(self._hosts) == 1 or not in_lines or self._options.verbose or not status.is_possible():
             return contextlib.nullcontext()
-        return status.shown(self._output, len(self._hosts), lambda: len(self.done), self._running)
+        return status.shown(self._output, len(self._hosts), lambda: len(self.done), self._running, self.is_logging_in)
 
     def _work_on(self, host: Host) -> Outcome:
         begun = time.monotonic()

@@ -60,6 +60,7 @@ class Hosts(ThreadedRound):
         # a single host needs no limit on logins
         self._log_in = Logins(options.logins).connect if len(self._hosts) > 1 else BaseConnection.connect
         self._connections: dict[str, BaseConnection] = {}
+        self._logging_in: set[str] = set()
         self.done: dict[str, Outcome] = {}
 
     @abc.abstractmethod
@@ -89,8 +90,15 @@ class Hosts(ThreadedRound):
             self._connections[host.name] = conn
             if self.is_abandoned:
                 raise ConnectionLost(host.name, "nothing was started", "interrupted")
-            chosen.connect(self._log_in)
+            self._logging_in.add(host.name)
+            try:
+                chosen.connect(self._log_in)
+            finally:
+                self._logging_in.discard(host.name)
             yield conn
+
+    def is_logging_in(self) -> bool:
+        return bool(self._logging_in)
 
     def _outcome(self, host: str) -> result.Outcome:
         try:

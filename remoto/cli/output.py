@@ -105,15 +105,18 @@ class Output:
     def erase_status(self) -> None:
         # with a timeout: a thread that writes to a stopped terminal may hold the lock forever
         if self._lock.acquire(timeout=_STUCK):
-            with contextlib.suppress(OSError):
+            try:
                 self._erase()
-            self._lock.release()
+            finally:
+                self._lock.release()
 
     def _erase(self) -> None:
-        if self._has_status:
-            self._has_status = False
-            sys.stderr.write(f"\r{_ERASE}")
-            sys.stderr.flush()
+        # OSError: the terminal was closed, but stdout may be a file
+        with contextlib.suppress(OSError):
+            if self._has_status:
+                self._has_status = False
+                sys.stderr.write(f"\r{_ERASE}")
+                sys.stderr.flush()
 
     def write_line(self, line: str) -> None:
         self._write(sys.stdout, escape_controls(line) + "\n")

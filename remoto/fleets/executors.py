@@ -47,7 +47,13 @@ class Caller(NamedTuple):
             return False
         except OSError:
             pass  # it is another user's
-        return os.path.exists(self.file)
+        try:
+            os.stat(self.file)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # the worker runs as another user
+        return True
 
 
 class Share(NamedTuple):
@@ -130,13 +136,19 @@ class SharedRound(Round):
         if not self._is_local:
             yield
             return
-        descriptor, path = tempfile.mkstemp(prefix="remoto-group-")
+        try:
+            descriptor, path = tempfile.mkstemp(prefix="remoto-group-")
+        except OSError:
+            # no usable directory: the workers can't be stopped
+            yield
+            return
         try:
             os.close(descriptor)
             self._share = self._share._replace(caller=Caller(os.getpid(), path))
             yield
         finally:
-            os.unlink(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def _submit_all(self, batch: Sequence[str]) -> None:
         for index, hosts in enumerate(divide(batch, self._number)):

@@ -206,16 +206,19 @@ class Command(object):
 
     def close(self):
         """Close everything. If the command is left running, other processes read its output and write its stdin."""
-        COMMANDS.discard(self)
-        self.wake_pipe.close()
-        self.exit_watch.close()
-        if not self.exited:
-            in_background(self.process.wait)
-        self.termination.group.close()
-        self.detach_stdin()
-        for pipe in self.outputs:
-            copy_by_cat(pipe, None)
-            pipe.close()
+        try:
+            self.wake_pipe.close()
+            self.exit_watch.close()
+            self.termination.group.close()
+            self.detach_stdin()
+            for pipe in self.outputs:
+                copy_by_cat(pipe, None)
+                pipe.close()
+            if not self.exited:
+                in_background(self.process.wait)
+        finally:
+            # last: until then, kill_all() waits, and this Python does not exit
+            COMMANDS.discard(self)
 
     def detach_stdin(self):
         if self.stdin.pipe is None or self.exited or self.stdin.more or self.termination.state != RUNNING:

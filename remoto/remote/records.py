@@ -2,6 +2,7 @@
 
 from __future__ import absolute_import, unicode_literals
 
+import errno
 import os
 import struct
 import sys
@@ -140,11 +141,15 @@ class Records(object):
         """Return up to ``size`` bytes of an open file, perhaps in memory that is reused after the next flush."""
         # a whole block is sent at once, so its memory can be reused: new memory costs as much as copying
         if PY2 or size < BLOCK:
-            return file.read(size)
-        if self.memory is None:
-            self.memory = memoryview(bytearray(BLOCK))
-        found = file.readinto(self.memory)
-        return self.memory if found == BLOCK else bytes(self.memory[:found])
+            found = data = file.read(size)
+        else:
+            if self.memory is None:
+                self.memory = memoryview(bytearray(BLOCK))
+            found = file.readinto(self.memory)
+            data = self.memory if found == BLOCK else bytes(self.memory[:found])
+        if found is None:  # the file is not ready: it was opened with O_NONBLOCK
+            raise IOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return data
 
     def read(self):
         """Return the kind and the data of the next record."""

@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -17,6 +18,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
 REMOTO = [sys.executable, "-m", "remoto"]
+#: shell code that waits for a file
+UNTIL = "until [ -e {} ]; do sleep 0.05; done"
 
 
 class Terminal:
@@ -152,7 +155,7 @@ def test_process_that_stalls_is_killed_with_its_children(terminal):
 
 @pytest.mark.parametrize("options", [[], ["--gather"]], ids=" ".join)
 def test_status_line_says_which_hosts_are_running_and_is_erased_before_output(terminal, tmp_path, options):
-    script = f"mkdir {tmp_path}/first || until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo here"
+    script = f"mkdir {tmp_path}/first || {UNTIL.format(tmp_path / 'go')}; echo here"
     # one of the names of this machine runs until the test goes on
     argv = ["env", "TERM=xterm", *REMOTO, *options, "--shell", "localhost", "127.0.0.1", "--", f"{script} 2> /dev/null"]
     one = terminal(*argv)
@@ -162,6 +165,36 @@ def test_status_line_says_which_hosts_are_running_and_is_erased_before_output(te
     assert one.status() == 0
     *_, last_status, rest = one.seen.split(b"\r\x1b[K")
     assert b"1 of 2 hosts done" in last_status and b"here" in rest and b"hosts done" not in rest
+
+
+def test_no_status_line_is_shown_while_ssh_may_ask_for_a_password(terminal, tmp_path):
+    (tmp_path / "ssh").write_text(
+        f"#!/bin/sh\nprintf 'password: ' > /dev/tty\n{UNTIL.format(tmp_path / 'go')}\nexit 255\n"
+    )
+    (tmp_path / "ssh").chmod(0o755)
+    path = f"PATH={tmp_path}{os.pathsep}{os.environ['PATH']}"
+    one = terminal("env", "TERM=xterm", path, *REMOTO, "--shell", "localhost", "node1", "--", "sleep 3; echo here")
+    one.wait_for(b"password: ")
+    one.wait_for(b"here")
+    (tmp_path / "go").touch()
+    assert one.status() == 255 and b"hosts done" not in one.seen
+
+
+def test_output_goes_on_after_the_terminal_of_the_status_line_was_closed(tmp_path):
+    """Like ``remoto ... > log & disown``, and then a terminal that is closed."""
+    ours, its = pty.openpty()
+    script = f"mkdir {tmp_path}/first || {UNTIL.format(tmp_path / 'go')}; echo here"
+    argv = [*REMOTO, "--shell", "localhost", "127.0.0.1", "--", f"{script} 2> /dev/null"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=its, env={**os.environ, "TERM": "xterm"}) as program:
+        os.close(its)
+        seen = b""
+        while b"1 of 2 hosts done" not in seen:
+            assert select.select([ours], [], [], 20)[0], seen
+            seen += os.read(ours, 4096)
+        os.close(ours)
+        (tmp_path / "go").touch()
+        lines = sorted(program.stdout.read().splitlines())
+    assert lines == [b"127.0.0.1: here", b"localhost: here"]
 
 
 def test_no_status_line_is_shown_where_it_cannot_be_erased(terminal):

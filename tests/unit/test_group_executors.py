@@ -234,6 +234,21 @@ def test_share_whose_caller_has_gone_starts_nothing(gone, tmp_path):
     assert len(shares) == 2 and list(result.not_started) == ["a", "b"]
 
 
+def test_results_are_returned_without_a_directory_for_temporary_files(pool, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    assert list(fleet(pool, "a", "b").map(host_of).ok) == ["a", "b"]
+
+
+def test_results_are_returned_after_temporary_files_were_removed(pool, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def remove_files(done, total, host):
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+    assert list(fleet(pool, "a").map(host_of, progress=remove_files).ok) == ["a"]
+
+
 class OnlyFirst(Never):
     """An executor that serves the first share at once, and never begins another."""
 

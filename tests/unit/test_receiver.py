@@ -15,6 +15,7 @@ from remoto.remote.receiver import Receiver
 from remoto.remote.records import (
     ACKNOWLEDGED,
     BEGIN,
+    BLOCK,
     DATA,
     DIRECTORY,
     DONE,
@@ -435,6 +436,14 @@ def test_any_answers_to_a_sender_end_in_success_or_failure(records):
             Sender(Answers(*records), os.fsencode(work)).run()
         except Failure:
             pass
+
+
+@pytest.mark.parametrize("size", [BLOCK, BLOCK - 1])
+def test_file_that_is_not_ready_is_an_error_and_not_old_data(size):
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with open(reader, "rb", 0) as file, open(writer, "wb", 0), pytest.raises(BlockingIOError):
+        Records(None).block(file, size)
 
 
 @hypothesis.settings(max_examples=400, deadline=None)

@@ -85,6 +85,15 @@ def test_what_cannot_be_started_is_left_to_subprocess_and_leaves_no_descriptor(a
         process.start([argument.encode() for argument in argv], False, None, ENV, None, {})
 
 
+def test_program_that_is_not_on_the_path_is_not_run_from_the_current_directory(tmp_path, monkeypatch):
+    (tmp_path / "tool").write_text("#!/bin/sh\necho ran\n")
+    (tmp_path / "tool").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert spawn(["tool"], ENV, False) is None
+    with pytest.raises(FileNotFoundError):
+        process.start([b"tool"], False, None, ENV, None, {})
+
+
 def test_inheritable_descriptor_is_left_to_subprocess_which_closes_it(tmp_path):
     reader, writer = os.pipe()
     try:
