@@ -30,11 +30,15 @@ def started_with(mark):
 def children():
     """Return the ids of this process's children, including zombies."""
     found = set()
-    for task in Path("/proc/self/task").iterdir():
+    # not /proc/self/task/*/children: if a thread ends while these are read, its children move to another one
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            found.update((task / "children").read_text().split())
+            # proc_pid_stat(5): the name of the program, in parentheses, may contain anything
+            parent = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
         except OSError:
-            continue  # the thread has ended meanwhile
+            continue  # the process has ended meanwhile
+        if int(parent) == os.getpid():
+            found.add(process.name)
     return found
 
 
