@@ -27,17 +27,17 @@ def started_with(mark):
     return found
 
 
-def children():
-    """Return the ids of this process's children, including zombies."""
+def children(parent=None):
+    """Return the ids of a process's children, including zombies; by default of this process."""
     found = set()
     # not /proc/self/task/*/children: if a thread ends while these are read, its children move to another one
     for process in Path("/proc").glob("[0-9]*"):
         try:
             # proc_pid_stat(5): the name of the program, in parentheses, may contain anything
-            parent = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+            own = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
         except OSError:
             continue  # the process has ended meanwhile
-        if int(parent) == os.getpid():
+        if int(own) == (parent or os.getpid()):
             found.add(process.name)
     return found
 

@@ -112,11 +112,7 @@ def test_ssh_configuration_of_the_relay_takes_precedence_over_keepalive(own_rela
 
 def ssh_of(relay):
     """Return the argv of the only ssh on a relay."""
-    parent = pid_of(relay)
-    found = []
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        found += (task / "children").read_text().split()
-    argvs = {tuple(Path(f"/proc/{pid}/cmdline").read_text().split("\0")) for pid in found}
+    argvs = {tuple(Path(f"/proc/{pid}/cmdline").read_text().split("\0")) for pid in children(pid_of(relay))}
     return next(argv for argv in argvs if any(word.endswith("ssh") for word in argv[:2]))
 
 
