@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -52,10 +53,12 @@ class Workers(Generic[Item, Answer]):
             # count it before it starts: Ctrl-C may come while start() waits for a thread that is running already
             self._threads += 1
             try:
+                if sys.is_finalizing():
+                    raise RuntimeError("can't start new thread")  # before Python 3.12, it would never run
                 threading.Thread(target=self._serve, name="remoto-group", daemon=True).start()
             except RuntimeError:  # can't start more threads: continue with fewer
                 if self._threads == 1:
-                    # none at all, for instance in Python 3.12 after the main thread has ended
+                    # none at all, for instance when the program ends
                     self._serve()
                 else:
                     self._threads -= 1

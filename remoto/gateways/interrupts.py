@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import queue
+import sys
 import threading
 import weakref
 from functools import partial
@@ -128,7 +129,8 @@ def uninterrupted(function: Callable[[], Result], interrupted: Callable[[], obje
     :param interrupted: called in that case, in a new thread, to make the function end early.
     :returns: the function's result.
     """
-    if not interruptible():
+    # before Python 3.12, a thread that is started when the program ends never runs
+    if not interruptible() or sys.is_finalizing():
         return function()
     work = _Work(function)
     try:
