@@ -33,7 +33,11 @@ def without_comments(code: str) -> str:
 
 
 def _without_text(docstring: re.Match[str]) -> str:
-    return f'{docstring[1]}{docstring[2]}""' + "\n" * docstring[0][len(docstring[1]) :].count("\n")
+    before, indentation = docstring.groups()
+    after = docstring.string[docstring.end() :].lstrip("\n")
+    has_body = after.startswith(indentation) and after[len(indentation) :][:1] not in (" ", "#", "")
+    newlines = "\n" * docstring[0][len(before) :].count("\n")
+    return before + ("" if has_body else f'{indentation}""') + newlines
 
 
 def with_imports(*names: str) -> list[str]:
@@ -80,7 +84,7 @@ def package(names: Iterable[str], **others: str) -> str:
     """
     texts = packed([source("imports"), *named_sources(names), *(text for pair in others.items() for text in pair)])
     unpacked = f"import binascii, zlib\ntexts = zlib.decompress(binascii.a2b_base64('{texts}')).split(b'\\0')\n"
-    return unpacked + _MAKE_PACKAGE
+    return unpacked + without_comments(_MAKE_PACKAGE)
 
 
 def package_of_literals(names: Iterable[str]) -> str:

@@ -24,8 +24,6 @@ class Process(object):
             status = os.waitpid(self.pid, 0)[1]
         except OSError:
             status = 0  # a function has waited for all children: subprocess reports 0, too
-            if self.returncode is not None:
-                return  # another thread has
         self.returncode = os.waitstatus_to_exitcode(status)
 
 
@@ -49,10 +47,8 @@ def spawn(argv, env, has_stdin):
         # Python ignores these signals
         signals = [signal.SIGPIPE, signal.SIGXFSZ]
         path = find_program(argv[0], env)
-        if path is None:
-            raise ValueError("no such program")
         pid = os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=signals)
-    except (OSError, ValueError, NotImplementedError):
+    except (OSError, ValueError, NotImplementedError, StopIteration):
         for fd in fds:
             os.close(fd)
         return None
@@ -77,8 +73,11 @@ def has_inheritable():
 
 
 def find_program(name, env):
-    """Return the path of a program, like execvp(3) with the PATH of ``env``; None if there is none."""
+    """Return the path of a program, like execvp(3) with the PATH of ``env``.
+
+    :raises StopIteration: there is none.
+    """
     if "/" in name:
         return name
     paths = [os.path.join(directory, name) for directory in os.get_exec_path(env)]
-    return next((path for path in paths if os.access(path, os.X_OK)), None)
+    return next(path for path in paths if os.access(path, os.X_OK))
