@@ -293,7 +293,8 @@ def rsync_listed(
 ) -> None:
     """Like :func:`rsync_conn`, but use a list of the source that other transfers use as well; None for no such list.
 
-    :param timeout: seconds without an answer until the connection counts as lost; by default the connection's.
+    :param timeout: seconds to wait for an answer of the remote side. None or 0 means the connection's
+        ``global_timeout``, or no limit if it has none.
     """
     require_connection(conn)
     _require_rsync(source, destination, progress, target_of(conn).where())
