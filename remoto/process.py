@@ -17,8 +17,8 @@ from .commands.output import Output, TimedOut
 from .commands.request import Command, as_text, require_callables, warn_of_unused_arguments
 from .commands.target import target_of
 from .exc import CommandError, ConnectionLost
-from .gateways.bootstrap import lost
 from .gateways.execnet_internals import is_gateway
+from .gateways.remote_calls import lost
 from .remote.wire import EXTRA_PATH, STDERR, STDOUT
 from .util import RemoteError
 

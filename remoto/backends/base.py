@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Protocol, cast
 import execnet
 
 from ..exc import ConnectError, StartError
-from ..gateways import bootstrap as gateways
+from ..gateways import bootstrap, closing
 from ..gateways.execnet_internals import ExecnetGateway
 from ..gateways.gateway_io import own_io
 from ..log import basic_remote_logger
@@ -75,7 +75,7 @@ class BaseConnection(Executor):
         interpreter: str | None = None,
         ssh_options: str | None = None,
         *,
-        connect_timeout: float | None = gateways.CONNECT_TIMEOUT,
+        connect_timeout: float | None = bootstrap.CONNECT_TIMEOUT,
         keepalive: float | None = ssh.KEEPALIVE,
         env: Mapping[str, str] | None = None,
         kill_on_timeout: bool = False,
@@ -149,7 +149,7 @@ class BaseConnection(Executor):
         if _remote_uid(gateway) == 0:
             self.gateway = gateway
             return False
-        gateways.close(gateway)
+        closing.close(gateway)
         return True
 
     def _needs_ssh(self, hostname: str) -> bool:
@@ -184,13 +184,13 @@ class BaseConnection(Executor):
         # do not let execnet split the spec: it does so at every // and blank, which paths and options may contain
         found = re.fullmatch(r"(?:ssh=(?P<ssh>.+?)|popen)//python=(?P<python>(?:(?!//[\w:]+=).)+)", spec, re.DOTALL)
         if not found:
-            return gateways.open_spec(spec, self.group)
+            return bootstrap.open_spec(spec, self.group)
         interpreter = found["python"]
         if found["ssh"]:
             argv = ssh.ssh_argv(ssh.split_target(found["ssh"], self.hostname), interpreter, self._keepalive_here())
         else:
             try:
-                argv = gateways.popen_argv(interpreter)
+                argv = bootstrap.popen_argv(interpreter)
             except ValueError as error:
                 raise StartError(f"interpreter: {error}", host=self.hostname, kind="interpreter") from None
         return self._start(argv, self.hostname, self.interpreter, self._gateway_env(), self.group)
@@ -211,7 +211,7 @@ class BaseConnection(Executor):
         """
         with through(self.via, host) as relay:
             try:
-                return gateways.open_gateway(
+                return bootstrap.open_gateway(
                     argv,
                     host=host,
                     logger=self.logger,
@@ -222,7 +222,7 @@ class BaseConnection(Executor):
                     relay=relay,
                     relay_keepalive=ssh.keepalive_on_relay(argv, self.keepalive) if relay else 0,
                 )
-            except gateways.NotOpened as failure:
+            except bootstrap.NotOpened as failure:
                 raise ssh.diagnosis(argv, host, interpreter, failure, is_relayed=relay is not None) from None
             except OSError as error:
                 machine = relay.name if relay else "this machine"

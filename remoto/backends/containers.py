@@ -12,9 +12,8 @@ from ..commands.channel import raise_cause_of_sending
 from ..commands.request import Argv
 from ..exc import CommandError, ConnectError, ContainerError, StartError
 from ..functions import interpreter
-from ..gateways import bootstrap as gateways
-from ..gateways.bootstrap import RemoteFunction
 from ..gateways.outbox import sending_within
+from ..gateways.remote_calls import RemoteFunction, lost
 from ..process import check
 from ..remote.wire import NO_SCRIPT
 from ..util import checked_text
@@ -155,7 +154,7 @@ class ContainerConnection(BaseConnection):
             channel: Channel = sending_within(timeout, function.start, gateway, for_session(request))
         except OSError as error:
             raise_cause_of_sending(error)
-            raise gateways.lost(gateway, self.where(), "") from None
+            raise lost(gateway, self.where(), "") from None
         self.channel = channel
         return channel
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 from ..functions import interpreter
 from ..functions.legacy import LegacyModuleExecute
 from ..functions.proxy import ModuleExecute
-from ..gateways.bootstrap import RemoteFunction
 from ..gateways.outbox import sending_within
+from ..gateways.remote_calls import RemoteFunction
 from .lifecycle import Lifecycle
 from .patchable import JsonModuleExecute
 

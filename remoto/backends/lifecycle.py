@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..commands.target import Target
 from ..exc import ConnectError, ConnectionLost
-from ..gateways import bootstrap as gateways
+from ..gateways import bootstrap, closing
 from ..gateways.gateway_io import CLOSE_TIMEOUT
 from ..gateways.interrupts import uninterrupted
+from ..gateways.remote_calls import lost
 
 if TYPE_CHECKING:
     import execnet
@@ -27,9 +28,9 @@ class Lifecycle(Target):
 
     def __init__(self) -> None:
         self.gateway = None
-        self.group = gateways.new_group()
+        self.group = bootstrap.new_group()
         self._connecting = threading.Lock()
-        self._opening: set[gateways.Opening] = set()
+        self._opening: set[bootstrap.Opening] = set()
         self._closed = False
         self._owner = os.getpid()
 
@@ -95,12 +96,12 @@ class Lifecycle(Target):
         if self._owner == os.getpid():
             uninterrupted(self._close)
         elif self.gateway is not None:
-            gateways.close(self.gateway)
+            closing.close(self.gateway)
 
     def end_ssh(self) -> None:
         """End ssh after an interrupt, even if the host does not answer. Call :meth:`exit` next."""
         if self._owner == os.getpid():
-            gateways.end_ssh(self._gateways())
+            closing.end_ssh(self._gateways())
 
     def _gateways(self) -> list[execnet.Gateway]:
         """Return the gateways that are open."""
@@ -117,7 +118,7 @@ class Lifecycle(Target):
             raise
         except BaseException:
             # an interrupt may come after the gateway was opened
-            gateways.close_group(self.group)
+            closing.close_group(self.group)
             self.gateway = None
             raise
 
@@ -141,19 +142,19 @@ class Lifecycle(Target):
 
     def _is_closed(self) -> ConnectionLost:
         """Return the error for the use of a connection that is not open."""
-        gateways.wait_if_program_ends()
+        closing.wait_if_program_ends()
         what, stderr = "the connection is closed", ""
         if self._owner != os.getpid():
             what = "the connection was opened by another process, before a fork()"
         elif self.gateway is not None and not self._closed:
-            what, stderr = "the connection was lost", gateways.lost(self.gateway, self.hostname, "").stderr
+            what, stderr = "the connection was lost", lost(self.gateway, self.hostname, "").stderr
         return ConnectionLost(self.hostname, "nothing can be run", what, stderr)
 
     def _close(self) -> None:
         """Close everything. :meth:`exit` calls this where no signal handler can interrupt it."""
         self._give_up_opening(self._connecting)
         if self.gateway is not None:
-            gateways.close(self.gateway)
+            closing.close(self.gateway)
 
     def _give_up_opening(self, lock: threading.Lock) -> None:
         """Cancel openings in progress, and wait until the lock that they hold is released.

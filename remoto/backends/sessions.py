@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..exc import ConnectError
 from ..functions.interpreter import NOT_FOUND, for_first_python
-from ..gateways import bootstrap as gateways
+from ..gateways import bootstrap, closing
 from ..gateways.bootstrap import BOOT_COMMAND
 
 if TYPE_CHECKING:
@@ -65,16 +65,16 @@ class Pythons:
         if gateway is not None:
             if gateway.hasreceiver():
                 return gateway
-            gateways.close(gateway)
+            closing.close(gateway)
         command = ["/bin/sh", "-c", _START_FIRST, "sh"] if python is None else [python, "-c"]
-        group = gateways.new_group()
+        group = bootstrap.new_group()
         try:
             gateway = self._gateways[python] = self._open_python([*command, BOOT_COMMAND], python, group)
         except BaseException as error:
             if python is None and isinstance(error, ConnectError) and error.kind in _NO_PYTHON:
                 self.refusal = error
             # an interrupt may come after the gateway was opened
-            gateways.close_group(group)
+            closing.close_group(group)
             raise
         return gateway
 
@@ -85,7 +85,7 @@ class Pythons:
     def close(self) -> None:
         opened, self._gateways = self._gateways, {}
         for gateway in opened.values():
-            gateways.close(gateway)
+            closing.close(gateway)
 
 
 def for_session(request: Request) -> Request:

@@ -10,7 +10,7 @@ import execnet
 
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
-from ..gateways.bootstrap import RemoteFunction, lost
+from ..gateways.remote_calls import RemoteFunction, lost
 from ..remote.wire import MESSAGE, STDERR, STDOUT
 from ..util import admin_command, checked_seconds
 from .answers import (

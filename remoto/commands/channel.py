@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Callable, TypeVar
 import execnet
 
 from ..exc import ConnectionLost
-from ..gateways.bootstrap import lost, raise_cause
 from ..gateways.execnet_internals import release, set_window
 from ..gateways.flow_control import Window
 from ..gateways.outbox import sending_within
+from ..gateways.remote_calls import lost, raise_cause
 from ..remote.wire import KILL
 from .answers import WrongAnswer, could_not_be_killed, wrong_answer
 from .output import TimedOut, TimeLimit

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..exc import ConnectError, StartError
-from ..gateways.bootstrap import RemoteFunction
+from ..gateways.remote_calls import RemoteFunction
 from .request import Argv
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import BinaryIO, NamedTuple
 import execnet
 
 from ..exc import ConnectionLost, FileTransferError
-from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
 from ..gateways.execnet_internals import io_of, release, send_joined, set_window
 from ..gateways.flow_control import Window
 from ..gateways.outbox import sending_within
 from ..gateways.process_io import LARGE_PIPE, PIPE, ProcessIO
+from ..gateways.remote_calls import RemoteFunction, lost, raise_cause
 from ..remote.receiver import Receiver
 from ..remote.records import FINISH, ChannelClosed, Failure, Records
 from ..remote.sender import Sender

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Callable, cast
 import execnet
 
 from ..exc import ConnectionLost, FunctionError
-from ..gateways.bootstrap import RemoteFunction, lost, raise_cause
 from ..gateways.execnet_internals import ExecnetGateway, packed, release, send_packed, set_window
 from ..gateways.flow_control import ItemWindow
 from ..gateways.interrupts import PerObject
+from ..gateways.remote_calls import RemoteFunction, lost, raise_cause
 from ..remote import values
 from ..remote.answers import DEBUG, END, GENERATOR, ITEM, RAISE, RETURN, WARNING, WINDOW
 from ..util import RemoteError

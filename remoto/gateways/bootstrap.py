@@ -1,4 +1,4 @@
-"""Open and close execnet gateways.
+"""Open execnet gateways.
 
 A gateway is execnet's own ``Gateway`` over the pipes of a process: ssh, Python or a container's client, on this machine
 or on a relay. remoto starts the process itself, because execnet neither keeps its stderr nor has a timeout.
@@ -6,7 +6,6 @@ or on a relay. remoto starts the process itself, because execnet neither keeps i
 
 from __future__ import annotations
 
-import atexit
 import errno
 import functools
 import itertools
@@ -14,20 +13,19 @@ import logging
 import os
 import shlex
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Callable, NamedTuple, cast
+from typing import Callable
 
 import execnet
 
 from .. import remote
-from ..exc import ConnectionLost
 from . import execnet_internals
-from .execnet_internals import ExecnetGateway, is_gateway
-from .gateway_io import CLOSE_TIMEOUT, SSH_EXIT_TIMEOUT, TERM_TIMEOUT, GatewayIO, Relay, RelayLost, own_io
+from .closing import close, register, register_foreign, wait_if_program_ends
+from .execnet_internals import ExecnetGateway
+from .gateway_io import GatewayIO, Relay, RelayLost
 from .interrupts import uninterrupted
-from .outbox import SendTimeout
+from .remote_calls import RemoteFunction
 
 #: seconds
 CONNECT_TIMEOUT = 60.0
@@ -50,10 +48,9 @@ def popen_argv(interpreter: str) -> list[str]:
     return [*arguments, "-c", BOOT_COMMAND]
 
 
-_open_gateways: set[ExecnetGateway] = set()
-_program_ends = threading.Event()  # set when the interpreter exits
 _worker_numbers = itertools.count()
 _packing = threading.Lock()
+_RELAY = RemoteFunction("relay", "serve")
 
 
 @functools.cache
@@ -66,6 +63,15 @@ def _package() -> str:
     """Return the code that makes the package of the remote side, with execnet's source."""
     execnet_source = remote.without_comments(execnet_internals.remote_source())
     return remote.package(_first_modules(), execnet=execnet_source)
+
+
+def _renew_lock() -> None:
+    """In a child of fork(), a thread of the parent may hold the lock."""
+    global _packing
+    _packing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
@@ -219,7 +225,7 @@ def _open(
         if isinstance(error, RuntimeError):  # can't start a thread for the receiver
             raise OSError(errno.EAGAIN, str(error)) from error
         raise
-    _register(gateway, group)
+    register(gateway, group)
     opening.succeed(gateway)
     return gateway, io, noise
 
@@ -230,220 +236,5 @@ new_group = execnet_internals.new_group
 def open_spec(text: str, group: execnet.Group) -> ExecnetGateway:
     """Open a gateway by an execnet specification that only execnet understands."""
     gateway = group.makegateway(text)
-    _open_gateways.add(gateway)
+    register_foreign(gateway)
     return gateway
-
-
-def _register(gateway: ExecnetGateway, group: execnet.Group) -> None:
-    execnet_internals.register(gateway, group)
-    _open_gateways.add(gateway)
-    for relayed in _relayed_with(gateway):
-        relayed.add(gateway)
-
-
-def _forget(gateway: execnet.Gateway) -> None:
-    _open_gateways.discard(gateway)
-    for relayed in _relayed_with(gateway):
-        relayed.discard(gateway)
-
-
-def _relayed_with(gateway: execnet.Gateway) -> list[set[execnet.Gateway]]:
-    """Return the set of gateways through the same relay, in a list; an empty list without a relay."""
-    io = own_io(gateway)
-    return [io.relay.relayed] if io is not None and io.relay is not None else []
-
-
-def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
-    """Close a gateway and end its processes on this machine. Calling it again has no effect.
-
-    :param timeout: seconds after which a process is killed.
-    """
-    io = own_io(gateway)
-    if io is None:
-        _open_gateways.discard(gateway)
-        _close_foreign(gateway, timeout)
-    elif io.owner != os.getpid():
-        io.close_in_child()
-    else:
-        uninterrupted(partial(_close_together, [gateway], timeout))
-
-
-def end_ssh(gateways: Sequence[execnet.Gateway]) -> None:
-    """End ssh after an interrupt, even if the remote side does not answer. :func:`close` comes next.
-
-    When ssh exits, the remote side ends its commands. Other processes end their own commands, so they are not killed.
-    """
-    ios = []
-    for gateway in gateways:
-        io = own_io(gateway)
-        if io is not None and io.owner == os.getpid() and io.is_ssh:
-            execnet_internals.ask_to_exit(gateway)
-            ios.append(io)
-    for io in _still_running(ios, SSH_EXIT_TIMEOUT):
-        io.kill()
-
-
-def close_group(group: execnet.Group) -> None:
-    """Close all gateways of a group, with a short timeout."""
-    for gateway in list(group):
-        close(gateway, timeout=1.0)
-
-
-def _close_foreign(gateway: execnet.Gateway, timeout: float) -> None:
-    gateway.exit()
-    if is_gateway(gateway):
-        execnet_internals.terminate_group(gateway, timeout)
-
-
-def _close_together(gateways: Sequence[execnet.Gateway], timeout: float) -> None:
-    """Close gateways within one time limit. First, within as much time again, close the gateways through them."""
-    ios = [cast("GatewayIO", own_io(gateway)) for gateway in gateways]
-    relayed = [gateway for io in ios for gateway in list(io.relayed)]
-    if relayed:
-        _close_together(relayed, timeout)
-    for gateway in gateways:
-        execnet_internals.ask_to_exit(gateway)
-    running = _still_running(ios, timeout)
-    for io in _still_running([io for io in running if not io.terminate()], TERM_TIMEOUT):
-        io.kill_process()
-    deadline = time.monotonic() + max(1.0, timeout)
-    for io in running:
-        io.reap(max(0.1, deadline - time.monotonic()))
-    for gateway, io in zip(gateways, ios):
-        io.finish(max(0.1, deadline - time.monotonic()))
-        gateway.join(max(0.1, deadline - time.monotonic()))
-        _forget(gateway)
-
-
-def _still_running(ios: Sequence[GatewayIO], timeout: float) -> list[GatewayIO]:
-    """Wait for the processes to exit; return those that still run when the timeout, in seconds, expires."""
-    deadline = time.monotonic() + timeout
-    return [io for io in ios if io.wait_for_exit(max(0.0, deadline - time.monotonic())) is None]
-
-
-def _close_in_child() -> None:
-    """In a child of fork(), close only the descriptors: the parent still uses the connections."""
-    global _packing
-    _packing = threading.Lock()  # a thread of the parent may hold it
-    for gateway in _open_gateways:
-        io = own_io(gateway)
-        if io is not None:
-            io.close_in_child()
-    _open_gateways.clear()
-
-
-os.register_at_fork(after_in_child=_close_in_child)
-
-
-@atexit.register
-def _close_all() -> None:
-    """Close all open gateways when the program exits, so that no ssh is left if it never calls exit()."""
-    _program_ends.set()
-    foreign = [gateway for gateway in list(_open_gateways) if own_io(gateway) is None]
-    # closing a relay also closes the gateways through it
-    _close_together([gateway for gateway in list(_open_gateways) if (io := own_io(gateway)) and io.relay is None], 1.0)
-    for gateway in foreign:
-        close(gateway, timeout=1.0)
-
-
-class RemoteFunction(NamedTuple):
-    """A function of ``remoto/remote/``.
-
-    :meth:`start` sends a call as one small message. For each call, execnet's ``remote_exec`` would read and parse the
-    source here, and compile it on the remote side.
-    """
-
-    module: str
-    name: str
-
-    def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
-        """Call the function on the remote side; return execnet's channel.
-
-        :param request: its keyword arguments. None, False and 0 are their defaults, and not sent.
-        """
-        io = own_io(gateway)
-        needed = _needed(self.module)
-        if io is None:
-            # another library opened the gateway: the remote side may have none of remoto's modules
-            source = _start_package(needed)
-        else:
-            source = _add_modules(tuple(name for name in needed if name not in io.sent_modules))
-        source += f"call = function('{self.module}', '{self.name}')\n"
-        if not is_gateway(gateway):
-            return gateway.remote_exec(source, module=self.module, function=self.name, request=request)
-        given = {name: value for name, value in request.items() if value not in (None, False)}
-        channel = execnet_internals.start_task(gateway, source, "call", given)
-        if io is not None:
-            io.sent_modules.update(needed)
-        return channel
-
-
-@functools.cache
-def _needed(module: str) -> tuple[str, ...]:
-    return tuple(remote.with_imports(module))
-
-
-@functools.cache
-def _start_package(modules: tuple[str, ...]) -> str:
-    return f"{remote.package(modules)}function = package.function\n"
-
-
-@functools.cache
-def _add_modules(modules: tuple[str, ...]) -> str:
-    if not modules:
-        return "from remoto_remote import function\n"
-    packed = remote.packed(remote.named_sources(modules))
-    return f"from remoto_remote import add, function, unpack\nadd(unpack('{packed}'))\n"
-
-
-_RELAY = RemoteFunction("relay", "serve")
-
-
-def wait_if_program_ends() -> None:
-    """In a daemon thread, wait forever if the program is exiting.
-
-    Otherwise the thread would print an error, because its connection is closed.
-    """
-    if _program_ends.is_set() and threading.current_thread().daemon:
-        threading.Event().wait()
-
-
-def lost(gateway: execnet.Gateway, host: str, command: str) -> ConnectionLost:
-    """Return the error for a command whose connection was lost. Wait up to a second for the reason."""
-    wait_if_program_ends()
-    io = own_io(gateway)
-    if io is not None and io.owner != os.getpid():
-        return ConnectionLost(host, command, "the connection was opened by another process, before a fork()")
-    stderr = ""
-    if io is not None:
-        last_lines = uninterrupted(io.last_stderr)
-        # only now: the wait for the last lines may find the problem
-        stderr = "\n".join(filter(None, [io.problem, last_lines]))
-    if is_gateway(gateway):
-        _wait_for_receiver(gateway)
-    return ConnectionLost(host, command, "the connection ended before the command did", stderr)
-
-
-def raise_cause(error: OSError) -> None:
-    """Raise the reason why a message was not sent, unless the connection has ended.
-
-    execnet treats every OSError as an error of the pipe, and raises another OSError instead.
-
-    :raises execnet.TimeoutError: the peer did not accept the message in time.
-    :raises BaseException: the exception of a signal handler.
-    """
-    cause: BaseException | None = error
-    if str(error) == "cannot send (already closed?)":
-        cause = error.__cause__ or error.__context__  # execnet 1.9 sets no cause
-    if isinstance(cause, SendTimeout):
-        raise execnet.TimeoutError(str(cause)) from None
-    if cause is not None and (not isinstance(cause, OSError) or isinstance(cause, TimeoutError)):
-        raise cause
-
-
-def _wait_for_receiver(gateway: ExecnetGateway) -> None:
-    """Wait until the receiver thread has ended, so that has_connection() returns False."""
-    # execnet 1.9's join() has no timeout
-    deadline = time.monotonic() + CLOSE_TIMEOUT
-    while gateway.hasreceiver() and time.monotonic() < deadline:
-        time.sleep(0.01)

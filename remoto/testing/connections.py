@@ -19,7 +19,7 @@ from ..exc import RemotoError
 from ..functions.calls import call_data
 from ..functions.json_calls import plain
 from ..functions.proxy import Arguments, Keywords, ModuleExecute, raised, refuse
-from ..gateways.bootstrap import RemoteFunction
+from ..gateways.remote_calls import RemoteFunction
 from ..process import _SEND_ENVIRONMENT
 from ..remote.wire import STATUS, STDERR, STDOUT
 from .files import Transfer, as_bytes, traceback_of
