@@ -13,9 +13,10 @@ from .commands.answers import wrong_answer
 from .commands.call import CHECK, RUN, Call
 from .commands.failure import without_own_frames
 from .commands.lines import Blocks, Lines
-from .commands.output import Output, TimedOut
+from .commands.output import Output
 from .commands.request import Command, as_text, require_callables, warn_of_unused_arguments
 from .commands.target import target_of
+from .commands.timeout import TimedOut
 from .exc import CommandError, ConnectionLost
 from .gateways.execnet_internals import is_gateway
 from .gateways.remote_calls import lost

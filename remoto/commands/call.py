@@ -28,9 +28,10 @@ from .answers import (
 from .channel import CommandChannel, raise_cause_of_sending
 from .failure import client_lost, last_lines, reason_of, shell_advice, without_frames
 from .lines import split_lines
-from .output import NO_LIMIT, Output, TimedOut, TimeLimit
+from .output import Output
 from .request import Command, argv_of, as_logged, encoded
 from .target import Target, target_of
+from .timeout import NO_LIMIT, TimedOut, TimeLimit
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection

@@ -14,7 +14,7 @@ from ..gateways.outbox import sending_within
 from ..gateways.remote_calls import lost, raise_cause
 from ..remote.wire import KILL
 from .answers import WrongAnswer, could_not_be_killed, wrong_answer
-from .output import TimedOut, TimeLimit
+from .timeout import TimedOut, TimeLimit
 
 if TYPE_CHECKING:
     from .target import Channel
