@@ -14,7 +14,8 @@ from ..fleets.result import reason_of_error
 from ..util import escape_controls
 from .hosts import Hosts, Outcome, no_connection
 from .options import Parser, add_connection, add_program, message, parse, seconds, split, start_logging
-from .output import Output, Show, progress
+from .output import Output
+from .progress import Show, progress
 from .report import failures_saved, summarise
 from .selection import NO_CONNECTION, Host, add_hosts, choose
 
