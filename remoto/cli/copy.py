@@ -95,7 +95,7 @@ class _Copies(Hosts):
 
     def do(self) -> int:
         """Copy; return the exit status."""
-        shown = progress(f"{self._action} {self._source}", self._output)
+        shown = progress(f"{self._action} {self._source}", self._output, len(self._hosts))
         with shown as self._shown, failures_saved(self._options, self.done):
             outcomes = self.serve()
         return summarise(list(self._hosts), outcomes, self._output)

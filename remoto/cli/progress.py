@@ -14,6 +14,9 @@ from .output import Output, in_one_line
 if TYPE_CHECKING:
     import rich.progress
 
+#: with more hosts than this, one bar counts the hosts, since a bar for each would fill the terminal
+MOST_BARS = 10
+
 Show = Callable[[int, Union[int, None]], object]
 
 
@@ -59,7 +62,7 @@ class Bars(Lines):
         self._bars = bars
         self._tasks: dict[str, rich.progress.TaskID] = {}
 
-    def of(self, host: str) -> Show:
+    def of(self, host: str) -> Show | None:
         from rich.markup import escape
 
         task = self._tasks[host] = self._bars.add_task(escape(escape_controls(f"{host}: {self._what}")), total=None)
@@ -77,13 +80,36 @@ class Bars(Lines):
         if host in self._tasks:
             self._bars.remove_task(self._tasks.pop(host))
             self._bars.refresh()
+        self._print(in_one_line(host, text))
+
+    def _print(self, line: str) -> None:
+        """Print a line above the bars."""
         if not self._output.closed:
-            line = escape_controls(in_one_line(host, text))
-            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(escape_controls(line), markup=False, highlight=False, soft_wrap=True)
+
+
+class BarOfHosts(Bars):
+    """Show one progress bar, which counts the hosts that are done, with rich."""
+
+    def __init__(self, what: str, output: Output, bars: rich.progress.Progress, hosts: int) -> None:
+        super().__init__(what, output, bars)
+        self._all = bars.add_task(f"{hosts} hosts", total=hosts)
+
+    def of(self, host: str) -> None:
+        return None
+
+    def done(self, host: str, copied: CopyResult) -> None:
+        self._print(f"{host}: {self._what}: {summary(copied)}")
+        self._bars.advance(self._all)
+
+    def problem(self, host: str, text: str) -> None:
+        super().problem(host, text)
+        self._bars.advance(self._all)
 
 
 @contextlib.contextmanager
-def progress(what: str, output: Output) -> Iterator[Lines]:
+def progress(what: str, output: Output, hosts: int) -> Iterator[Lines]:
+    """Show progress bars inside the block if stderr is a terminal and rich is installed, else lines."""
     try:
         from rich.console import Console
         from rich.progress import Progress
@@ -93,4 +119,4 @@ def progress(what: str, output: Output) -> Iterator[Lines]:
         yield Lines(what, output)
         return
     with Progress(console=Console(stderr=True)) as bars:
-        yield Bars(what, output, bars)
+        yield Bars(what, output, bars) if hosts <= MOST_BARS else BarOfHosts(what, output, bars, hosts)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from tests.integration import leftovers
 from tests.integration.leftovers import wait_until
 from tests.integration.test_cli import REMOTO, outcome
+from tests.servers.sshd import FLEET
 
 
 @pytest.fixture
@@ -180,18 +182,18 @@ def test_help_of_put_and_get_shows_their_usage():
 def at_a_terminal(*arguments):
     """Run a program with a terminal as its stderr; return its exit status, stdout and the terminal's output."""
     controller, terminal = pty.openpty()
-    command = [*REMOTO, *arguments]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=terminal, timeout=50, env={**os.environ, "COLUMNS": "250"}
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while True:
-            shown += os.read(controller, 65536)
-    except OSError:
-        os.close(controller)
-    return done.returncode, done.stdout, shown
+    with subprocess.Popen(
+        [*REMOTO, *arguments], stdout=subprocess.PIPE, stderr=terminal, env={**os.environ, "COLUMNS": "250"}
+    ) as program:
+        os.close(terminal)
+        shown = b""
+        try:
+            while True:
+                shown += os.read(controller, 65536)
+        except OSError:  # the program has exited
+            os.close(controller)
+        stdout, _ = program.communicate()
+    return program.returncode, stdout, shown
 
 
 def test_progress_bar_is_shown_at_a_terminal(source, tmp_path):
@@ -201,6 +203,19 @@ def test_progress_bar_is_shown_at_a_terminal(source, tmp_path):
     assert (status, stdout) == (0, b"") and b"100%" in shown and b"/[bold]" in shown
     status, stdout, shown = at_a_terminal("put", "localhost", "--", f"{odd}/", str(tmp_path / "copy"))
     assert (status, stdout) == (0, b"") and b"100%" in shown and b": unchanged" in shown
+
+
+def test_one_progress_bar_counts_many_hosts(sshd, source, tmp_path):
+    pytest.importorskip("rich")
+    hosts = [*FLEET[:11], "refused"]
+    status, stdout, shown = at_a_terminal("put", *hosts, "--", f"{source}/file", str(tmp_path / "copy"))
+    assert (status, stdout) == (255, b"")
+    lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).replace(b"\r", b"\n").split(b"\n")
+    for host in FLEET[:11]:
+        assert sum(line.startswith(b"%s: put " % host.encode()) for line in lines) == 1
+    # when it failed, and in the summary
+    assert sum(line.startswith(b"remoto: refused: ") for line in lines) == 2
+    assert any(re.match(rb"12 hosts .* 100%", line) for line in lines)
 
 
 @pytest.mark.parametrize("destination", ["copy", "/proc/no-such-directory/x"], ids=["done", "failed"])
