@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: the deepest nesting of an argument: the remote Python parses it, and old parsers accept about twice as many brackets
 DEEPEST = 45
-# of remoto/remote/; json_call imports the last two only when they are needed
-_MODULES = ["loading", "json_call", "exceptions", "printing"]
+# modules that remote/json_call.py uses for exceptions, unusual answers, old Pythons, and packages
+_RARELY_NEEDED = ("json_answers", "printing", "including")
 
 
 class JsonModuleExecute(ModuleExecute):
@@ -83,19 +83,10 @@ class JsonModuleExecute(ModuleExecute):
         return Shipment.of(self.module, self._remoto_include)
 
     @functools.cached_property
-    def _remoto_program(self) -> bytes:
-        """The program, without the call: the line that the remote Python reads first."""
+    def _remoto_module(self) -> str:
+        """The arguments of the remote side that are the same for all calls."""
         shipment = self._remoto_shipment
-        arguments = (tuple(shipment.module), shipment.included, shipment.parents)
-        modules = [*_MODULES, "including"] if shipment.included or shipment.parents else _MODULES
-        lines = (
-            "from __future__ import unicode_literals",
-            remote.package_of_literals(modules),
-            "from remoto_remote.json_call import call",
-            'inf, nan = float("inf"), float("nan")',
-            f"call(*eval(sys.stdin.readline()) + {arguments!a})",
-        )
-        return ascii("\n".join(lines)).encode("ascii") + b"\n"
+        return ascii((tuple(shipment.module), shipment.included, shipment.parents))
 
     def _remoto_call(self, name: str, args: Arguments, kwargs: Keywords) -> object:
         mark = f"remoto-answer-{os.urandom(8).hex()}"
@@ -106,7 +97,8 @@ class JsonModuleExecute(ModuleExecute):
             raise
         chosen = interpreter.checked(self.python_executable)
         python = chosen or interpreter.find(self.conn, self._remoto_check)
-        stdin = self._remoto_program + request.encode("ascii") + b"\n"
+        call = f"{request} + {self._remoto_module}\n"
+        stdin = remote.program("json_call", "call", *_RARELY_NEEDED) + call.encode("ascii")
         started = time.monotonic()
         try:
             stdout, stderr, status = self._remoto_check(self.conn, [python, "-c", BOOT_COMMAND], stdin=stdin)

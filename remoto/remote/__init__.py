@@ -5,6 +5,7 @@ It imports nothing else of remoto, and runs on Python 2.7 and 3.5 to 3.14 with o
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable
@@ -87,12 +88,40 @@ def package(names: Iterable[str], **others: str) -> str:
     return unpacked + without_comments(_MAKE_PACKAGE)
 
 
-def package_of_literals(names: Iterable[str]) -> str:
-    """Return the same code as :func:`package`, but uncompressed.
+# the modules follow on stdin; each runs when it is first needed. For a Python that serves a single call, that is faster
+# than imports.py, which has to be compiled as well; it also takes long to import __future__
+_RUN_MODULES = """\
+import sys
+future = "from __future__ import absolute_import, unicode_literals"
+modules = dict((name, (sys.stdin.read(size), imports)) for name, size, imports in {sizes})
+sys.modules["{package}"] = type(sys)("{package}")
 
-    That is faster for a Python that serves a single call.
+def sent(name):
+    full_name = "{package}." + str(name)
+    if full_name not in sys.modules:
+        source, imports = modules[name]
+        for other in imports:
+            sent(other)
+        module = sys.modules[full_name] = type(sys)(full_name)
+        module.__package__ = "{package}"
+        exec(source if sys.version_info[0] == 2 else source.replace(future, ""), module.__dict__)
+    return sys.modules[full_name]
+
+sent("{first}").{function}(sent, sys.stdin.readline())
+"""
+
+
+@functools.cache
+def program(first: str, function: str, *others: str) -> bytes:
+    """Return the input for a Python that was started with ``BOOT_COMMAND``: it calls ``first.function(sent, line)``.
+
+    ``sent(name)`` returns a module: the first, one of the others, or one that they import. ``line`` is the next line
+    of stdin.
     """
-    return f"texts = {[source('imports'), *named_sources(names)]!a}\n{_MAKE_PACKAGE}"
+    sources = {name: source(name) for name in with_imports(first, *others)}
+    sizes = [(name, len(text), imported(text)) for name, text in sources.items()]
+    code = _RUN_MODULES.format(sizes=sizes, package=PACKAGE, first=first, function=function)
+    return "".join([f"'exec(sys.stdin.read({len(code)}))'\n", code, *sources.values()]).encode("ascii")
 
 
 def text(filename: str) -> str:

@@ -1,17 +1,16 @@
 """RUNS ON THE REMOTE SIDE, in its own Python: calls one function, and writes the answer to stdout.
 
-Starting Python takes most of the time of a call. So what a simple answer does not need is imported on first use.
+Starting Python takes most of the time of a call, and compiling this source much of the rest. So the code for
+exceptions and unusual answers is in other modules.
 """
 
 from __future__ import absolute_import, unicode_literals
 
+import gc
 import os
 import sys
 
 from .loading import PY2, load
-
-NUMBERS = (int, float, long) if PY2 else (int, float)  # type: ignore[name-defined] # noqa: F821
-TEXT = unicode if PY2 else str  # type: ignore[name-defined] # noqa: F821
 
 
 class NeedsJson(Exception):
@@ -23,41 +22,28 @@ def plain(value, depth=0):
     kind = type(value)
     if value is None or kind is bool:
         return {None: "null", True: "true", False: "false"}[value]
-    if kind in NUMBERS:
-        text = repr(value).rstrip("L")
+    if kind in (int, float):
+        text = repr(value)
         if "n" not in text:  # inf and nan
             return text
-    if kind is TEXT and len(value) < 1000:
-        text = repr(value).lstrip("u")
+    elif kind is type("") and len(value) < 1000:
         # ASCII without escapes: JSON has the same text in double quotes
-        if len(text) == len(value) + 2 and '"' not in value and value.isprintable() and max(value or " ") < "\x7f":
+        if value.isprintable() and not ('"' in value or "\\" in value) and max(value or " ") < "\x7f":
             return '"' + value + '"'
-    if kind in (list, tuple) and len(value) < 100 and depth < 10:
+    elif kind in (list, tuple) and len(value) < 100 and depth < 10:
         return "[" + ", ".join([plain(item, depth + 1) for item in value]) + "]"
+    elif kind is dict and len(value) < 100 and depth < 10 and all(type(key) is type("") for key in value):
+        pairs = [plain(key) + ": " + plain(value[key], depth + 1) for key in value]
+        return "{" + ", ".join(pairs) + "}"
     raise NeedsJson
 
 
-def encode(value, function):
+def encode(sent, value, function):
     try:
         return plain(value)
     except (NeedsJson, AttributeError, ValueError):  # Python 2's text has no isprintable(), an int may be too long
         pass
-    import json
-
-    culprits = []
-
-    def refuse(part):
-        culprits.append(part)
-        raise TypeError
-
-    try:
-        return json.dumps(value, default=refuse)
-    except Exception as error:
-        reason = "" if culprits else ": %s" % (error,)
-    kind = type((culprits or [value])[-1]).__name__
-    if kind == "generator":
-        reason = "; remote_import_system = 'legacy' streams generators"
-    raise TypeError("%s() returned %s, which JSON can't carry%s" % (function, kind, reason))
+    return sent("json_answers").encode(value, function)
 
 
 def duplicate_of_stdout():
@@ -70,52 +56,35 @@ def duplicate_of_stdout():
     return fd
 
 
-def failure():
-    """Return the answer, in JSON, for an exception or exit."""
-    from .exceptions import describe, exit_status
+def call(sent, request):
+    """Call the function, and write the answer.
 
-    # not error.__class__, which a class may define as anything
-    kind, error = sys.exc_info()[:2]
-    assert kind is not None
-    description = None
-    if not issubclass(kind, SystemExit):
-        description = describe()
-    else:
-        status = exit_status(error)
-        if status:
-            description = {"name": "SystemExit", "message": str(status), "traceback": "", "missing": False}
-    import json
-
-    return json.dumps({"raise": description} if description else {"return": None})
-
-
-def call(mark, function, args, kwargs, module, included, parents):
+    :param sent: returns a module of this directory.
+    """
+    if hasattr(gc, "freeze"):  # since Python 3.7
+        gc.freeze()  # so that the collections at exit skip the objects of Python itself
+    constants = {"inf": float("inf"), "nan": float("nan")}
+    mark, function, args, kwargs, module, included, parents = eval(request, constants)
     pid = os.getpid()
     answers = duplicate_of_stdout()
     if hasattr(sys.stdout, "reconfigure"):
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     else:
-        from .printing import accept_any_text
-
-        accept_any_text()
+        sent("printing").accept_any_text()
     try:
         if included or parents:
-            from .including import include
-
-            include(included, parents, module[0])
+            sent("including").include(included, parents, module[0])
         # remoto 1.x ran the module as __main__, where __builtins__ is the module, not its dictionary
         builtins = sys.modules["__builtin__" if PY2 else "builtins"]
         result = getattr(load(module, builtins), function)(*args, **kwargs)
         if os.getpid() != pid:
             sys.exit()
-        answer = '{"return": %s}' % encode(result, function)
+        answer = '{"return": %s}' % encode(sent, result, function)
     except:  # noqa: E722  Python 2's exceptions may be of classes that have no base
         if os.getpid() != pid:
-            from .exceptions import end_child
-
-            end_child(sys.exc_info()[1])
-        answer = failure()
+            sent("exceptions").end_child(sys.exc_info()[1])
+        answer = sent("json_answers").failure()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
