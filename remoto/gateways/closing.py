@@ -22,8 +22,9 @@ _program_ends = threading.Event()  # set when the interpreter exits
 
 
 def register(gateway: ExecnetGateway, group: execnet.Group) -> None:
-    execnet_internals.register(gateway, group)
+    # first, since an interrupt may come in between, and close() closes only these
     _open_gateways.add(gateway)
+    execnet_internals.register(gateway, group)
     for relayed in _relayed_with(gateway):
         relayed.add(gateway)
 
@@ -56,7 +57,7 @@ def close(gateway: execnet.Gateway, timeout: float = CLOSE_TIMEOUT) -> None:
         _close_foreign(gateway, timeout)
     elif io.owner != os.getpid():
         io.close_in_child()
-    else:
+    elif gateway in _open_gateways:
         uninterrupted(partial(_close_together, [gateway], timeout))
 
 
