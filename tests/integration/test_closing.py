@@ -71,26 +71,26 @@ def test_exit_is_quick_after_an_endless_line_of_stderr():
 
 def test_logging_handler_may_use_the_connection_and_be_slow():
     """Neither delays other connections."""
-    answers, go_on, entered = [], threading.Event(), threading.Event()
+    answers, released, go_on, entered = [], [], threading.Event(), threading.Event()
 
     class Handler(logging.Handler):
         def emit(self, record):
-            if record.levelno == logging.WARNING:
-                answers.append(check(other, ["echo", record.getMessage()]).stdout)
-                entered.set()
-                go_on.wait(30)
+            answers.append(check(other, ["echo", record.getMessage()]).stdout)
+            entered.set()
+            released.append(go_on.wait(50))
 
     quiet = logging.Logger("quiet")
     logger = logging.Logger("slow")
     other, conn = (remoto.Connection("localhost", logger=each) for each in (quiet, logger))
     with other, conn:
-        logger.addHandler(Handler())
-        conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(20)
-        assert entered.wait(20)
+        # WARNING: it must not hold its lock when a command is logged
+        logger.addHandler(Handler(logging.WARNING))
+        conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(50)
+        assert entered.wait(50)
         for each in (conn, other):
             assert check(each, ["wc", "-c"], stdin=b"x" * 1_000_000).stdout == ["1000000"]
         go_on.set()
-    assert answers == [["a word"]]
+    assert answers == [["a word"]] and released == [True]
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ working = threading.Barrier(5)
 
 def repeat(function, *args):
     function(*args)
-    working.wait(30)
+    working.wait(50)
     while True:
         function(*args)
 
@@ -157,7 +157,7 @@ def connect():
 
 for work in ((check, conn, ["true"]), (run, lazy, ["true"]), (module.join, "a", "b"), (connect,)):
     threading.Thread(target=repeat, args=work, daemon=True).start()
-working.wait(30)
+working.wait(50)
 print("end", flush=True)
 """
 
