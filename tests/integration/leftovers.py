@@ -8,7 +8,7 @@ from pathlib import Path
 VARIABLE = "REMOTO_TEST_STARTED_BY"
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=50):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"

@@ -140,7 +140,7 @@ def test_ctrl_c_ends_a_copy(sshd, tmp_path, action):
     wait_until(lambda: any(tmp_path.glob("copy/**/.remoto-*")))
     program.send_signal(signal.SIGINT)
     try:
-        assert program.wait(30) == 130 and program.communicate() == (b"", b"")
+        assert program.wait(50) == 130 and program.communicate() == (b"", b"")
     finally:
         program.kill()
     wait_until(lambda: not leftovers.started_with(mark))
@@ -160,7 +160,7 @@ def test_ctrl_c_while_connecting_exits_with_130(tmp_path):
     wait_until((tmp_path / "pid").exists)
     program.send_signal(signal.SIGINT)
     try:
-        assert program.wait(30) == 130 and program.communicate()[1] == b""
+        assert program.wait(50) == 130 and program.communicate()[1] == b""
     finally:
         program.kill()
     pid = (tmp_path / "pid").read_text().strip()

@@ -1,6 +1,7 @@
 """Real failures of connections: when they are opened, and while they are used."""
 
 import contextlib
+import itertools
 import logging
 import os
 import random
@@ -198,7 +199,7 @@ def test_exit_cancels_an_opening_that_is_about_to_begin(sshd):
 
     conn._needs_ssh = needs_ssh
     end = in_thread(check, conn, ["true"])
-    assert begun.wait(20)
+    assert begun.wait(50)
     conn.exit()
     assert isinstance(end(), ConnectionLost)
 
@@ -263,7 +264,7 @@ def in_thread(function, *args, **kw):
     thread.start()
 
     def end():
-        thread.join(30)
+        thread.join(50)
         assert not thread.is_alive()
         return errors[0] if errors else None
 
@@ -437,6 +438,12 @@ def on_signal():
     signal.signal(signal.SIGUSR1, before)
 
 
+def call_with(on_signal, handler, seconds, call):
+    """Call something, with a signal some seconds later; on a busy machine, it may come before the call begins."""
+    on_signal(handler, seconds)
+    call()
+
+
 def raising(error):
     def function():
         raise error
@@ -455,12 +462,10 @@ def test_exception_of_a_signal_handler_during_sending_is_raised(stopped, on_sign
     module = conn.import_module(shlex)
     assert module.quote("a b") == "'a b'"
     stopped.stop()
-    on_signal(raising(error), 0.5)
     with pytest.raises(error):
-        check(conn, ["wc", "-c"], stdin=MUCH)
-    on_signal(raising(error), 0.2)
+        call_with(on_signal, raising(error), 0.5, lambda: check(conn, ["wc", "-c"], stdin=MUCH))
     with pytest.raises(error):
-        module.quote("a b")
+        call_with(on_signal, raising(error), 0.2, lambda: module.quote("a b"))
     stopped.go_on()
     assert module.quote("a b") == "'a b'"
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
@@ -470,9 +475,8 @@ def test_exception_of_a_signal_handler_during_sending_is_raised(stopped, on_sign
 @pytest.mark.parametrize("function", [check, run])
 def test_exception_of_a_signal_handler_during_receiving_is_raised(stopped, on_signal, function, error):
     conn = stopped.connection
-    on_signal(raising(error), 0.5)
     with pytest.raises(error):
-        function(conn, ["sleep", "100"], kill_on_timeout=True)
+        call_with(on_signal, raising(error), 0.5, lambda: function(conn, ["sleep", "100"], kill_on_timeout=True))
     assert check(conn, ["echo", "usable"]).stdout == ["usable"]
 
 
@@ -500,7 +504,8 @@ def test_interrupted_message_is_sent_at_most_once(on_signal, error):
     )
     with remoto.Connection("localhost") as conn:
         channel = conn.gateway.remote_exec(take)
-        for number in range(3000):
+        # on a busy machine, fewer signals come while the program sends
+        for number in itertools.takewhile(lambda n: n < 3000 or (sum(hit) <= 30 and n < 30_000), itertools.count()):
             came.clear()
             with contextlib.suppress(error):
                 on_signal(interrupt, 1e-6)
@@ -512,7 +517,7 @@ def test_interrupted_message_is_sent_at_most_once(on_signal, error):
                 wait_until(lambda: came)
             sending = False
         end = in_thread(channel.send, None)
-        received = channel.receive(20)[:-1]
+        received = channel.receive(50)[:-1]
         end()
     assert received == sorted(set(received)) and set(sent) <= set(received)
     assert sum(hit) > 30
@@ -527,9 +532,8 @@ def test_signal_handler_may_close_the_connection_during_sending(stopped, on_sign
         opened.extend((tmp_path / str(number)).open("wb") for number in range(10))
 
     stopped.stop()
-    on_signal(close, 0.5)
     with pytest.raises(ConnectionLost):
-        check(stopped.connection, ["wc", "-c"], stdin=MUCH)
+        call_with(on_signal, close, 0.5, lambda: check(stopped.connection, ["wc", "-c"], stdin=MUCH))
     for file in opened:
         file.close()
         assert os.path.getsize(file.name) == 0
@@ -581,8 +585,8 @@ def test_timeout_of_sending_applies_to_the_own_message_only():
     io = ProcessIO([sys.executable, "-c", reader], "here", LOGGER)
     os.kill(io.popen.pid, signal.SIGSTOP)
     try:
-        its_end = in_thread(sending_within, 10, lambda: (begun.set(), io.write(first)))
-        assert begun.wait(10)
+        its_end = in_thread(sending_within, 50, lambda: (begun.set(), io.write(first)))
+        assert begun.wait(50)
         with pytest.raises(SendTimeout):
             sending_within(0.2, io.write, second)
         os.kill(io.popen.pid, signal.SIGCONT)

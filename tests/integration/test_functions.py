@@ -22,6 +22,7 @@ from remoto.exc import CommandError, ConnectError, ConnectionLost, FunctionError
 from remoto.functions.shipping import Shipment
 from remoto.process import check, run
 from tests.integration.backends import SHELLS
+from tests.integration.leftovers import wait_until
 from tests.integration.shipped import broken, functions, latin, leaves, trouble, uses_helper
 
 SHIPPED = Path(functions.__file__).parent
@@ -183,10 +184,7 @@ def test_printed_lines_are_logged(remote, logged):
 def test_lines_printed_by_a_child_process_are_logged(remote, logged, system):
     assert remote.child() == 1
     level = "WARNING" if system == "legacy" else "DEBUG"
-    deadline = time.monotonic() + 5
-    while "from a child" not in logged.texts(level):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: "from a child" in logged.texts(level))
 
 
 def test_first_line_of_a_docstring_is_logged(remote, logged):
@@ -327,10 +325,7 @@ def test_generator_yields_raises_and_ends_with_its_loop(connect, tmp_path):
     for number in remote.numbers(10**9, stopped):
         if number == 100:
             break
-    deadline = time.monotonic() + 10
-    while not remote.exists(stopped):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: remote.exists(stopped))
     go_on = f"/tmp/remoto-go-on-{time.monotonic_ns()}"
     items = remote.slowly(go_on)
     assert next(items) == "first"
@@ -369,26 +364,25 @@ def test_interpreter_is_searched_once_and_a_call_is_one_command(connect, monkeyp
     assert [command[0] for command in commands] == ["/bin/sh", get_python_executable(conn), get_python_executable(conn)]
 
 
-def test_lost_connection_ends_running_calls(sshd):
+def test_lost_connection_ends_running_calls(sshd, tmp_path):
     conn = remoto.Connection("node0")
     remote = conn.import_module(functions)
     json = JsonModuleExecute(conn, functions, python_executable="python3")
-    failures = []
+    begun, failures = [tmp_path / "legacy", tmp_path / "json"], []
 
-    def call(executor):
+    def call(executor, path):
         try:
-            executor.nap(50, 1)
+            executor.touch_and_nap(str(path), 50)
         except RuntimeError as error:
             failures.append(error)
 
-    remote.same(1)
-    threads = [threading.Thread(target=call, args=(executor,)) for executor in (remote, json)]
+    threads = [threading.Thread(target=call, args=call_of) for call_of in zip((remote, json), begun)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)  # no event shows that the call has started
+    wait_until(lambda: all(path.exists() for path in begun))
     sshd.drop_sessions()
     for thread in threads:
-        thread.join(20)
+        thread.join(50)
     assert [type(error) for error in failures] == [ConnectionLost, ConnectionLost]
     assert all("node0" in str(error) for error in failures)
     for executor in (remote, json):
@@ -658,10 +652,7 @@ def test_signal_handler_that_raises_between_two_calls_is_logged(legacy, logged):
         remote.alarm_later(path, True)
         wait_for_remote_file(legacy, path)
         assert remote.threads() == MAIN
-    deadline = time.monotonic() + 20
-    while "ValueError: from a handler" not in logged.texts("WARNING"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: "ValueError: from a handler" in logged.texts("WARNING"))
 
 
 def test_legacy_calls_work_over_a_gateway_opened_by_execnet():
@@ -920,12 +911,9 @@ def test_generator_runs_no_further_than_its_window(legacy):
     items = remote.touching_generator(path)
     assert remote.read(path) is None
     assert next(items) == 0
-    deadline = time.monotonic() + 10
-    while remote.read(path) != "31":
-        assert time.monotonic() < deadline
+    wait_until(lambda: remote.read(path) == "31")
     assert [next(items) for _ in range(20)] == list(range(1, 21))
-    while remote.read(path) != "47":
-        assert time.monotonic() < deadline
+    wait_until(lambda: remote.read(path) == "47")
     items.close()
     assert remote.read(path) == "47"
 
@@ -959,9 +947,7 @@ def test_leaving_a_generator_closes_it_on_the_remote_side(legacy):
     for number in remote.kept_generator(path):
         if number == 100:
             break
-    deadline = time.monotonic() + 10
-    while remote.read(path) is None:
-        assert time.monotonic() < deadline
+    wait_until(lambda: remote.read(path) is not None)
 
 
 # modules

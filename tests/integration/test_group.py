@@ -39,11 +39,11 @@ def test_each_outcome_is_reported_over_ssh(sshd):
 
 
 def test_unreachable_host_is_not_tried_again(nodes, sshd):
-    with remoto.Group(["stall"], connect_timeout=1, connect_retries=0) as group:
+    with remoto.Group(["stall"], connect_timeout=2, connect_retries=0) as group:
         first = group.run("true")["stall"]
         before = time.monotonic()
         assert group.run("true")["stall"] is first
-        assert time.monotonic() - before < 0.9
+        assert time.monotonic() - before < 1.9
 
 
 def test_run_gives_exit_statuses(nodes):
@@ -75,15 +75,15 @@ def test_host_with_a_lost_connection_has_failed_and_is_reconnected_by_the_next_c
 
     def work(conn):
         check(conn, "true")
-        reached.wait(20)
+        reached.wait(50)
         return run(conn, ["sleep", "60"])
 
     lost = []
     thread = threading.Thread(target=lambda: lost.append(nodes.map(work)))
     thread.start()
-    reached.wait(20)
+    reached.wait(50)
     sshd.drop_sessions()
-    thread.join(30)
+    thread.join(50)
     assert {type(error) for error in lost[0].failed.values()} == {exc.ConnectionLost}
     assert list(nodes.check("true").ok) == NODES
 
@@ -139,7 +139,7 @@ def test_threads_may_share_a_group(nodes):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(50)
     assert [len(result.ok) for result in results] == [len(NODES)] * 4
 
 
@@ -152,9 +152,10 @@ def test_ctrl_c_ends_commands_closes_everything_and_gives_the_results_so_far(ssh
     def work(conn):
         return run(conn, ["true"] if conn.hostname == "node0" else ["sleep", "60"])
 
-    interrupt(lambda: sum("sleep 60" in line for line in started_with(mark)) == len(slow))
+    done = []
+    interrupt(lambda: done and sum("sleep 60" in line for line in started_with(mark)) == len(slow))
     with pytest.raises(KeyboardInterrupt) as raised:
-        group.map(work)
+        group.map(work, progress=lambda *call: done.append(call))
     # two seconds on a machine that has nothing else to do
     assert time.monotonic() - interrupt.moment < 10
     assert raised.value.result.ok == {"node0": 0}

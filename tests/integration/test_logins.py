@@ -13,9 +13,10 @@ import remoto
 from remoto.backends import ssh_config
 from remoto.exc import HostError
 from remoto.process import check
+from tests.integration.leftovers import wait_until
 from tests.servers import newer_openssh as newer
 from tests.servers.require import unavailable
-from tests.servers.sshd import FLEET, Sshd, Unavailable, free_port
+from tests.servers.sshd import FLEET, Sshd, Unavailable
 
 
 @pytest.fixture
@@ -74,10 +75,12 @@ def test_other_hosts_connect_after_the_penalty_for_a_wrong_key(newer_openssh, st
     assert re.search("drop connection .* penalty: failed authentication", strict.log())
 
 
-@pytest.mark.parametrize("strict", ["PerSourcePenalties authfail:120s min:1s max:120s"], indirect=True)
+@pytest.mark.parametrize("strict", ["LogLevel VERBOSE\nPerSourcePenalties authfail:99s min:1s max:99s"], indirect=True)
 def test_error_of_a_penalised_source_names_the_penalties(newer_openssh, strict):
     with remoto.Group(["wrongkey"]) as group:
         group.run("true")
+    # sshd imposes it when it notices that the process of that login has ended
+    wait_until(lambda: re.search("penalty of 99 seconds", strict.log()))
     with remoto.Group(["node1"], connect_timeout=5) as group:
         error = group.run("true").unreachable["node1"]
     assert error.kind == "closed" and "PerSourcePenalties" in str(error)
@@ -119,14 +122,17 @@ def tries(sshd, tmp_path, monkeypatch):
         ('sh -c "echo 407 Proxy Authentication Required >&2; exit 1"', "proxy", 3, "407 Proxy Authentication Required"),
         ("/usr/bin/ssh -F {config} refused -W %h:%p", "refused", 1, "Connection refused"),
         ("/usr/bin/ssh -F {config} wrongkey -W %h:%p", "permission", 1, "Permission denied (publickey"),
-        ("/usr/bin/ssh -F {config} node1 -W 127.0.0.1:{free}", "refused", 1, "stdio forwarding failed"),
+        ("/usr/bin/ssh -F {config} node1 -W 127.0.0.1:{unused}", "refused", 1, "stdio forwarding failed"),
         ("/usr/bin/ssh -F {config} node1 -W no-such-host.invalid:22", "unresolvable", 1, "stdio forwarding failed"),
     ],
 )
 def test_proxy_command_that_fails_is_not_tried_for_all_of_connect_timeout(sshd, tries, proxy, kind, expected, stderr):
-    proxy = proxy.format(config=sshd.config, free=free_port())
-    with remoto.Group(["node0"], ssh_options=f"-o 'ProxyCommand={proxy}'", connect_timeout=600) as group:
-        error = group.run("true").unreachable["node0"]
+    with socket.socket() as bound:
+        # no other program can listen there
+        bound.bind(("127.0.0.1", 0))
+        proxy = proxy.format(config=sshd.config, unused=bound.getsockname()[1])
+        with remoto.Group(["node0"], ssh_options=f"-o 'ProxyCommand={proxy}'", connect_timeout=600) as group:
+            error = group.run("true").unreachable["node0"]
     assert (error.kind, tries("node0")) == (kind, expected)
     assert stderr in error.stderr
 
@@ -179,7 +185,7 @@ def test_error_of_a_host_that_closes_connections_through_a_jump_host_names_maxst
         options = f"-F {sshd.config} -p {port} -o 'ProxyCommand=ssh -W %h:%p node1'"
         with pytest.raises(HostError) as caught:
             remoto.Connection("node0", ssh_options=options)
-        thread.join(20)
+        thread.join(50)
     assert caught.value.kind == "closed" and "MaxStartups" in str(caught.value)
 
 
@@ -275,7 +281,7 @@ def counted(*arguments, **keywords):
     return package(*arguments, **keywords)
 remoto.remote.package = counted
 def connect(_):
-    start.wait(30)
+    start.wait(50)
     remoto.Connection("localhost").exit()
 with ThreadPoolExecutor(4) as threads:
     list(threads.map(connect, range(4)))

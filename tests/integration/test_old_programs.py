@@ -88,7 +88,7 @@ def test_execute_accepts_functions_for_execnet():
     with remoto.Connection("localhost", logger=LOGGER) as conn:
         channel = conn.execute("import os; channel.send(os.getpid())")
         assert channel is conn.channel
-        assert channel.receive(30) != os.getpid()
+        assert channel.receive(50) != os.getpid()
 
 
 @pytest.mark.parametrize("system", ["legacy", "json"])

@@ -240,7 +240,7 @@ def test_api_server_that_dies_before_a_command_is_reported(kube, tmp_path):
         thread.start()
         wait_until(begun.exists)
         process.kill()
-        thread.join(20)
+        thread.join(50)
         assert not thread.is_alive()
         assert isinstance(caught[0], ContainerError) and caught[0].kind == "unreachable"
 

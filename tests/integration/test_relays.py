@@ -119,7 +119,7 @@ def ssh_of(relay):
 def test_stderr_of_the_relays_ssh_is_logged(own_relay, caplog):
     logger = logging.getLogger("relayed")
     with through(own_relay, logger=logger) as conn:
-        conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(20)
+        conn.execute("import os; os.write(2, b'a word\\n'); channel.send(1)").receive(50)
         wait_until(lambda: ("relayed", logging.WARNING, "a word") in caplog.record_tuples)
 
 
@@ -228,7 +228,7 @@ def test_output_that_is_not_read_stalls_only_its_host(own_relay, of):
             check(conn, command, text=False)
         before = resident(os.getpid())
         sending = in_thread(send, 120_000_000)
-        assert reading.wait(20)
+        assert reading.wait(50)
         for _ in range(30):
             assert len(check(other, command, text=False).stdout) == 2_000_000
         # without a window, all of it comes in less time than that
@@ -252,7 +252,7 @@ def test_stderr_that_is_logged_slowly_stalls_nothing_else(own_relay):
             "import os, threading\n"
             "threading.Thread(target=lambda: [os.write(2, b'a line\\n' * 9000) for _ in range(50)]).start()"
         )
-        assert entered.wait(20)
+        assert entered.wait(50)
         for each in (noisy, other):
             assert check(each, ["echo", "x"]).stdout == ["x"]
         go_on.set()
@@ -284,7 +284,7 @@ def test_host_that_does_not_answer_times_out_and_leaves_nothing(own_relay):
 def test_relay_without_ssh_is_reported():
     with remoto.Connection("localhost", env={"PATH": "/nowhere"}, interpreter=sys.executable, logger=QUIET) as relay:
         check(relay, ["/bin/true"])
-        relay.execute("import os; os.environ['PATH'] = '/nowhere'; channel.send(1)").receive(20)
+        relay.execute("import os; os.environ['PATH'] = '/nowhere'; channel.send(1)").receive(50)
         with pytest.raises(StartError, match="cannot run no-such-python on localhost: No such file") as error:
             through(relay, "localhost", interpreter="no-such-python")
     assert (error.value.kind, error.value.via) == ("interpreter", "localhost")
@@ -312,7 +312,7 @@ def test_lost_relay_is_named_and_ends_running_commands(sshd):
             )
             for conn, e in zip(conns, begun)
         ]
-        assert all(event.wait(20) for event in begun)
+        assert all(event.wait(50) for event in begun)
         os.kill(pid_of(relay), signal.SIGKILL)
         for result in running:
             with pytest.raises(ConnectionLost, match="the connection to the relay localhost was lost"):
@@ -332,7 +332,7 @@ def test_host_that_is_lost_ends_its_command_and_leaves_the_relay_and_its_other_h
     with through(own_relay, host, keepalive=1) as conn, through(own_relay, "node1") as other:
         end_python = partial(os.kill, pid_of(conn), signal.SIGKILL)
         running = in_thread(run, conn, ["sh", "-c", "echo begun; exec sleep 100"], on_stdout=lambda _: begun.set())
-        assert begun.wait(20)
+        assert begun.wait(50)
         try:
             cut.get(lost, end_python)()
             with pytest.raises(ConnectionLost, match=f"{host}.*sleep 100") as error:
@@ -356,7 +356,7 @@ def test_a_lost_relay_is_reported_in_the_same_words_wherever_it_is_noticed(sshd,
         conn, unopened = through(relay), through(relay, eager=False)
         running = in_thread(run, conn, ["sh", "-c", "echo begun; exec sleep 100"], on_stdout=lambda _: begun.set())
         connecting = in_thread(through, relay, "stall")
-        assert begun.wait(20)
+        assert begun.wait(50)
         wait_until(lambda: any("sleep 1000" in line for line in started_with(mark)))
         os.kill(pid_of(relay), signal.SIGKILL)
         errors = [
@@ -380,7 +380,7 @@ def test_a_lost_relay_is_named_by_the_hosts_of_another_one_behind_it(sshd):
         second = through(first, "node2", env={"PATH": os.environ["PATH"]})
         conn = through(second, "node3")
         running = in_thread(run, conn, ["sh", "-c", "echo begun; exec sleep 100"], on_stdout=lambda _: begun.set())
-        assert begun.wait(20)
+        assert begun.wait(50)
         os.kill(pid_of(first), signal.SIGKILL)
         behind = [error_of(running), error_of(check, conn, ["true"]), error_of(through, second)]
         errors = [*behind, error_of(check, second, ["true"]), error_of(through, first)]

@@ -21,7 +21,7 @@ def conn():
 
 
 def loaded(conn):
-    return {name.partition(".")[2] for name in conn.gateway.remote_exec(LOADED).receive(10)}
+    return {name.partition(".")[2] for name in conn.gateway.remote_exec(LOADED).receive(50)}
 
 
 def test_module_is_sent_with_the_first_call_that_needs_it(conn):
@@ -35,7 +35,7 @@ def test_first_command_needs_no_module_that_takes_long_to_import():
     # -S: a .pth file in site-packages may import anything
     with remoto.Connection("localhost", interpreter=f"{shlex.quote(sys.executable)} -IS") as conn:
         assert check(conn, ["true"])[2] == 0
-        names = conn.gateway.remote_exec("import sys; channel.send(list(sys.modules))").receive(10)
+        names = conn.gateway.remote_exec("import sys; channel.send(list(sys.modules))").receive(50)
     assert {"subprocess", "selectors", "locale", "re", "traceback", "typing"}.isdisjoint(names)
 
 
@@ -53,7 +53,7 @@ def test_gateways_of_one_interpreter_share_the_package():
         gateway = group.makegateway(f"popen//python={sys.executable}")
         first, second = (LegacyModuleExecute(gateway, functions) for _ in range(2))
         assert first.same(1) == second.same(1) == 1
-        modules = gateway.remote_exec("import sys; channel.send(repr(sys.meta_path).count('Sources'))").receive(10)
+        modules = gateway.remote_exec("import sys; channel.send(repr(sys.meta_path).count('Sources'))").receive(50)
         assert modules == 1
     finally:
         group.terminate(5)
@@ -62,7 +62,7 @@ def test_gateways_of_one_interpreter_share_the_package():
 def test_remote_traceback_names_file_and_line(conn):
     code = "from remoto_remote import function; function('command', 'check')(channel, args=[])"
     with pytest.raises(execnet.RemoteError) as caught:
-        conn.gateway.remote_exec(code).receive(10)
+        conn.gateway.remote_exec(code).receive(50)
     lines = str(caught.value).splitlines()
     [line] = [line for line in lines if 'File "remoto/remote/command.py"' in line and "in __init__" in line]
     number = int(line.split("line ")[1].split(",")[0])

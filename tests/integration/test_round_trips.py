@@ -113,7 +113,7 @@ def started():
         if conn not in counters:
             counters[conn] = conn.gateway.remote_exec(COUNT_STARTS)
         counters[conn].send(None)
-        return counters[conn].receive(10)
+        return counters[conn].receive(50)
 
     return ask
 

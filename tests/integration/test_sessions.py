@@ -240,7 +240,7 @@ def test_ctrl_c_during_the_opening_leaves_nothing(client, tmp_path):
         thread.start()
         with pytest.raises(KeyboardInterrupt):
             check(conn, ["true"])
-        thread.join(30)
+        thread.join(50)
         wait_until(lambda: children() <= before)
 
 
@@ -261,7 +261,7 @@ def test_exit_during_the_opening_ends_the_calls_of_all_threads(client, tmp_path)
     wait_until(started.exists)
     conn.exit()
     for thread in threads:
-        thread.join(30)
+        thread.join(50)
     assert len(errors) == 4
     wait_until(lambda: children() <= before)
 

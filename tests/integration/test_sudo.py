@@ -8,6 +8,7 @@ import pytest
 
 import remoto
 from remoto.process import check, run
+from tests.integration.leftovers import wait_until
 
 DETECTED = "connection detected need for sudo"
 
@@ -84,7 +85,14 @@ def test_kill_on_timeout_ends_a_command_that_runs_as_root(login):
     conn.sudo = True  # the remote Python runs as the user, who may signal only sudo
     script = f"trap '' TERM; sleep {seconds}; sleep {seconds}"
     assert check(conn, ["sh", "-c", script], timeout=1, kill_on_timeout=True).returncode == -1
-    assert f"sleep {seconds}" not in subprocess.run(["ps", "axo", "args="], capture_output=True, text=True).stdout
+    # a process that was sent SIGKILL exits when it gets the processor
+    wait_until(lambda: not running(f"sleep {seconds}"))
+
+
+def running(command):
+    """Return True if a process has this command line. A zombie has none."""
+    listing = subprocess.run(["ps", "axo", "args="], capture_output=True, text=True).stdout
+    return any(command in line for line in listing.splitlines())
 
 
 def test_missing_interpreter_with_sudo_is_reported(login):

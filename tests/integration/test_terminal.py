@@ -33,7 +33,7 @@ class Terminal:
             os.execvpe(argv[0], argv, environment)
         self.seen = b""
 
-    def wait_for(self, text, seconds=20):
+    def wait_for(self, text, seconds=50):
         assert self.has_come(text, seconds), self.seen
 
     def has_come(self, text, seconds):
@@ -57,7 +57,7 @@ class Terminal:
 
     def status(self):
         """Wait for the exit status; read the rest of the output meanwhile."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 50
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self._read(0 if pid else 0.05)
@@ -189,7 +189,7 @@ def test_output_goes_on_after_the_terminal_of_the_status_line_was_closed(tmp_pat
         os.close(its)
         seen = b""
         while b"1 of 2 hosts done" not in seen:
-            assert select.select([ours], [], [], 20)[0], seen
+            assert select.select([ours], [], [], 50)[0], seen
             seen += os.read(ours, 4096)
         os.close(ours)
         (tmp_path / "go").touch()

@@ -17,7 +17,7 @@ def test_set_event_is_seen_while_a_thread_waits():
 
         def wait(event=event, waiting=waiting):
             waiting.set()
-            event.wait(10)
+            event.wait(50)
 
         thread = threading.Thread(target=wait)
         thread.start()

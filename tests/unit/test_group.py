@@ -70,7 +70,7 @@ def test_results_are_in_the_order_of_the_group():
 
     def work(conn):
         if conn.hostname == "a":
-            assert first.wait(10)
+            assert first.wait(50)
         first.set()
 
     assert list(fleet("a", "b").map(work)) == ["a", "b"]
@@ -88,7 +88,7 @@ def test_as_completed_yields_each_host_as_soon_as_it_is_done():
     done = {name: threading.Event() for name in "ab"}
 
     def work(conn):
-        assert done[conn.hostname].wait(10)
+        assert done[conn.hostname].wait(50)
         return conn.hostname
 
     results = fleet("a", "b").map(work, as_completed=True)
@@ -104,7 +104,7 @@ def test_leaving_as_completed_early_starts_no_further_host_and_closes_running_on
     def work(conn):
         started.append(conn.hostname)
         if conn.hostname == "b":
-            assert conn.closing.wait(10)
+            assert conn.closing.wait(50)
 
     group = fleet("a", "b", "c", parallel=1)
     results = group.map(work, as_completed=True)
@@ -167,7 +167,7 @@ def test_progress_is_called_with_hosts():
 def test_error_of_progress_ends_the_work_and_is_raised():
     def work(conn):
         if conn.hostname == "b":
-            assert conn.closing.wait(10)
+            assert conn.closing.wait(50)
         started.append(conn.hostname)
 
     def progress(done, total, host):
@@ -186,7 +186,7 @@ def test_verb_that_ends_early_waits_until_its_connections_are_closed():
     class SlowToClose(Fleet):
         def exit(self):
             self.closing.set()
-            threading.Event().wait(0.3)
+            threading.Event().wait(0.1)
             super().exit()
             closed.append(self.hostname)
 
@@ -195,9 +195,9 @@ def test_verb_that_ends_early_waits_until_its_connections_are_closed():
     def work(conn):
         if conn.hostname == "b":
             busy.set()
-            assert conn.closing.wait(10)
+            assert conn.closing.wait(50)
         else:
-            assert busy.wait(10)
+            assert busy.wait(50)
 
     group = remoto.Group(["a", "b"], backend=SlowToClose)
     values = iter(group.map(work, as_completed=True))

@@ -34,5 +34,5 @@ def test_module_whose_loading_was_interrupted_fails_later_calls(monkeypatch):
     functions.Call(calls, ("function", (), {})).run()
     [(kind, problem)] = channel.sent
     assert kind == "raise" and problem["message"] == "no stdout"
-    holder.join(10)
+    holder.join(50)
     assert not holder.is_alive()
