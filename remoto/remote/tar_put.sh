@@ -14,8 +14,14 @@ elif [ -d "$place" ]; then
   place=${place%/}/$2
 else
   case $1 in */) if [ -e "$place" ]; then fail "$1" "Not a directory"; else fail "$1" "No such file or directory"; fi ;; esac
-  # replace the target of a link, not the link
-  if [ -L "$place" ]; then target=$(readlink -f "$place" 2> /dev/null && echo x) && place=${target%?x}; fi
+  # replace the target of a link, not the link; without -f, since BusyBox looks for a missing target in the wrong directory
+  links=0
+  while [ -L "$place" ] && [ "$links" -lt 40 ]; do
+    target=$(readlink "$place" 2> /dev/null && echo x) || break
+    target=${target%?x}
+    case $target in /*) place=$target ;; *) place=${place%/*}/$target ;; esac
+    links=$((links + 1))
+  done
 fi
 replaceable() {
   [ -L "$1" ] || [ ! -e "$1" ] || [ -f "$1" ] || [ -d "$1" ] || fail "$1" "is a device, FIFO or socket: not replaced"

@@ -445,6 +445,14 @@ def test_link_as_the_destination_is_followed(conn, there):
     ]
 
 
+def test_dangling_link_as_the_destination_is_followed(conn, there):
+    check(conn, ["sh", "-c", f"cd {there}; mkdir directory; ln -s directory/link link; ln -s file directory/link"])
+    put(conn, b"new", f"{there}/link")
+    assert check(conn, ["sh", "-c", f"cd {there}; readlink link; cat directory/file; ls -A . directory"]).stdout == [
+        *("directory/link", "new.:", "directory", "link", "", "directory:", "file", "link")
+    ]
+
+
 def test_unusual_destinations_are_written_or_reported(conn, there, tmp_path):
     with pytest.raises(FileTransferError, match="missing/: No such file or directory"):
         put(conn, b"x", f"{there}/missing/")
