@@ -117,10 +117,12 @@ class ContainerConnection(BaseConnection):
         """Return the container, for messages."""
         raise NotImplementedError
 
-    def require_unreplaced(self, recently: bool = False) -> None:
+    def require_unreplaced(self, recently: bool = False, timeout: float | None = None) -> None:
         """Raise a ContainerError if another container of the same name is known to have replaced this one.
 
         :param recently: True if a recent check will do.
+        :param timeout: the command's, if the check is for one.
+        :raises TimedOut: it expired.
         """
 
     def command_template(self) -> list[str]:
@@ -148,7 +150,7 @@ class ContainerConnection(BaseConnection):
         if gateway is None:
             if self.persistent:
                 request = for_client(request, self.client(), self.env)
-            self.require_unreplaced(recently=True)
+            self.require_unreplaced(recently=True, timeout=timeout)
             return super().start_command(_in_container(function), request, timeout)
         try:
             channel: Channel = sending_within(timeout, function.start, gateway, for_session(request))

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from ..commands.timeout import TimedOut
 from ..exc import ContainerError
 from ..util import checked_text
 from .base import BaseConnection
@@ -108,7 +109,7 @@ class KubernetesConnection(ContainerConnection):
             *(["--context", self.context] if self.context else []),
         ]
 
-    def require_unreplaced(self, recently: bool = False) -> None:
+    def require_unreplaced(self, recently: bool = False, timeout: float | None = None) -> None:
         now = time.monotonic()
         if self.uid is None or (recently and now < self._checked_at + CHECKED_FOR):
             return
@@ -117,7 +118,13 @@ class KubernetesConnection(ContainerConnection):
         # on the client's machine, through the same Python
         machine = BaseConnection(self.hostname, _QUIET, self.sudo, eager=False)
         machine.gateway = self._live_gateway()
-        found = ask(machine, type(self), argv, self.where(), timeout=self.connect_timeout, action="connect to").stdout
+        limit = min(filter(None, (timeout, self.connect_timeout)), default=None)
+        try:
+            found = ask(machine, type(self), argv, self.where(), timeout=limit, action="connect to").stdout
+        except ContainerError as error:
+            if error.kind == "timeout" and limit == timeout:
+                raise TimedOut from None
+            raise
         if found != [self.uid]:
             raise ContainerError(
                 f"another pod of the same name has replaced this pod: its uid is {' '.join(found)}, not {self.uid}",

@@ -110,7 +110,7 @@ class Call:
         try:
             channel = self.conn.start_command(function, request, self.timeout)
             self._opened = CommandChannel(channel, self.conn.gateway, self.host, self.text, self.timeout)
-        except ConnectError:
+        except (ConnectError, TimedOut):
             raise
         except ConnectionLost as error:
             raise ConnectionLost(self.host, self.text, error.what, error.stderr) from None

@@ -38,7 +38,7 @@ def argv_of(command: Command) -> Argv:
         if not command:
             raise ValueError("the command is empty")
         return [as_text(item) if isinstance(item, (str, bytes, os.PathLike)) else item for item in command]
-    return command  # type: ignore[return-value]  # refused when it is encoded
+    raise _not_a_command(command)
 
 
 def encoded(
@@ -93,11 +93,15 @@ def as_text(value: str | bytes | PathLike) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(os.fspath(value))
 
 
+def _not_a_command(given: object) -> TypeError:
+    return TypeError(f"command: expected a list or a string, not {type(given).__name__}: {given!r}")
+
+
 def _args(argv: object) -> bytes | list[bytes]:
     if isinstance(argv, str):
         return without_nul("command", as_bytes("command", argv))
     if not isinstance(argv, (list, tuple)):
-        raise TypeError(f"command: expected a list or a string, not {type(argv).__name__}: {argv!r}")
+        raise _not_a_command(argv)
     return [without_nul("command", as_bytes("command", argument)) for argument in argv]
 
 

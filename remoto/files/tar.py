@@ -102,7 +102,8 @@ def _script(filename: str) -> bytes:
 
 def _start(conn: BaseConnection, what: str, command: list[bytes], timeout: float | None, stdin: bool | None) -> Call:
     call = Call(conn, command, timeout, True, what)
-    call.start(RUN, None, None, stdin, {})
+    with _explained(what, conn.where(), call):
+        call.start(RUN, None, None, stdin, {})
     return call
 
 

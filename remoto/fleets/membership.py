@@ -137,6 +137,10 @@ class Membership:
         return self._part([host for host in self._members if host not in excluded])
 
     def _known(self, hosts: Iterable[str]) -> list[str]:
+        hosts = list(hosts)
+        for host in hosts:
+            if not isinstance(host, str):
+                raise TypeError(f"hosts: expected names as arguments, not {type(host).__name__}: {host!r:.200}")
         # the name of a connection or container may look like a pattern
         names = [
             name for host in hosts for name in ([host] if host in self._members else expand(host, groups=self._groups))

@@ -15,7 +15,9 @@ import execnet
 from .. import file_sync, process
 from ..backends import BaseConnection
 from ..exc import CommandError, CommandTimeout, ConnectError, FunctionError
+from ..functions import interpreter
 from ..functions.proxy import ModuleExecute
+from ..functions.shipping import checked_module, listed
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -120,9 +122,9 @@ class Import:
         python_executable: str | None,
         include: types.ModuleType | Iterable[types.ModuleType],
     ) -> None:
-        self.module = module
-        self._python = python_executable
-        self._include = (include,) if isinstance(include, types.ModuleType) else tuple(include)
+        self.module = checked_module(module)
+        self._python = interpreter.checked(python_executable)
+        self._include = listed(include)
         # by host, with its connection, which may have been replaced after it was lost
         self._imported: dict[str, tuple[BaseConnection, ModuleExecute]] = {}
 

@@ -65,25 +65,38 @@ class Shipment(NamedTuple):
 
     @classmethod
     def of(cls, module: object, include: ModuleType | Iterable[ModuleType]) -> Shipment:
-        checked = _checked(module)
+        checked = checked_module(module)
         text = Text.of(checked)
         included: Included = {}
         if text.is_package:
             included.update(_parts(text.name, checked.__path__))
-        items: Iterable[object] = [include] if isinstance(include, ModuleType) else include
-        for item in items:
-            if not isinstance(item, ModuleType):
-                raise TypeError(f"include: expected modules, not {type(item).__name__}: {item!r}")
+        for item in listed(include):
             included.update(_with_parts(item))
         names = [text.name, *included]
         parents = {name.rsplit(".", level)[0] for name in names for level in range(1, name.count(".") + 1)}
         return cls(text, included, sorted(parents - set(names)))
 
 
-def _checked(module: object) -> ModuleType:
+def checked_module(module: object) -> ModuleType:
+    """Return a module unchanged.
+
+    :raises TypeError: it is none.
+    """
     if not isinstance(module, ModuleType):
         raise TypeError(f"expected a module, not {type(module).__name__}: {module!r}")
     return module
+
+
+def listed(include: object) -> list[ModuleType]:
+    """Return the modules of ``include``, which is one or several.
+
+    :raises TypeError: something else is among them.
+    """
+    items = list(include) if isinstance(include, Iterable) and not isinstance(include, str) else [include]
+    for item in items:
+        if not isinstance(item, ModuleType):
+            raise TypeError(f"include: expected modules, not {type(item).__name__}: {item!r}")
+    return items
 
 
 def _with_parts(module: ModuleType) -> Included:

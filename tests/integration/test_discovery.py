@@ -9,8 +9,8 @@ import remoto
 from remoto.backends import kubernetes
 from remoto.backends.docker import DockerConnection
 from remoto.backends.kubernetes import KubernetesConnection
-from remoto.exc import ConnectionLost, ContainerError
-from remoto.process import check
+from remoto.exc import CommandTimeout, ConnectionLost, ContainerError
+from remoto.process import check, run
 
 
 @pytest.fixture
@@ -143,6 +143,19 @@ def test_pod_is_asked_for_once_by_several_commands(stateful, monkeypatch):
         for _ in range(3):
             assert group.check("true").ok
         assert stateful.calls() == ["get", "get", "exec", "exec", "exec"]
+
+
+def test_timeout_of_a_command_applies_to_the_check_of_the_uid(tmp_path):
+    client = tmp_path / "kubectl"
+    client.write_text("#!/bin/sh\nexec sleep 600\n")
+    client.chmod(0o755)
+    with KubernetesConnection("web-0", uid="1", executable=str(client)) as conn:
+        assert check(conn, "true", timeout=0.5).timed_out
+        with pytest.raises(CommandTimeout, match=r"within 0\.5 seconds"):
+            run(conn, "true", timeout=0.5, raise_on_timeout=True)
+        conn.connect_timeout = 0.5
+        with pytest.raises(ContainerError, match=r"no answer within 0\.5 seconds"):
+            check(conn, "true", timeout=600)
 
 
 @pytest.mark.parametrize(("owner", "calls"), [("ReplicaSet", ["get", "exec"]), ("StatefulSet", ["get", "get", "exec"])])

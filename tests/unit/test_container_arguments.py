@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from remoto import connection
+from remoto.process import check
 
 
 def connect(backend, **keywords):
@@ -76,3 +77,9 @@ def test_nul_in_a_value_is_refused(backend, keywords):
 def test_paths_may_be_path_objects():
     conn = connect("kubernetes", pod_name="web", kubeconfig=Path("/lab/config"), executable=Path("/opt/kubectl"))
     assert conn.client()[:3] == ["/opt/kubectl", "--kubeconfig", "/lab/config"]
+
+
+def test_command_that_is_neither_a_list_nor_a_string_is_refused_by_name():
+    for command in (None, 5, {"ls"}):
+        with pytest.raises(TypeError, match="command: expected a list or a string, not (NoneType|int|set): "):
+            check(connect("docker", container_name="web"), command)

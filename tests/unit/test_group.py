@@ -227,6 +227,9 @@ def test_only_and_without_share_connections():
     assert list(part) == ["a"] and part["a"] is group["a"]
     with pytest.raises(KeyError, match="x"):
         group.only("x")
+    for given in (["a"], {"a": None}, 5):
+        with pytest.raises(TypeError, match="hosts: expected names as arguments, not (list|dict|int): "):
+            group.only(given)
     with pytest.raises(ValueError, match="no host is left"):
         group.without("a", "b", "c")
 
@@ -615,6 +618,9 @@ def test_value_of_a_generator_is_a_list():
         lambda group: group.rsync("/nonexistent/source", "/tmp/x"),
         lambda group: group.get("", "/tmp"),
         lambda group: group.import_module(os.path).join(object()),
+        lambda group: group.import_module("os").title(),
+        lambda group: group.import_module(os.path, include=5).join("a"),
+        lambda group: group.import_module(os.path, python_executable=5).join("a"),
         lambda group: group.import_module(os.path).nope,
         lambda group: group.import_module(os.path).sep,
         lambda group: group.map(5),
