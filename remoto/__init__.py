@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import backends, connection, exc, process, util
+from . import backends, connection, exc, lazy, process, util
 from .connection import Connection
 
 if TYPE_CHECKING:
@@ -24,19 +24,12 @@ __all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", 
 __version__ = "2.4.0"
 
 
-# imported on first use: most programs copy no files, or use a single host
-_LAZY = {"file_sync": "file_sync", "rsync": "file_sync", "group": "group", "Group": "group"}
+# most programs copy no files, and use a single host
+_LAZY = {"Group": "remoto.group", "file_sync": "remoto.file_sync", "group": "remoto.group", "rsync": "remoto.file_sync"}
 
 # hidden from type checkers, which would accept any name
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name in _LAZY:
-            import importlib
-
-            module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
-            return module if name == _LAZY[name] else getattr(module, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = lazy.attributes(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

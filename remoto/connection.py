@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from typing import TYPE_CHECKING, Literal, Union, overload
 
-from .backends import BaseConnection, docker, kubernetes, local, needs_ssh, openshift, podman, ssh
+from . import lazy
+from .backends import BaseConnection, needs_ssh, ssh
 
 if TYPE_CHECKING:
+    from .backends import docker, kubernetes, local, openshift, podman
     from .backends.options import ClusterBackend, EngineBackend, HostBackend
 
     BackendName = Union[HostBackend, EngineBackend, ClusterBackend]
@@ -20,18 +23,29 @@ Connection = BaseConnection
 #: the logger for messages that belong to no connection
 logger = logging.getLogger("remoto")
 
-_BACKENDS: dict[str, type[BaseConnection]] = {
-    "ssh": ssh.SshConnection,
-    "local": local.LocalConnection,
-    "localhost": local.LocalConnection,
-    "popen": local.LocalConnection,
-    "docker": docker.DockerConnection,
-    "podman": podman.PodmanConnection,
-    "kubernetes": kubernetes.KubernetesConnection,
-    "k8s": kubernetes.KubernetesConnection,
-    "openshift": openshift.OpenshiftConnection,
-    "oc": openshift.OpenshiftConnection,
+# the modules of remoto.backends and their classes, which are imported on first use: most programs use only one
+_BACKENDS = {
+    "ssh": "ssh.SshConnection",
+    "local": "local.LocalConnection",
+    "localhost": "local.LocalConnection",
+    "popen": "local.LocalConnection",
+    "docker": "docker.DockerConnection",
+    "podman": "podman.PodmanConnection",
+    "kubernetes": "kubernetes.KubernetesConnection",
+    "k8s": "kubernetes.KubernetesConnection",
+    "openshift": "openshift.OpenshiftConnection",
+    "oc": "openshift.OpenshiftConnection",
 }
+# as in remoto 1.x, these modules can also be found here
+_LAZY = {name: f"remoto.backends.{name}" for name in ("docker", "kubernetes", "local", "openshift", "podman")}
+
+# hidden from type checkers, which would accept any name
+if not TYPE_CHECKING:
+    __getattr__ = lazy.attributes(__name__, _LAZY)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 @overload
@@ -77,11 +91,19 @@ def find(name: str | None, fallback: str | None, stacklevel: int) -> type[BaseCo
         raise TypeError(f"name: expected a backend's name, not {type(name).__name__}: {name!r}")
     wanted = (name or "ssh").strip().lower() or "ssh"
     if wanted in _BACKENDS:
-        return _BACKENDS[wanted]
+        return _backend(wanted)
     unknown = f'no connection backend found for: "{name}"'
     logger.warning(unknown)
     warnings.warn(f"{unknown}; falling back to {fallback!r}" if fallback else unknown, stacklevel=stacklevel)
     if not fallback:
         return None
     logger.info('falling back to "%s"', fallback)
-    return _BACKENDS.get(fallback.strip().lower())
+    wanted = fallback.strip().lower()
+    return _backend(wanted) if wanted in _BACKENDS else None
+
+
+def _backend(name: str) -> type[BaseConnection]:
+    module, class_name = _BACKENDS[name].split(".")
+    with lazy.importing:
+        found: type[BaseConnection] = getattr(importlib.import_module(f"remoto.backends.{module}"), class_name)
+    return found

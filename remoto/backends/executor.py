@@ -6,19 +6,17 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from ..functions import interpreter
-from ..functions.legacy import LegacyModuleExecute
-from ..functions.proxy import ModuleExecute
 from ..gateways.outbox import sending_within
 from ..gateways.remote_calls import RemoteFunction
+from ..lazy import importing
 from .lifecycle import Lifecycle
-from .patchable import JsonModuleExecute
 
 if TYPE_CHECKING:
     import execnet
 
     from ..commands.request import Request
     from ..commands.target import Channel
+    from ..functions.proxy import ModuleExecute
     from ..untyped import AnyChannel, AnyFunction
     from .base import BaseConnection
 
@@ -81,6 +79,11 @@ class Executor(Lifecycle):
         """
         if self.remote_import_system not in ("legacy", "json"):
             raise ValueError(f"remote_import_system: expected 'legacy' or 'json', not {self.remote_import_system!r}")
+        # most programs call no functions, and these modules are a quarter of what `import remoto` would import
+        with importing:
+            from ..functions import interpreter
+            from ..functions.legacy import LegacyModuleExecute
+            from .patchable import JsonModuleExecute
         python_executable = interpreter.checked(python_executable)
         if self.remote_import_system == "json" or (python_executable and not self._has_python_inside):
             self.remote_module = JsonModuleExecute(

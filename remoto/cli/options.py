@@ -172,7 +172,7 @@ def _backend(name: str) -> str:
     found = connection._BACKENDS.get(name.lower())
     if found is None:
         raise argparse.ArgumentTypeError(f"no such backend: {name}; choose from {', '.join(ALL)}")
-    return next(first for first in ALL if connection._BACKENDS[first] is found)
+    return next(first for first in ALL if connection._BACKENDS[first] == found)
 
 
 def seconds(text: str) -> float | None:

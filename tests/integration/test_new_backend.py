@@ -46,12 +46,7 @@ def tree(tmp_path_factory):
     recipe = block("# remoto/backends/lxc.py")
     assert len(recipe.splitlines()) < 40
     (tree / "remoto/backends/lxc.py").write_text(recipe)
-    insert(tree / "remoto/connection.py", "from .backends import BaseConnection, ", "lxc, ")
-    insert(
-        tree / "remoto/connection.py",
-        "_BACKENDS: dict[str, type[BaseConnection]] = {\n",
-        '    "lxc": lxc.LxcConnection,\n',
-    )
+    insert(tree / "remoto/connection.py", "_BACKENDS = {\n", '    "lxc": "lxc.LxcConnection",\n')
     factory = block("def lxc(request):")
     insert(tree / "tests/integration/backends.py", "from remoto import connection\n", f"\n\n{factory}")
     insert(tree / "tests/integration/backends.py", "\nBACKENDS = {", '"lxc": lxc, ')

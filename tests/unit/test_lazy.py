@@ -1,0 +1,145 @@
+"""Modules that ``import remoto`` does not import are imported on first use."""
+
+import pickle
+import subprocess
+import sys
+from unittest import mock
+
+import pytest
+
+import remoto
+from remoto import backends, connection
+
+LAZY = {
+    remoto: ["Group", "file_sync", "group", "rsync"],
+    backends: [
+        "JsonModuleExecute",
+        "LegacyModuleExecute",
+        "containers",
+        "docker",
+        "get_python_executable",
+        "kubernetes",
+        "local",
+        "openshift",
+        "podman",
+    ],
+    connection: ["docker", "kubernetes", "local", "openshift", "podman"],
+}
+NAMES = pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, names in LAZY.items() for name in names],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+# `import remoto` must not import these modules, unless execnet and logging do
+RARE = """
+    remoto.backends.client_requests remoto.backends.containers remoto.backends.docker remoto.backends.kubernetes
+    remoto.backends.local remoto.backends.openshift remoto.backends.patchable remoto.backends.podman
+    remoto.backends.sessions remoto.cli remoto.commands.popen remoto.file_sync remoto.files remoto.fleets
+    remoto.functions remoto.gateways.process_io remoto.gateways.relay remoto.group remoto.testing
+    argparse concurrent.futures importlib.metadata json pickle pkgutil shutil signal socket subprocess tarfile tempfile
+    zlib
+"""
+# a thread imports a module while another one forks; the child then imports the module as well
+FORK = """
+import importlib.abc, os, posixpath, select, sys, threading
+import remoto
+
+started, forking = threading.Event(), threading.Event()
+
+class Waiting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1] and not started.is_set():
+            started.set()
+            forking.wait(20)
+
+sys.meta_path.insert(0, Waiting())
+# called before the functions that remoto has registered
+os.register_at_fork(before=forking.set)
+thread = threading.Thread(target=eval, args=(sys.argv[2], globals()))
+thread.start()
+assert started.wait(20)
+reader, writer = os.pipe()
+child = os.fork()
+if not child:
+    eval(sys.argv[2])
+    os.write(writer, b"x")
+    os._exit(0)
+thread.join()
+if not select.select([reader], [], [], 20)[0]:
+    os.kill(child, 9)
+    sys.exit("the child hangs")
+assert os.waitpid(child, 0)[1] == 0
+"""
+# eight threads, two for each name
+THREADS = """
+import concurrent.futures, sys, threading
+import remoto
+
+USES = ["remoto.Group", "remoto.rsync", "remoto.connection.get('oc')", "remoto.backends.JsonModuleExecute"]
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def use(text):
+    barrier.wait(20)
+    return eval(text)
+
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(use, USES * 2))
+assert found[:4] == found[4:], found
+"""
+
+
+def run(program, *arguments):
+    argv = [sys.executable, "-W", "ignore", "-c", program, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_import_remoto_imports_no_module_that_is_rarely_used():
+    without = set(run("import sys, execnet, logging; print(*sys.modules)"))
+    loaded = set(run("import sys, remoto; print(*sys.modules)"))
+    assert "remoto.process" in loaded
+    assert (loaded - without) & set(RARE.split()) == set()
+
+
+@NAMES
+def test_name_is_found_in_a_new_process(module, name):
+    program = "import remoto, sys\nassert sys.argv[2] in dir(eval(sys.argv[1]))\nprint(eval('.'.join(sys.argv[1:])))"
+    assert run(program, module.__name__, name)
+    assert run("import sys\nexec('from {} import {}'.format(*sys.argv[1:]))\nprint('done')", module.__name__, name)
+
+
+@NAMES
+def test_name_can_be_patched(module, name):
+    before = getattr(module, name)
+    with mock.patch(f"{module.__name__}.{name}") as patched:
+        assert getattr(module, name) is patched
+    assert getattr(module, name) is before
+
+
+@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
+def test_unknown_name_is_an_attribute_error(module):
+    with pytest.raises(AttributeError, match=f"^module '{module.__name__}' has no attribute 'nothing'$"):
+        module.nothing  # noqa: B018
+
+
+def test_class_of_a_backend_that_is_not_imported_can_be_unpickled():
+    data = pickle.dumps(connection.get("docker"))
+    assert run(f"import pickle\nprint(pickle.loads({data!r}).__name__)") == ["DockerConnection"]
+
+
+def test_threads_may_use_a_name_first_at_the_same_time():
+    run(THREADS)
+
+
+@pytest.mark.parametrize(
+    ("module", "use"),
+    [
+        ("remoto.group", "remoto.Group"),
+        ("remoto.backends.containers", "remoto.connection.get('docker')"),
+        ("remoto.functions.calls", "remoto.Connection('localhost', eager=False).import_module(posixpath)"),
+    ],
+)
+def test_fork_waits_for_an_import_in_another_thread(module, use):
+    run(FORK, module, use)
