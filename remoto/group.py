@@ -21,6 +21,7 @@ from .fleets.options import pop_options
 from .fleets.result import GroupResult
 from .fleets.rounds import MembersRound, Round
 from .fleets.schedule import plan
+from .lazy import importing
 from .process import CheckResult
 
 if TYPE_CHECKING:
@@ -353,7 +354,8 @@ class Group(LabelledMembership):
         if self._executor is None:
             require_descriptors(self._members.values())
             return MembersRound(chosen, progress, what, self._members, self._connect)
-        from .fleets.executors import SharedRound
+        with importing:
+            from .fleets.executors import SharedRound
 
         return SharedRound(chosen, progress, what, self._members, self._executor, *self._login_limits)
 

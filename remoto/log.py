@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable
 
 import execnet
 
+from .lazy import importing
 from .util import escape_controls
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
 
     :param name: the logger's name, usually the connection's hostname; this machine's name by default.
     """
-    import socket  # here, since importing it takes as long as importing remoto
-
-    name = name or socket.gethostname()
+    name = name or _this_machine()
     is_new = name not in logging.Logger.manager.loggerDict
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:
@@ -56,6 +55,13 @@ def basic_remote_logger(name: str | None = None) -> logging.Logger:
     elif _unconfigured in logger.handlers and logging.getLogger().handlers:
         logger.removeHandler(_unconfigured)
     return logger
+
+
+def _this_machine() -> str:
+    with importing:
+        import socket  # importing it takes as long as importing remoto, and most loggers have a name
+
+    return socket.gethostname()
 
 
 class TerminalFormatter(logging.Formatter):

@@ -14,6 +14,7 @@ import execnet
 
 from ..exc import ConnectError, HostError, InvalidHostname, StartError
 from ..gateways.bootstrap import BOOT_COMMAND, NotOpened
+from ..lazy import importing
 from .ssh_config import configuration
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def needs_ssh(hostname: str, _socket: _Socket | None = None) -> bool:
     """
     if not is_remote_name(hostname):
         return False
-    import socket
+    with importing:
+        import socket
 
     name = hostname.lower()
     here = (_socket or socket).gethostname().lower()
@@ -85,7 +87,8 @@ def is_remote_name(hostname: str) -> bool:
 
 @functools.cache
 def _fqdn(here: str) -> str:
-    import socket
+    with importing:
+        import socket
 
     return socket.getfqdn()
 
@@ -362,7 +365,8 @@ def _printable(argv: Sequence[str]) -> list[str]:
 
 
 def _needed_python() -> str:
-    from importlib import metadata
+    with importing:
+        from importlib import metadata
 
     needed = metadata.metadata("execnet")["Requires-Python"] or "a newer one"
     return f"execnet {execnet.__version__} on this machine requires {needed}"

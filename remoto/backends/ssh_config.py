@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ..gateways.interrupts import uninterrupted
+from ..lazy import importing
 
 #: Match may set any of the other keywords, and may run programs
 _KEYWORDS = rb"(?im)^\s*(match|proxyjump|proxycommand|serveraliveinterval)\b"
@@ -64,7 +65,8 @@ def _must_run_ssh(arguments: Sequence[str]) -> bool:
 
 def _is_script() -> bool:
     """Return True if ``ssh`` is a script, which may use another configuration file."""
-    import shutil  # only here: importing it takes as long as importing a third of this package
+    with importing:
+        import shutil  # importing it takes as long as importing a third of this package
 
     path = shutil.which("ssh")
     try:
@@ -88,7 +90,8 @@ def _files(options: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _home() -> str:
     """Return the user's home directory as ssh does, which ignores HOME."""
-    import pwd
+    with importing:
+        import pwd
 
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
@@ -108,7 +111,8 @@ def _matters(file: tuple[str, str], depth: int = 0) -> bool:
     if re.search(_KEYWORDS, text) or depth > _DEPTH:
         return True
     for line in re.findall(_INCLUDE, text):
-        import glob  # few have an Include
+        with importing:
+            import glob  # few have an Include
 
         names = os.fsdecode(line)
         if re.search(r"[%$\"'\\]|(^|\s)~[^/]", names):  # tokens and quotes, which ssh expands
@@ -121,7 +125,8 @@ def _matters(file: tuple[str, str], depth: int = 0) -> bool:
 
 
 def _reported(arguments: Sequence[str]) -> Configuration | None:
-    import subprocess
+    with importing:
+        import subprocess
 
     try:
         answer = uninterrupted(partial(_answer, arguments)).decode("utf-8", "surrogateescape")
@@ -140,7 +145,8 @@ def _reported(arguments: Sequence[str]) -> Configuration | None:
 
 def _answer(arguments: Sequence[str]) -> bytes:
     """Return the output of ``ssh -G``, which does not connect (ssh(1))."""
-    import subprocess
+    with importing:
+        import subprocess
 
     return subprocess.run(
         # in batch mode, Debian's ssh has a ServerAliveInterval of 300 that no user has configured

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict, Union
 
+from ..lazy import importing
+
 PathLike = Union[os.PathLike[str], os.PathLike[bytes]]
 Command = Union[str, Sequence[Union[str, bytes, PathLike]]]
 Argv = Union[str, list[str]]
@@ -124,7 +126,8 @@ def without_nul(name: str, value: bytes) -> bytes:
 
 
 def _popen(popen: Mapping[str, object]) -> dict[str, object]:
-    from .popen import encoded as encoded_popen  # most commands have none of its keywords
+    with importing:
+        from .popen import encoded as encoded_popen  # most commands have none of its keywords
 
     return encoded_popen(popen)
 

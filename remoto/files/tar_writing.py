@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from queue import Queue
 from typing import BinaryIO, Callable
 
+from ..lazy import importing
 from ..remote.records import BLOCK, CHANGED, NOT_COPIED, Failure
 from .arguments import Progress
 from .errors import shown
@@ -221,7 +222,8 @@ def _opened(path: str) -> io.FileIO:
 
 def _whole(source: BinaryIO) -> BinaryIO:
     """Copy a stream to a temporary file; return the file."""
-    import tempfile
+    with importing:
+        import tempfile
 
     whole = tempfile.TemporaryFile()
     try:

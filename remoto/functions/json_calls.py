@@ -13,6 +13,7 @@ from .. import process, remote
 from ..commands.target import adapted
 from ..exc import CommandError, CommandTimeout, FunctionError
 from ..gateways.bootstrap import BOOT_COMMAND
+from ..lazy import importing
 from . import interpreter
 from .proxy import UNEXPECTED, Arguments, Keywords, ModuleExecute, is_problem, raised, refuse, wrong_answer
 from .shipping import Shipment, shown
@@ -137,7 +138,8 @@ class JsonModuleExecute(ModuleExecute):
         return FunctionError(host, name, "", what, "\n".join(stderr), "\n".join([what, *stderr]))
 
     def _remoto_result(self, name: str, answer: str) -> object:
-        import json
+        with importing:
+            import json
 
         host = adapted(self.conn).where()
         try:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
+from ..lazy import importing
+
 
 class Text(NamedTuple):
     """The source of a module."""
@@ -112,9 +114,10 @@ def _parts(package: str, path: Iterable[str], above: Sequence[str] = ()) -> Incl
 
     :param above: the parent directories; symbolic links to them are skipped.
     """
-    # imported here, since importing them takes half as long as importing remoto
-    import pkgutil
-    from importlib.machinery import PathFinder
+    with importing:
+        # importing them takes half as long as importing remoto
+        import pkgutil
+        from importlib.machinery import PathFinder
 
     path = [directory for directory in path if os.path.realpath(directory) not in above]
     above = [*above, *map(os.path.realpath, path)]

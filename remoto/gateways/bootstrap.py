@@ -20,6 +20,7 @@ from typing import Callable
 import execnet
 
 from .. import remote
+from ..lazy import importing
 from . import execnet_internals
 from .closing import close, register, register_foreign, wait_if_program_ends
 from .execnet_internals import ExecnetGateway
@@ -77,7 +78,8 @@ os.register_at_fork(after_in_child=_renew_lock)
 def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes:
     pairs = [(str(name), str(value)) for name, value in variables.items()]
     # without the lock, all threads of a group that connect at the same time would each compress the package
-    with _packing:
+    # the other lock because remote.packed() imports modules
+    with _packing, importing:
         package = _package()
     lines = (
         "from __future__ import unicode_literals",
@@ -162,12 +164,14 @@ def open_gateway(
     group = execnet_internals.new_group() if group is None else group
 
     def start() -> GatewayIO:
-        # imported here: both need modules that take as long to import as half of this package
+        # both need modules that take as long to import as half of this package
         if relay is None:
-            from .process_io import ProcessIO
+            with importing:
+                from .process_io import ProcessIO
 
             return ProcessIO(argv, host, logger)
-        from .relay import RelayIO
+        with importing:
+            from .relay import RelayIO
 
         return RelayIO(_RELAY.start, relay, argv, host, logger, relay_keepalive)
 

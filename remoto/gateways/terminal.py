@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+from ..lazy import importing
+
 # A shell can't reset a signal that was ignored when it started (POSIX, trap), so Python does it. Python itself ignores
 # two more signals and may set LC_CTYPE, which must not be inherited
 _WITH_HANGUP = """\
@@ -32,7 +34,8 @@ def with_signals(argv: list[str], own_session: bool) -> list[str]:
         launcher = [sys.executable, "-I", "-S", "-c", _WITH_HANGUP, variable]
     else:
         return argv
-    import shutil
+    with importing:
+        import shutil
 
     if not shutil.which(argv[0]):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])

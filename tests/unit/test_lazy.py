@@ -1,8 +1,10 @@
 """Modules that ``import remoto`` does not import are imported on first use."""
 
+import ast
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -88,6 +90,16 @@ with concurrent.futures.ThreadPoolExecutor(8) as pool:
 assert found[:4] == found[4:], found
 """
 
+PACKAGE = Path(remoto.__file__).parent
+IMPORTS = (ast.Import, ast.ImportFrom)
+# imports inside functions of modules that are loaded already
+LOADED = {
+    "backends/patchable.py: from remoto import backends",
+    "backends/relayed.py: from .executor import Executor",
+    "backends/ssh.py: from .base import BaseConnection",
+    "fleets/work.py: import importlib",
+}
+
 
 def run(program, *arguments):
     argv = [sys.executable, "-W", "ignore", "-c", program, *arguments]
@@ -101,6 +113,21 @@ def test_import_remoto_imports_no_module_that_is_rarely_used():
     loaded = set(run("import sys, remoto; print(*sys.modules)"))
     assert "remoto.process" in loaded
     assert (loaded - without) & set(RARE.split()) == set()
+
+
+def test_imports_inside_functions_hold_the_lock_that_fork_waits_for():
+    found, holding = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        # the command line does not fork, and the code of the remote side can't use the lock
+        if path.parent.name not in ("cli", "remote"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                holds = isinstance(node, ast.With) and ast.unparse(node.items[0]) == "importing"
+                if isinstance(node, ast.FunctionDef) or holds:
+                    imports = [inner for inner in ast.walk(node) if isinstance(inner, IMPORTS)]
+                    names = [f"{path.relative_to(PACKAGE).as_posix()}: {ast.unparse(inner)}" for inner in imports]
+                    (holding if holds else found).update(names)
+    assert found - holding == LOADED
+    assert len(holding) > 10
 
 
 @NAMES
@@ -139,6 +166,7 @@ def test_threads_may_use_a_name_first_at_the_same_time():
         ("remoto.group", "remoto.Group"),
         ("remoto.backends.containers", "remoto.connection.get('docker')"),
         ("remoto.functions.calls", "remoto.Connection('localhost', eager=False).import_module(posixpath)"),
+        ("remoto.gateways.process_io", "remoto.Connection('localhost').exit()"),
     ],
 )
 def test_fork_waits_for_an_import_in_another_thread(module, use):
