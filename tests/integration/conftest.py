@@ -24,9 +24,12 @@ from tests.servers.engines import Docker, Podman
 from tests.servers.require import unavailable
 from tests.servers.sshd import Sshd, Unavailable, create_users
 
-#: modules to run over a relay: together they have all kinds of traffic, and timeouts of each. Without
-#: REMOTO_TEST_REQUIRE, only the tests of relays use one
-OVER_RELAYS = ("test_commands", "test_files", "test_functions", "test_timeouts", "test_remote_package")
+#: modules to run over a relay: together with the tests of relays they have all kinds of traffic, and timeouts of each.
+#: Without REMOTO_TEST_REQUIRE, only the tests of relays use one
+OVER_RELAYS = ("test_commands", "test_files", "test_timeouts")
+#: backends that a module skips, since its subject is the same over others: test_session_faults calls functions in
+#: sessions of podman and in pods
+SKIPPED = {"test_functions": {"podman-persistent", "kubernetes-persistent"}}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -193,7 +196,7 @@ def pytest_generate_tests(metafunc):
         shells = SHELLS if getattr(metafunc.module, "NEEDS_NO_PYTHON", False) else {}
         name = metafunc.module.__name__.rpartition(".")[2]
         over_relay = name in OVER_RELAYS and os.environ.get("REMOTO_TEST_REQUIRE")
-        excluded = set() if over_relay else {"ssh_via"}
+        excluded = SKIPPED.get(name, set()) | (set() if over_relay else {"ssh_via"})
         metafunc.parametrize("connect", [b for b in [*BACKENDS, *shells] if b not in excluded], indirect=True)
 
 
