@@ -203,10 +203,10 @@ def _parsed(answer: object) -> tuple[str, object]:
     """Return the kind and value of an answer; an empty kind if it is invalid."""
     try:
         if isinstance(answer, tuple):
-            kind, value, *packed = answer
-            if packed == [True]:
-                value = values.unpack(value)
-            if packed in ([], [True]) and _VALUES[kind](value):
+            if len(answer) == 3 and answer[2] is True:
+                answer = (answer[0], values.unpack(answer[1]))
+            kind, value = answer
+            if _VALUES[kind](value):
                 return kind, value
     except Exception:  # a value of a wrong type may raise anything
         pass

@@ -107,7 +107,7 @@ class Outbox(ABC):
         :raises OSError: the connection is closed, or was lost.
         """
         # do not wait for a small message at the head of the queue: the loop is about to write it whole
-        self._send(_Message([data]), wait and (len(data) > SMALL or bool(self._queue)))
+        self._send([data], wait and (len(data) > SMALL or bool(self._queue)))
 
     def send_parts(self, parts: Sequence[Data]) -> None:
         """Send the parts of a message, and wait until it is written. Then the parts may be reused.
@@ -117,19 +117,23 @@ class Outbox(ABC):
         # joining many small parts is faster, copying a large one is slower
         if sum(map(len, parts)) < JOINED * len(parts):
             parts = [b"".join(parts)]
-        self._send(_Message(parts), wait=True)
+        self._send(parts, wait=True)
 
-    def _send(self, message: _Message, wait: bool) -> None:
+    def _send(self, parts: Sequence[Data], wait: bool) -> None:
         if self._last or self._error is not None:
             raise self._closed()
         if not interruptible():
-            written = self._write_at_once(message)
-        elif not (written := self._write_in_one_step(message)):
+            message = _Message(parts)
+            if self._write_at_once(message):
+                return
+        elif self._write_in_one_step(parts):
+            return
+        else:
+            message = _Message(parts)
             self._queue.append(message)
-        if not written:
-            self._loop.call(self._write_queue)
-            if wait:
-                self._wait(message)
+        self._loop.call(self._write_queue)
+        if wait:
+            self._wait(message)
 
     def close(self) -> None:
         """Close the pipe after the queued messages. Calling it again has no effect."""
@@ -150,7 +154,7 @@ class Outbox(ABC):
         if message.error is not None:
             raise message.error
 
-    def _write_in_one_step(self, message: _Message) -> bool:
+    def _write_in_one_step(self, parts: Sequence[Data]) -> bool:
         """Write a small message if the queue is empty. Return False if it must be queued. For the main thread."""
         return False
 
@@ -225,10 +229,10 @@ class PipeOutbox(Outbox):
         self._watched = False
         os.set_blocking(self._fd, False)
 
-    def _write_in_one_step(self, message: _Message) -> bool:
-        if not _STEPS_ARE_KNOWN or len(message.left) > 1 or len(message.left[0]) > SMALL:
+    def _write_in_one_step(self, parts: Sequence[Data]) -> bool:
+        if not _STEPS_ARE_KNOWN or len(parts) > 1 or len(parts[0]) > SMALL:
             return False
-        step = map(self._pipe.write, message.left)
+        step = map(self._pipe.write, parts)
         with self._writing:
             # no calls here: after a call a signal handler may run, which deadlocks on this lock if it sends a message
             if self._queue or self._error is not None:

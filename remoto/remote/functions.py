@@ -43,6 +43,7 @@ class Calls(object):
     def __init__(self, channel, module):
         self.channel = channel
         self.module = module
+        self.printed = Printed(channel)
         self.jobs = queue.Queue()  # type: queue.Queue
         self.last = None
 
@@ -63,7 +64,7 @@ class Calls(object):
             if callable(job):
                 job()
         if self.last is not None:
-            self.last.ended.wait()
+            self.last.running.acquire()
         # the last call may have left a generator, which must be closed
         while not self.jobs.empty():
             job = self.jobs.get()
@@ -77,13 +78,19 @@ class Call(object):
         self.item = item
         # claim the main thread here, in the order of the calls, not in the order in which threads run
         self.is_first = calls.module.claim()
-        self.ended = threading.Event()
+        # held until the call has ended: a lock is made in a tenth of the time of an Event
+        self.running = threading.Lock()
+        self.running.acquire()
 
     def run(self):
         try:
             self.answer()
         finally:
-            self.ended.set()
+            self.end()
+
+    def end(self):
+        if self.running.locked():
+            self.running.release()
 
     def fail(self, error):
         """Raise the error in the channel's thread, so that execnet sends it to the controller."""
@@ -91,7 +98,7 @@ class Call(object):
         def job():
             raise error
 
-        self.ended.set()
+        self.end()
         self.calls.jobs.put(job)
 
     def answer(self):
@@ -99,14 +106,16 @@ class Call(object):
         if self.is_first:
             module.has_source.wait()
             module.load()
-        module.is_loaded.wait()
+        if module.module is None:
+            module.is_loaded.wait()
         if module.module is None:
             self.release()
             # without a problem, the module called sys.exit(0)
             send(channel, RAISE if module.problem else RETURN, module.problem)
             return
         function, args, kwargs = unpack(self.item[0]) if len(self.item) > 3 else self.item
-        printed = Printed(channel)
+        printed = self.calls.printed
+        printed.thread = threading.current_thread()
         result, problem = guarded(printed, lambda: getattr(module.module, function)(*args, **kwargs))
         self.release()
         if problem is not None:
