@@ -1,6 +1,5 @@
 """Ctrl-C, exceptions of signal handlers, fork() and a lack of threads, at any point of the main thread."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -196,12 +195,22 @@ def test_signal_handler_may_send_at_any_point_of_sending():
 
 
 def test_connection_costs_one_thread_and_three_descriptors():
-    def held():
-        return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+    """In a program of its own, where nothing of another test ends meanwhile."""
+    script = """
+import os
+import remoto
+from remoto.process import check
+from tests.integration.leftovers import wait_until
 
-    with remoto.Connection("localhost") as conn:
-        check(conn, ["true"])
-        before = held()
-        with remoto.Connection("localhost") as other:
-            check(other, ["true"])
-            wait_until(lambda: held() == (before[0] + 1, before[1] + 3))
+def held():
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+with remoto.Connection("localhost") as conn:
+    check(conn, ["true"])
+    before = held()
+    with remoto.Connection("localhost") as other:
+        check(other, ["true"])
+        wait_until(lambda: held() == (before[0] + 1, before[1] + 3))
+        print("one and three")
+"""
+    assert outcome_of(script) == "one and three\n"

@@ -435,7 +435,8 @@ def test_closing_a_host_leaves_the_relay_and_nothing_else(own_relay):
         with through(own_relay) as conn:
             check(conn, ["true"])
     assert own_relay.has_connection()
-    assert (children(), descriptors(), threads()) == before
+    # what is left of an earlier test may end meanwhile
+    assert all(now <= then for now, then in zip((children(), descriptors(), threads()), before))
     wait_until(lambda: threads_of(pid_of(own_relay)) <= on_relay)
 
 
@@ -447,7 +448,7 @@ def test_relayed_host_costs_no_local_process_and_no_descriptor(own_relay):
     before = children(), descriptors()
     with through(own_relay) as conn:
         check(conn, ["true"])
-        assert (children(), descriptors()) == before
+        assert children() <= before[0] and descriptors() <= before[1]
 
 
 def test_program_that_never_closes_leaves_no_process(sshd):

@@ -144,7 +144,7 @@ def test_exit_ends_the_session_and_leaves_nothing(docker, container):
     before = children()
     with docker_connection(container, persistent="require") as conn:
         check(conn, ["true"])
-        assert children() > before
+        assert children() - before
     wait_until(lambda: children() <= before)
     wait_until(lambda: "python" not in docker.client("top", container))
     with pytest.raises(ConnectionLost, match="the connection is closed"):
