@@ -95,7 +95,7 @@ def _transfer(
             raise ChannelClosed from None
         set_window(channel, Window())
         if isinstance(io, ProcessIO):
-            io.set_pipe_size(LARGE_PIPE)
+            io.set_pipe_size(function is _PUT, LARGE_PIPE)
         yield _Records(channel, timeout)  # type: ignore[no-untyped-call]
     except Failure as failure:
         raise _error(gateway, what, [failure]) from None
@@ -111,7 +111,7 @@ def _transfer(
                 channel.close()
         if isinstance(io, ProcessIO):
             # the pipes of a user share a limit: pipe-user-pages-soft of proc(5)
-            io.set_pipe_size(PIPE)
+            io.set_pipe_size(function is _PUT, PIPE)
 
 
 class _Records(Records):

@@ -1,7 +1,8 @@
 """Use undocumented names of execnet, to change its gateways and channels.
 
 No other module of remoto uses such a name; ``docs/execnet.rst`` gives the reasons. On the remote side,
-``remote/boot.py`` uses the names in :data:`REMOTE_NAMES`, from the source that :func:`remote_source` returns.
+``remote/boot.py`` uses the names in :data:`REMOTE_NAMES`, from the source that :func:`remote_source` returns, and
+``remote/files.py`` uses the two pipes of a gateway.
 """
 
 from __future__ import annotations

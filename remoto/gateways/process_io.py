@@ -63,11 +63,11 @@ class ProcessIO(GatewayIO):
                 raise TimeoutError(timeout)
         return os.read(self.infile.fileno(), BLOCK)
 
-    def set_pipe_size(self, size: int) -> None:
-        """Set the bytes that the pipe to the process holds, where the system can."""
+    def set_pipe_size(self, to_remote: bool, size: int) -> None:
+        """Set the bytes that the pipe to or from the process holds, where the system can."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError, ValueError):  # not permitted, or closed
-                fcntl.fcntl(self.outfile, _SET_PIPE_SIZE, size)
+                fcntl.fcntl(self.outfile if to_remote else self.infile, _SET_PIPE_SIZE, size)
 
     def close_read(self) -> None:
         self.infile.close()
