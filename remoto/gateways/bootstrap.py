@@ -63,7 +63,7 @@ def _first_modules() -> tuple[str, ...]:
 def _package() -> str:
     """Return the code that makes the package of the remote side, with execnet's source."""
     execnet_source = remote.without_comments(execnet_internals.remote_source())
-    return remote.package(_first_modules(), execnet=execnet_source)
+    return remote.package(_first_modules(), execnet_source)
 
 
 def _renew_lock() -> None:
@@ -85,7 +85,7 @@ def _first_line(variables: Mapping[str, str], marker: str, worker: str) -> bytes
         "from __future__ import unicode_literals",
         package,
         "from remoto_remote.boot import boot",
-        f"boot(package.SOURCES.sources.pop('execnet'), *{(execnet.__version__, pairs, marker, worker)!a})",
+        f"boot(texts[-1], *{(execnet.__version__, pairs, marker, worker)!a})",
     )
     # with ascii() and unicode_literals, every Python reads the same text in every locale
     return (ascii("\n".join(lines)) + "\n").encode("ascii")

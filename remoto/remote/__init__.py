@@ -68,23 +68,24 @@ def packed(texts: Iterable[str]) -> str:
 #: creates the remote side's package from ``texts``: the source of imports.py, then names and sources of modules
 _MAKE_PACKAGE = f"""\
 import sys
-package = sys.modules.get("{PACKAGE}")
+name = str("{PACKAGE}")
+package = sys.modules.get(name)
 if package is None:
-    package = type(sys)(str("{PACKAGE}"))
+    package = type(sys)(name)
     package.__path__ = []
     exec(compile(texts[0], "remoto/remote/imports.py", "exec"), package.__dict__)
-    package = sys.modules.setdefault("{PACKAGE}", package)
+    package = sys.modules.setdefault(name, package)
 package.add(texts[1:])
 """
 
 
-def package(names: Iterable[str], **others: str) -> str:
+def package(names: Iterable[str], *last: str) -> str:
     """Return code that creates the remote side's package with these modules. It may run twice in a Python.
 
-    :param others: names and texts to add to ``package.SOURCES.sources``.
+    :param last: a text to append to ``texts``; the package ignores it.
     """
-    texts = packed([source("imports"), *named_sources(names), *(text for pair in others.items() for text in pair)])
-    unpacked = f"import binascii, zlib\ntexts = zlib.decompress(binascii.a2b_base64('{texts}')).split(b'\\0')\n"
+    texts = packed([source("imports"), *named_sources(names), *last])
+    unpacked = f'import binascii, zlib\ntexts = zlib.decompress(binascii.a2b_base64("{texts}")).split(b"\\0")\n'
     return unpacked + without_comments(_MAKE_PACKAGE)
 
 
