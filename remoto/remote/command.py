@@ -57,8 +57,14 @@ class Command(object):
         self.streams, group = self.divide(request, sudo, group)
         self.termination = Termination(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
-        self.wake_pipe = WakePipe()
-        self.exit_watch = exit_watch(self.process)
+        try:
+            self.exit_watch = exit_watch(self.process)
+            self.wake_pipe = WakePipe()
+        except OSError:
+            # too many open files: the error must be true, and no zombie may be left
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+            raise
         for pipe in list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
             prepare_pipe(pipe)
         COMMANDS.add(self)

@@ -9,9 +9,10 @@ import sys
 import pytest
 
 import remoto
-from remoto.exc import ConnectError
+from remoto.exc import CommandError, ConnectError
 from remoto.process import check, run
 from tests.integration.leftovers import VARIABLE, children, descriptors, started_with, threads, wait_until
+from tests.integration.shipped import trouble
 
 
 def held():
@@ -182,3 +183,21 @@ def test_output_takes_at_most_four_times_its_size_in_memory():
     done = program(QUIET + LONG)
     assert done.stderr == ""
     assert 0.5 < float(done.stdout) <= 4
+
+
+@pytest.mark.parametrize("stdin", [None, "data"])
+def test_command_that_lacks_descriptors_is_killed_and_no_zombie_is_left(stdin):
+    """However few there are, the command runs, or an error says why it does not."""
+    with remoto.Connection("localhost") as conn:
+        remote = conn.import_module(trouble)
+        check(conn, ["true"], cwd="/", stdin="data")  # import what can't be imported without descriptors
+        results = []
+        for free in range(12):
+            remote.limit_descriptors(free)
+            try:
+                results.append(check(conn, ["true"], stdin=stdin).returncode)
+            except CommandError as error:
+                results.append(error.reason.partition(":")[0])
+            remote.limit_descriptors(None)
+            wait_until(remote.is_without_children)
+        assert results == ["Too many open files"] * results.index(0) + [0] * results.count(0)

@@ -312,3 +312,24 @@ def hexed(value):
     if isinstance(value, (list, tuple)):
         return [hexed(item) for item in value]
     return value
+
+
+def limit_descriptors(free):
+    """Leave this Python ``free`` descriptors; None for the usual number."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = 0 if free is not None else hard
+    while limit < hard and free >= 0:
+        free -= not os.path.exists("/proc/self/fd/%d" % limit)
+        limit += free >= 0
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def is_without_children():
+    """Return True if this Python has no child, not even one that has exited."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return False
+    except OSError:
+        return True
