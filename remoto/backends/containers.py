@@ -332,7 +332,7 @@ def ask(
 
 def _in_container(function: RemoteFunction) -> RemoteFunction:
     """Return the function of ``remote/container.py`` for one of ``remote/command.py``."""
-    return function._replace(module="container")
+    return RemoteFunction("container", function.name)
 
 
 def _keywords(connection: type[ContainerConnection]) -> set[str]:

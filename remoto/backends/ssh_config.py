@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from ..gateways.interrupts import uninterrupted
 from ..lazy import importing
@@ -27,7 +26,7 @@ SYSTEM = "/etc/ssh/ssh_config"
 _DEPTH = 16
 
 
-class Configuration(NamedTuple):
+class Configuration:
     """The settings that remoto needs.
 
     :ivar keepalive: ServerAliveInterval in seconds; 0 if it is not set.
@@ -35,9 +34,8 @@ class Configuration(NamedTuple):
     :ivar by_ssh: another ssh connects to the jump host, and reports on stderr why it failed.
     """
 
-    keepalive: int = 0
-    jump: str = ""
-    by_ssh: bool = False
+    def __init__(self, keepalive: int = 0, jump: str = "", by_ssh: bool = False) -> None:
+        self.keepalive, self.jump, self.by_ssh = keepalive, jump, by_ssh
 
 
 # by ssh's arguments, since a program may connect to the same host many times

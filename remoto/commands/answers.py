@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import Union
 
 from ..exc import ConnectionLost
 from ..remote.wire import ENDED, LEFT, RUNNING, STATUS, STDERR, STDOUT, WRITTEN
@@ -12,19 +12,18 @@ from ..util import shown
 _LOWEST, _HIGHEST = -(2**31), 2**32 - 1
 
 
-class ClientEnded(NamedTuple):
-    """Sent instead of an exit status: the container's client exited without reporting the command's exit status."""
+class ClientEnded:
+    """Sent instead of an exit status: the container's client exited without reporting the command's exit status.
 
-    #: the client's exit status; None if it could not be started
-    status: int | None
-    #: False if the command was certainly not started
-    started: bool
-    #: the last stderr lines of the client
-    stderr: bytes
-    #: the state of the command: RUNNING if nothing tried to kill it
-    state: str
-    #: the last stderr lines of the client that tried to kill it
-    problem: bytes
+    :ivar status: the client's exit status; None if it could not be started.
+    :ivar started: False if the command was certainly not started.
+    :ivar stderr: the last stderr lines of the client.
+    :ivar state: the state of the command: RUNNING if nothing tried to kill it.
+    :ivar problem: the last stderr lines of the client that tried to kill it.
+    """
+
+    def __init__(self, status: int | None, started: bool, stderr: bytes, state: str, problem: bytes) -> None:
+        self.status, self.started, self.stderr, self.state, self.problem = status, started, stderr, state, problem
 
 
 Status = Union[int, ClientEnded]

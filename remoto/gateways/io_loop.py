@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import queue
-import selectors
 import sys
 import threading
 from collections import deque
 from typing import Callable
 
+from ..lazy import importing
 from .interrupts import Event
 
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+#: selectors.EVENT_READ and EVENT_WRITE
+READ, WRITE = 1, 2
 
 
 class Loop:
@@ -26,6 +27,9 @@ class Loop:
 
     def __init__(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()
+        with importing:
+            import selectors  # only a program that connects needs it
+
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe()
         for fd in (self._wake_reader, self._wake_writer):

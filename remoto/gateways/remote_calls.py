@@ -6,7 +6,6 @@ import functools
 import os
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import execnet
 
@@ -20,15 +19,15 @@ from .interrupts import uninterrupted
 from .outbox import SendTimeout
 
 
-class RemoteFunction(NamedTuple):
+class RemoteFunction:
     """A function of ``remoto/remote/``.
 
     :meth:`start` sends a call as one small message. For each call, execnet's ``remote_exec`` would read and parse the
     source here, and compile it on the remote side.
     """
 
-    module: str
-    name: str
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
 
     def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
         """Call the function on the remote side; return execnet's channel.
