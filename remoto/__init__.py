@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import backends, connection, exc, lazy, process, util
+from . import backends, connection, exc, lazy, util
 from .connection import Connection
 
 if TYPE_CHECKING:
-    from . import file_sync, group
+    from . import file_sync, group, process
     from .file_sync import rsync
     from .group import Group
 
@@ -24,8 +24,14 @@ __all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", 
 __version__ = "2.4.0"
 
 
-# most programs copy no files, and use a single host
-_LAZY = {"Group": "remoto.group", "file_sync": "remoto.file_sync", "group": "remoto.group", "rsync": "remoto.file_sync"}
+# most programs copy no files, and use a single host; some never run a command
+_LAZY = {
+    "Group": "remoto.group",
+    "file_sync": "remoto.file_sync",
+    "group": "remoto.group",
+    "process": "remoto.process",
+    "rsync": "remoto.file_sync",
+}
 
 # hidden from type checkers, which would accept any name
 if not TYPE_CHECKING:

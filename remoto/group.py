@@ -8,7 +8,8 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar, Union, cast, overload
 
-from . import process
+import remoto.process as process
+
 from .backends import BaseConnection
 from .file_sync import CopyResult
 from .files.listing import Listing

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Callable
 
 #: Hold it to import a module inside a function. fork() waits for that: the child has no thread that could finish the
-#: import, and would wait for it forever. No module may use it while it is imported itself: two threads could then wait
-#: for each other.
+#: import, and would wait for it forever. No module of remoto may use it, or a name of :func:`attributes`, while it is
+#: imported itself, since two threads could then wait for each other: use ``import remoto.process as process``, not
+#: ``from . import process``.
 importing = threading.RLock()
 #: seconds that fork() waits for imports, in case they wait for a lock of the program that fork() holds
 _FORK_TIMEOUT = 5.0

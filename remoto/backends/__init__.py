@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from .. import lazy
 from ..log import basic_remote_logger
-from ..process import check
 from .base import BaseConnection
 from .ssh import needs_ssh
 
 if TYPE_CHECKING:
     from ..functions.legacy import LegacyModuleExecute
+    from ..process import check
     from .patchable import JsonModuleExecute, get_python_executable
 
 __all__ = [
@@ -24,10 +24,11 @@ __all__ = [
     "needs_ssh",
 ]
 
-# most programs use one backend, and call no functions
+# most programs use one backend, and call no functions; some never run a command
 _LAZY = {
     "JsonModuleExecute": "remoto.backends.patchable",
     "LegacyModuleExecute": "remoto.functions.legacy",
+    "check": "remoto.process",
     "containers": "remoto.backends.containers",
     "docker": "remoto.backends.docker",
     "get_python_executable": "remoto.backends.patchable",

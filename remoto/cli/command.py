@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import __version__, process
+import remoto.process as process
+
+from .. import __version__
 from ..backends import BaseConnection
 from ..commands.failure import shell_advice
 from ..exc import CommandError, CommandTimeout, RemotoError

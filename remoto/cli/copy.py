@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable
 
-from .. import file_sync
+import remoto.file_sync as file_sync
+
 from ..exc import FileTransferError, RemotoError
 from ..files.listing import Listing
 from ..fleets.result import reason_of_error

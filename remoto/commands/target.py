@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ..exc import ConnectError, StartError
 from ..gateways.remote_calls import RemoteFunction
-from .request import Argv
 
 if TYPE_CHECKING:
     from ..backends import BaseConnection
     from ..untyped import AnyGateway
-    from .request import Request
+    from .request import Argv, Request
 
     class Channel(Protocol):
         """execnet's channel, or a mock of one in a program's test."""

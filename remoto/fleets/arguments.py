@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from .. import file_sync
+import remoto.file_sync as file_sync
+
 from ..commands.request import Command, argv_of, encoded, require_callables
 from ..files.arguments import advice, local_path, remote_path, require_source
 from ..files.errors import shown

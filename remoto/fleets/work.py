@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Callable
 
 import execnet
 
-from .. import file_sync, process
+import remoto.file_sync as file_sync
+import remoto.process as process
+
 from ..backends import BaseConnection
 from ..exc import CommandError, CommandTimeout, ConnectError, FunctionError
 from ..functions import interpreter

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .. import process, remote
+import remoto.process as process
+
+from .. import remote
 from ..commands.target import adapted
 from ..exc import CommandError, CommandTimeout, FunctionError
 from ..gateways.bootstrap import BOOT_COMMAND
