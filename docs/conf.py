@@ -20,7 +20,7 @@ nitpick_ignore_regex = [
     (
         "py:class",
         r"(collections\.abc|concurrent\.futures.*|logging|os|pathlib|types|typing)\..+|Command|Handler|Path|ModuleType"
-        r"|Any\w+|OfLine|OfBlock|Progress|RemoteFunction|Target|_Socket|execnet\.(Channel|Gateway)"
+        r"|Any\w+|Argv|OfLine|OfBlock|Progress|RemoteFunction|Target|_Socket|execnet\.(Channel|Gateway)"
         r"|(Popen|Connection|(Found)?Containers?|FoundPods|Run|Command|Copy|Rsync)?Options|\w+Backend|BackendName|(remoto\.functions\.proxy\.)?ModuleExecute"
         r"|dict\[str|.*\._Stream|.*\._?Value",
     )
