@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,9 @@ def test_comment_after_code_is_removed_and_string_is_kept():
 PROTOCOLS = {"WriteIO", "ReadIO", "IO", "Event"}
 OTHER_MODELS = {"EventletExecModel", "GeventExecModel", "MainThreadOnlyExecModel"}
 UNUSED = {"dump", "dumps", "load", "loads", "serve"}
+UNUSED_METHODS = {"serve", "integrate_as_primary_thread", "_trace"}
+TRACE = ("DEBUG = os.environ.get('EXECNET_DEBUG')", "pid = os.getpid()", "self.__trace = trace")
+TRACING = re.compile(r"(?:self\.(?:gateway\.)?_trace|log)\(")
 
 
 class WithoutUnused(ast.NodeTransformer):
@@ -64,11 +68,22 @@ class WithoutUnused(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node):
         # only at the top level: classes have methods of these names
-        if node.col_offset == 0 and node.name in UNUSED:
+        if node.name == "log" or (node.col_offset == 0 and node.name in UNUSED):
             return None
         self.generic_visit(node)
         node.returns = None
         return node
+
+    def visit_If(self, node):
+        if ast.unparse(node.test).startswith("DEBUG"):
+            return None
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node):
+        return ast.Pass() if TRACING.match(ast.unparse(node)) else node
+
+    def visit_Assign(self, node):
+        return None if ast.unparse(node) in TRACE else node
 
     def visit_arg(self, node):
         node.annotation = None
@@ -84,15 +99,15 @@ class WithoutUnused(ast.NodeTransformer):
 def _is_unused_method(node):
     if not isinstance(node, ast.FunctionDef):
         return False
-    is_abstract = any(getattr(decorator, "attr", "") == "abstractmethod" for decorator in node.decorator_list)
-    return is_abstract or node.name in ("serve", "integrate_as_primary_thread")
+    decorators = {getattr(decorator, "attr", getattr(decorator, "id", "")) for decorator in node.decorator_list}
+    return bool(decorators & {"abstractmethod", "overload"}) or node.name in UNUSED_METHODS
 
 
 def test_execnet_is_sent_without_unused_parts_and_otherwise_unchanged():
     whole = ast.parse(inspect.getsource(gateway_base))
     sent = ast.parse(execnet_internals.remote_source())
     # these replace imports
-    sent.body = [node for node in sent.body if _name(node) not in ("traceback", "cast", "overload")]
+    sent.body = [node for node in sent.body if _name(node) not in ("traceback", "cast")]
     whole.body = [
         node for node in whole.body if not (isinstance(node, ast.Import) and node.names[0].name == "traceback")
     ]
