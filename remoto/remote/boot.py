@@ -4,10 +4,10 @@ from __future__ import absolute_import, unicode_literals
 
 import gc
 import os
-import signal
 import sys
 
 from .main_thread import MAIN_THREAD
+from .signals import signal
 
 
 def set_environment(variables):

@@ -3,11 +3,11 @@
 from __future__ import absolute_import, unicode_literals
 
 import os
-import signal
 import sys
 import threading
 
 from .pipes import WakePipe
+from .signals import signal
 
 
 class MainThread(object):

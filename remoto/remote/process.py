@@ -3,11 +3,11 @@
 from __future__ import absolute_import, unicode_literals
 
 import os
-import signal
 import sys
 import threading
 
 from .pipes import WakePipe, make_blocking
+from .signals import signal
 from .spawn import spawn
 from .wire import EXTRA_PATH
 

@@ -3,7 +3,8 @@
 from __future__ import absolute_import, unicode_literals
 
 import os
-import signal
+
+from .signals import signal
 
 
 class Process(object):

@@ -4,11 +4,11 @@ from __future__ import absolute_import, unicode_literals
 
 import errno
 import os
-import signal
 import time
 
 from .pipes import poll
 from .process import OWN_SESSION, encoded, in_background
+from .signals import signal
 from .streams import CLIENT_OUTPUT
 from .wire import ENDED, LEFT, RUNNING, TERMINATING
 

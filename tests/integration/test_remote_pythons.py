@@ -1,5 +1,7 @@
 """Every Python on this machine that the installed execnet can start runs commands."""
 
+import sys
+
 import execnet
 import pytest
 
@@ -56,6 +58,13 @@ def test_too_old_python_is_reported(pythons):
             remoto.Connection("localhost", interpreter=path)
         assert caught.value.kind == "version"
         assert f"is Python {version[0]}.{version[1]}." in str(caught.value) and ">=" in str(caught.value)
+
+
+def test_slow_modules_are_not_imported_to_connect():
+    # -S: a .pth file in site-packages may import anything
+    with remoto.Connection("localhost", interpreter=f"{sys.executable} -IS") as conn:
+        found = conn.gateway.remote_exec("import sys; channel.send(list(sys.modules))").receive(20)
+    assert {"enum", "re", "signal", "subprocess", "traceback", "typing"}.isdisjoint(found)
 
 
 def test_undecodable_environment_is_kept(monkeypatch):
