@@ -44,8 +44,8 @@ _HEADER = "!bii"
 #: execnet 1.9 has it under this name only
 ExecnetGateway = gateway.Gateway
 
-#: names of execnet.gateway_base that remote/boot.py uses
-REMOTE_NAMES = ("WorkerGateway", "WorkerPool", "get_execmodel", "init_popen_io")
+#: names of execnet.gateway_base that remote/boot.py uses or replaces
+REMOTE_NAMES = ("WorkerGateway", "WorkerPool")
 
 
 def remote_source() -> str:

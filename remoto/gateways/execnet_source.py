@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-# execution models other than threads; for type checkers: protocols, abstract methods, overloads, annotations of
-# results, and names of typing; values in files; the main thread, which remote/main_thread.py uses instead; tracing
+# execution models, threads and IO, which remote/worker.py and remote/main_thread.py replace; for type checkers:
+# protocols, overloads, annotations of results, and names of typing; values in files; tracing
 _UNUSED = (
-    r"(?ms)^class (?:(?:Eventlet|Gevent|MainThreadOnly)ExecModel\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)"
-    r"|^    (?:@property\n    )?@(?:abc\.abstractmethod|overload)\n.*?(?=\n\n)"
-    r"|^def (?:dumps?|loads?|serve)\(.*?(?=^[^\s)]|\Z)"
-    r"|^    def (?:serve|integrate_as_primary_thread|_trace)\(.*?(?=^ {0,4}[^\s)])"
+    r"(?ms)^class (?:\w*ExecModel\b|WorkerPool\b|Reply\b|Popen2IO\b|\w+\(Protocol\)).*?(?=^\S)|(?<=\)) -> [^\n]*(?=:$)"
+    r"|^    @overload\n.*?(?=\n\n)"
+    r"|^def (?:dumps?|loads?|serve|get_execmodel|init_popen_io)\(.*?(?=^[^\s)]|\Z)"
+    r"|^    def (?:serve|_trace|_initreceive|join)\(.*?(?=^ {0,4}[^\s)])"
     r"|^DEBUG = .*?^    notrace = [^\n]*$|^        self\.__trace = trace$|^        def log\([^\n]*\n[^\n]*$"
-    r"|^from typing import (?:Any|Callable|Iterator|Literal|MutableSet|Protocol|overload)$"
+    r"|^from typing import (?:Any|Callable|Iterator|Literal|MutableSet|Protocol|overload)$|^import abc$"
 )
 # a call may be all that a block has
 _TRACING = r"(?ms)\b(?:self\.(?:gateway\.)?_trace|log)\(.*?\)$"

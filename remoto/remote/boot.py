@@ -8,6 +8,7 @@ import sys
 
 from .main_thread import MAIN_THREAD
 from .signals import signal
+from .worker import IO, Pool
 
 
 def set_environment(variables):
@@ -26,7 +27,7 @@ def serve_gateway(io, worker, execnet):
     """
     MAIN_THREAD.start()
     gateway = execnet["WorkerGateway"](io=io, id=worker, _startcount=2)
-    gateway._execpool = execnet["WorkerPool"](io.execmodel)
+    gateway._execpool = Pool(io.execmodel)
     gateway._executetask_complete = None  # since execnet 2.1.1
 
     def receive():
@@ -35,7 +36,7 @@ def serve_gateway(io, worker, execnet):
         finally:
             MAIN_THREAD.end()
 
-    io.execmodel.start(receive)
+    io.execmodel.start(receive, ())
     MAIN_THREAD.serve()
 
 
@@ -70,6 +71,7 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
     gc.disable()
     set_environment(variables)
     main = sys.modules["__main__"].__dict__
+    main["WorkerPool"] = Pool
     try:
         exec(compile(execnet_source, "execnet/gateway_base.py", "exec"), main)
     except Exception:
@@ -80,7 +82,7 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
     gc.enable()
     if hasattr(gc, "freeze"):  # since Python 3.7
         gc.freeze()  # so that the collections at exit skip the objects that live until then
-    io = main["init_popen_io"](main["get_execmodel"]("thread"))
+    io = IO()
     uid = os.getuid() if hasattr(os, "getuid") else -1
     io.write(("%s %d\n" % (marker, uid)).encode("ascii"))
     serve_gateway(io, worker, main)

@@ -2,7 +2,6 @@
 
 from __future__ import absolute_import, unicode_literals
 
-import collections
 import errno
 import os
 
@@ -25,7 +24,7 @@ class Stdin(object):
         self.more = data is True
         self.unsent = memoryview(script if self.more else script + (data or b""))
         self.script_left = len(script)
-        self.blocks = collections.deque()  # type: collections.deque
+        self.blocks = []  # type: list
 
     def add(self, block):
         """Add a block of the command's stdin, an empty one for EOF. Called by another thread."""
@@ -36,7 +35,7 @@ class Stdin(object):
         if self.pipe is None:
             return False
         if not len(self.unsent) and self.blocks:
-            self.unsent = memoryview(self.blocks.popleft())
+            self.unsent = memoryview(self.blocks.pop(0))
             self.more = len(self.unsent) > 0
         return len(self.unsent) > 0 or not self.more
 

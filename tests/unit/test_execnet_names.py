@@ -45,7 +45,6 @@ NAMES = {
     (gateway_base, "get_execmodel"): "the main thread can be interrupted where it waits",
     (gateway_base, "WorkerGateway"): "the remote side's gateway",
     (gateway_base.WorkerGateway, "_thread_receiver"): "the remote side's main thread is for functions",
-    (gateway_base, "init_popen_io"): "the remote side's stdin and stdout",
     (execnet.Group, "_register"): "a gateway is in its group",
     (execnet.Group, "_unregister"): "closing a gateway twice",
     (execnet.Group, "_cleanup_atexit"): "groups leave nothing behind with atexit",
