@@ -137,5 +137,5 @@ def test_remote_python_starts_without_modules_that_take_long_to_import():
 
 
 def test_first_line_is_small():
-    # 19,644 with execnet 2.1.2, 19,612 with 1.9; 60,743 bytes when all modules came along, with their comments
+    # 19,620 with execnet 2.1.2, 19,568 with 1.9; 60,743 bytes when all modules came along, with their comments
     assert len(bootstrap._first_line({}, "marker", "worker")) < 22_000
