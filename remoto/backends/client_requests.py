@@ -58,6 +58,8 @@ def inside_of(request: Request, env: Mapping[str, str]) -> Inside:
     """
     popen = dict(request["popen"] or {})
     directory = cast("bytes", popen.pop("cwd", b""))
+    if directory == b"-":
+        directory = b"./-"  # alone, cd takes it for the directory before
     shell = popen.pop("shell", False)
     if popen:
         raise TypeError(f"{', '.join(popen)}: not supported in containers")

@@ -128,8 +128,8 @@ def split_hostname(hostname: str) -> list[str]:
     user, _, name = host.removeprefix("ssh://").rpartition("@")
     # like OpenSSH (ssh.c: valid_hostname, valid_ruser), refuse these characters, since they reach the shell of a
     # ProxyCommand
-    if host.startswith("-") or name.startswith("-") or not name:
-        raise refuse("a hostname can't begin with a dash or be empty")
+    if host.startswith(("-", "@")) or name.startswith("-") or not name:
+        raise refuse("a hostname can't begin with a dash or @, or be empty")
     if re.search(r"[\s'`\"$\\;&<>|(){},\x00-\x1f\x7f]", name) or re.search(r"[\s'`\";&<>|(){}\x00-\x1f\x7f]", user):
         raise refuse("a hostname can't contain blanks or shell metacharacters")
     return arguments

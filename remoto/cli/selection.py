@@ -145,9 +145,10 @@ def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, M
     """Return a mapping of hosts to their relays."""
     from ..fleets.hosts import expand
 
+    given = connection_keywords(options)
     assigned = [found for found in map(_ASSIGNED.fullmatch, options.via) if found]
     if not assigned:
-        return Relays(options.via or None, options.groups).of(names)
+        return Relays(options.via or None, options.groups, given).of(names)
     if len(assigned) < len(options.via):
         raise ValueError("via: expected RELAY or RELAY=PATTERN, not both")
     via: dict[str, list[str]] = {}
@@ -156,7 +157,7 @@ def _relays(options: argparse.Namespace, names: Sequence[str]) -> Mapping[str, M
         if not hosts:
             raise ValueError(f"via: {found[0]}: matches none of the hosts")
         via.setdefault(found["relay"], []).extend(hosts)
-    return Relays(via).of(names)
+    return Relays(via, keywords=given).of(names)
 
 
 def _found(options: argparse.Namespace) -> list[Host]:

@@ -110,8 +110,11 @@ def is_pattern(name: str) -> bool:
 
 def _of_file_or_group(text: str, groups: bool) -> Iterator[str]:
     try:
-        with open(text[1:], encoding="utf-8") as lines:
+        # some editors begin a file with a byte order mark
+        with open(text[1:], encoding="utf-8-sig") as lines:
             yield from _of_lines(lines)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{text[1:]}: {error}") from None
     except FileNotFoundError as error:
         if not groups:
             error.strerror = f"{error.strerror}; a group of ClusterShell needs groups=True"

@@ -71,7 +71,7 @@ class Membership:
             raise TypeError(f"executor: expected a concurrent.futures.Executor, not {kind}: {executor!r}")
         self._executor = executor
         self._groups = groups
-        self._relays = Relays(via, groups)
+        self._relays = Relays(via, groups, keywords)
         self._members = members.members_of(hosts, backend, keywords, self._relays.of, groups)
         self._is_part = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Union
 
@@ -47,20 +48,33 @@ class Relays:
 
     :param via: the relays; None for none.
     :param groups: look up ``@GROUP`` in ClusterShell's configuration.
+    :param keywords: the keywords of the hosts; ``connect_timeout`` applies to relays that are given by name, too.
     :raises TypeError, ValueError: no relay is named, or a host has two.
     """
 
-    def __init__(self, via: Via | None, groups: bool = False) -> None:
+    def __init__(
+        self, via: Via | None, groups: bool = False, keywords: Mapping[str, object] = types.MappingProxyType({})
+    ) -> None:
+        self._keywords = {name: keywords[name] for name in ("connect_timeout",) if name in keywords}
         self._assigned: dict[str, Relay] | None = None
         self._in_turn: list[Relay] = []
         if isinstance(via, Mapping):
             self._assigned = {}
             for given, hosts in via.items():
-                self._assign(_relay(given), expand(hosts, groups=groups))
+                self._assign(self._relay(given), expand(hosts, groups=groups))
         elif via is not None:
-            self._in_turn = [_relay(given) for given in _listed(via, groups)]
+            self._in_turn = [self._relay(given) for given in _listed(via, groups)]
         if via is not None and not (self._in_turn or self._assigned):
             raise ValueError("via: expected at least one relay")
+
+    def _relay(self, given: object) -> Relay:
+        if isinstance(given, BaseConnection):
+            return Relay(name_of(given), given, None)
+        if not isinstance(given, str):
+            raise TypeError(f"via: expected a name or a connection, not {type(given).__name__}: {given!r}")
+        if is_pattern(given):
+            raise ValueError(f"via: {given}: expected one relay, not a pattern")
+        return Relay.unopened(given, Maker("ssh", {"hostname": given, **self._keywords}))
 
     def _assign(self, relay: Relay, hosts: Sequence[str]) -> None:
         assert self._assigned is not None
@@ -94,13 +108,3 @@ def _listed(via: object, groups: bool) -> list[_Relay]:
     for given in [via] if isinstance(via, str) else via:
         listed += expand(given, groups=groups) if isinstance(given, str) else [given]
     return listed
-
-
-def _relay(given: object) -> Relay:
-    if isinstance(given, BaseConnection):
-        return Relay(name_of(given), given, None)
-    if not isinstance(given, str):
-        raise TypeError(f"via: expected a name or a connection, not {type(given).__name__}: {given!r}")
-    if is_pattern(given):
-        raise ValueError(f"via: {given}: expected one relay, not a pattern")
-    return Relay.unopened(given, Maker("ssh", {"hostname": given}))

@@ -67,9 +67,10 @@ def test_cwd_sets_the_working_directory(conn):
     assert check(conn, ["pwd"], cwd="/etc").stdout == ["/etc"]
 
 
-def test_missing_cwd_raises_command_error(conn):
+@pytest.mark.parametrize("directory", ["/no/such/directory", "-"])
+def test_missing_cwd_raises_command_error(conn, directory):
     with pytest.raises(CommandError) as caught:
-        check(conn, ["pwd"], cwd="/no/such/directory")
+        check(conn, ["pwd"], cwd=directory)
     assert "No such" in caught.value.traceback
 
 

@@ -388,6 +388,14 @@ def test_a_lost_relay_is_named_by_the_hosts_of_another_one_behind_it(sshd):
     assert all("the connection to the relay node2 was lost" in str(error) for error in behind)
 
 
+def test_silent_relay_makes_its_hosts_unreachable_within_the_connect_timeout(sshd):
+    with remoto.Group(["node0", "node2"], via="stall", connect_timeout=0.5, connect_retries=0) as group:
+        unreachable = group.check("true").unreachable
+    assert {error.reason for error in unreachable.values()} == {
+        "cannot connect to the relay: no answer within 0.5 seconds"
+    }
+
+
 def test_hosts_of_a_lost_relay_are_unreachable_until_reconnect(relay):
     with remoto.Group(["node3", "node4", "node5"], via=["localhost", relay], logger=QUIET) as group:
         assert list(group.check(["true"]).ok) == ["node3", "node4", "node5"]

@@ -41,6 +41,15 @@ def test_file_names_hosts_with_comments_and_blank_lines(tmp_path):
     assert expand(f"@{tmp_path}/hosts") == ["node1", "node2", "web", "fe80::1"]
 
 
+def test_file_may_begin_with_a_byte_order_mark_and_is_named_if_it_is_not_utf8(tmp_path):
+    file = tmp_path / "hosts"
+    file.write_bytes(b"\xef\xbb\xbfnode1\r\nnode2\r\n")
+    assert expand(f"@{file}") == ["node1", "node2"]
+    file.write_bytes(b"node1\n\xff\n")
+    with pytest.raises(ValueError, match=f"^{file}: .*invalid start byte"):
+        expand(f"@{file}")
+
+
 def test_host_that_a_file_names_twice_is_used_once_with_a_warning(tmp_path):
     (tmp_path / "hosts").write_text("web\nnode1\nweb\n")
     with pytest.warns(UserWarning, match="^hosts: named more than once: web$"):

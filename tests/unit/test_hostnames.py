@@ -35,6 +35,7 @@ def nothing_is_started(monkeypatch):
         "",
         " ",
         "root@",
+        "@node1",
         "node1\nnode2",
         "node1;id",
         "$(id)",

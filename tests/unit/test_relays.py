@@ -32,6 +32,13 @@ def test_single_relay_may_be_passed_without_a_list():
     assert relays(remoto.Group(["a", "b"], via=unopened("r"))) == {"a": "r", "b": "r"}
 
 
+@pytest.mark.parametrize("via", ["r", ["r"], {"r": ["a"]}])
+def test_connect_timeout_applies_to_relays_by_name(via):
+    group = remoto.Group(["a"], via=via, connect_timeout=3, interpreter="python4")
+    assert group["a"].via.connect_timeout == 3
+    assert group["a"].via.interpreter == "python3"
+
+
 def test_smaller_groups_keep_the_relays():
     group = remoto.Group(["a", "b"], via="r")
     assert group.only("a")["a"].via is group["b"].via
