@@ -27,6 +27,13 @@ def send(*values):
     for value in values:
         message(Message.CHANNEL_DATA, dumps_internal(value))
 
+def flood(value):
+    # many at once, since one by one takes long
+    data = dumps_internal(value)
+    data = (struct.pack("!bii", Message.CHANNEL_DATA, channel, len(data)) + data) * (1 + 100_000 // (len(data) + 9))
+    while True:
+        raw(data)
+
 raw(marker + {ready!r})
 while True:
     header = stdin.read(9)
@@ -42,8 +49,8 @@ while True:
 def interpreter(directory, answer, ready=b" 0\n"):
     """Return the ``interpreter`` of a connection.
 
-    :param answer: code to run for each task. It may call ``send(value, ...)``, ``message(code, payload)`` and
-        ``raw(bytes)``.
+    :param answer: code to run for each task. It may call ``send(value, ...)``, ``message(code, payload)``,
+        ``raw(bytes)`` and, forever, ``flood(value)``.
     :param ready: the rest of the ready line after the marker.
     """
     path = re.sub("/execnet/__init__.py$", "", execnet.__file__)

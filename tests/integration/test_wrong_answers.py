@@ -156,9 +156,9 @@ def test_memory_does_not_grow_with_announced_lengths(tmp_path, answer):
 
 
 ENDLESS = {
-    "blocks": "while True: send((1, b'x' * 65536))",
-    "lines": "while True: send((1, b'x\\n'))",
-    "nothing": "while True: send((1, b''))",
+    "blocks": "flood((1, b'x' * 65536))",
+    "lines": "flood((1, b'x\\n'))",
+    "nothing": "flood((1, b''))",
 }
 
 
