@@ -526,14 +526,14 @@ def test_threads_share_a_connection(conn):
     results = {}
 
     def work(number):
-        results[number] = [check(conn, sh(f"echo {number}; exit {number % 7}")) for _ in range(5)]
+        results[number] = [check(conn, sh(f"echo {number}; exit {number % 7}")) for _ in range(3)]
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(50)
-    assert results == {number: [([str(number)], [], number % 7)] * 5 for number in range(12)}
+    assert results == {number: [([str(number)], [], number % 7)] * 3 for number in range(8)}
 
 
 def test_slow_logger_does_not_fill_memory(connect):

@@ -63,7 +63,7 @@ def use_lazily(host):
 
 
 @pytest.mark.parametrize("cycle", [use, use_without_with, use_lazily, fail], ids=lambda cycle: cycle.__name__)
-@pytest.mark.parametrize(("host", "times"), [("localhost", 40), ("node0", 5)])
+@pytest.mark.parametrize(("host", "times"), [("localhost", 15), ("node0", 5)])
 def test_repeated_connections_leak_nothing(sshd, mark, cycle, host, times):
     cycle(host)  # start threads and the like that a program starts only once
     before = held()
