@@ -20,6 +20,8 @@ def remote_pythons(pythons, startable):
     ]
 
 
+# some seconds for each Python
+@pytest.mark.timeout(240)
 def test_commands_run_on_every_remote_python(pythons):
     for version, path in remote_pythons(pythons, startable=True):
         with remoto.Connection("localhost", interpreter=path, env={"FLAVOUR": "sür & sweet"}) as conn:
