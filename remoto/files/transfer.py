@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Callable, NamedTuple
 
 import execnet
 
@@ -16,7 +16,7 @@ from ..gateways.outbox import sending_within
 from ..gateways.process_io import LARGE_PIPE, PIPE, ProcessIO
 from ..gateways.remote_calls import RemoteFunction, lost, raise_cause
 from ..remote.receiver import Receiver
-from ..remote.records import FINISH, ChannelClosed, Failure, Records
+from ..remote.records import BLOCK, FINISH, ChannelClosed, Failure, Records
 from ..remote.sender import Sender
 from ..util import RemoteError
 from .errors import shown, transfer_error
@@ -96,7 +96,7 @@ def _transfer(
         set_window(channel, Window())
         if isinstance(io, ProcessIO):
             io.set_pipe_size(function is _PUT, LARGE_PIPE)
-        yield _Records(channel, timeout)  # type: ignore[no-untyped-call]
+        yield _Records(channel, timeout)
     except Failure as failure:
         raise _error(gateway, what, [failure]) from None
     except ChannelClosed:
@@ -117,12 +117,23 @@ def _transfer(
 class _Records(Records):
     """Records with a timeout for sending, and a limit on the memory for received messages."""
 
+    # each message costs switches between threads and processes
+    block_size = 2 * BLOCK
+
+    def __init__(self, channel: execnet.Channel, timeout: float | None) -> None:
+        super().__init__(channel, timeout)  # type: ignore[no-untyped-call]
+        self._wait: Callable[[], None] = lambda: None
+        self._other_memory: memoryview | None = None
+
     def acknowledge(self) -> None:
         release(self.channel, len(self.message))
         super().acknowledge()  # type: ignore[no-untyped-call]
 
     def send(self, parts: list[bytes | memoryview]) -> None:
-        send_joined(self.channel, parts)
+        # read the next block while this one is written; wait only for the message before, whose memory is used again
+        wait, self._wait = self._wait, send_joined(self.channel, parts)
+        wait()
+        self.memory, self._other_memory = self._other_memory, self.memory
 
     def flush(self) -> None:
         try:

@@ -68,14 +68,17 @@ def send_packed(channel: execnet.Channel, data: bytes) -> None:
     channel.gateway._send(Message.CHANNEL_DATA, channel.id, data)
 
 
-def send_joined(channel: execnet.Channel, parts: Sequence[bytes | memoryview]) -> None:
-    """Send the joined parts as bytes. Copy no large ones: the channel's send() would copy them three times."""
+def send_joined(channel: execnet.Channel, parts: Sequence[bytes | memoryview]) -> Callable[[], None]:
+    """Send the joined parts as bytes; return a function that waits until they are written, and may be reused.
+
+    Copy no large ones: the channel's send() would copy them three times.
+    """
     if isinstance(channel, Channel) and not channel.isclosed():
         size, code = sum(map(len, parts)), gateway_base.opcode
         start = struct.pack(_HEADER + "ci", Message.CHANNEL_DATA, channel.id, size + 6, code.BYTES, size)
-        cast("GatewayIO", channel.gateway._io).write_parts([start, *parts, code.STOP])
-    else:
-        channel.send(b"".join(parts))
+        return cast("GatewayIO", channel.gateway._io).write_parts([start, *parts, code.STOP])
+    channel.send(b"".join(parts))
+    return lambda: None
 
 
 def data_message(channel: execnet.Channel, item: object) -> bytes:

@@ -7,7 +7,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from . import io_loop
 from .execnet_internals import CLOSING, ExecModel, Incoming, io_of
@@ -91,10 +91,10 @@ class GatewayIO(ABC):
         self._require_owner()
         self.outbox.send(data, wait=data[0] not in CLOSING)
 
-    def write_parts(self, parts: Sequence[Data]) -> None:
-        """Send the parts of a message as :meth:`write` does. They may be reused when it is sent."""
+    def write_parts(self, parts: Sequence[Data]) -> Callable[[], None]:
+        """Send the parts of a message; return a function that waits until it is written, see :class:`Outbox`."""
         self._require_owner()
-        self.outbox.send_parts(parts)
+        return self.outbox.send_parts(parts)
 
     def _require_owner(self) -> None:
         if self.owner != os.getpid():

@@ -85,6 +85,10 @@ class _Message:
         self.finished.release()
 
 
+def _is_written() -> None:
+    """Return at once: a message was written when it was sent."""
+
+
 class Outbox(ABC):
     """The messages for a process's stdin.
 
@@ -107,33 +111,39 @@ class Outbox(ABC):
         :raises OSError: the connection is closed, or was lost.
         """
         # do not wait for a small message at the head of the queue: the loop is about to write it whole
-        self._send([data], wait and (len(data) > SMALL or bool(self._queue)))
+        wait = wait and (len(data) > SMALL or bool(self._queue))
+        message = self._send([data])
+        if message and wait:
+            self._wait(message)
 
-    def send_parts(self, parts: Sequence[Data]) -> None:
-        """Send the parts of a message, and wait until it is written. Then the parts may be reused.
+    def send_parts(self, parts: Sequence[Data]) -> Callable[[], None]:
+        """Send the parts of a message; return a function to call once, which waits until it is written.
 
-        :raises SendTimeout, OSError: as for :meth:`send`.
+        Only then may the parts be reused.
+
+        :raises OSError: as for :meth:`send`. The function raises SendTimeout as well.
         """
         # joining many small parts is faster, copying a large one is slower
         if sum(map(len, parts)) < JOINED * len(parts):
             parts = [b"".join(parts)]
-        self._send(parts, wait=True)
+        message = self._send(parts)
+        return partial(self._wait, message) if message else _is_written
 
-    def _send(self, parts: Sequence[Data], wait: bool) -> None:
+    def _send(self, parts: Sequence[Data]) -> _Message | None:
+        """Send a message; return it if it is not written yet."""
         if self._last or self._error is not None:
             raise self._closed()
         if not interruptible():
             message = _Message(parts)
             if self._write_at_once(message):
-                return
+                return None
         elif self._write_in_one_step(parts):
-            return
+            return None
         else:
             message = _Message(parts)
             self._queue.append(message)
         self._loop.call(self._write_queue)
-        if wait:
-            self._wait(message)
+        return message
 
     def close(self) -> None:
         """Close the pipe after the queued messages. Calling it again has no effect."""

@@ -100,7 +100,12 @@ def packed(kind, data):
 
 
 class Records(object):
-    """Records over execnet's channel. A sender waits while more than ``wire.WINDOW`` bytes are unacknowledged."""
+    """Records over execnet's channel. A sender waits while more than ``wire.WINDOW`` bytes are unacknowledged.
+
+    :cvar block_size: the bytes of a large file, or of small records, in a message.
+    """
+
+    block_size = BLOCK
 
     def __init__(self, channel, timeout=None):
         self.channel = channel
@@ -140,13 +145,13 @@ class Records(object):
     def block(self, file, size):
         """Return up to ``size`` bytes of an open file, perhaps in memory that is reused after the next flush."""
         # a whole block is sent at once, so its memory can be reused: new memory costs as much as copying
-        if PY2 or size < BLOCK:
+        if PY2 or size < self.block_size:
             found = data = file.read(size)
         else:
             if self.memory is None:
-                self.memory = memoryview(bytearray(BLOCK))
+                self.memory = memoryview(bytearray(size))
             found = file.readinto(self.memory)
-            data = self.memory if found == BLOCK else bytes(self.memory[:found])
+            data = self.memory if found == size else bytes(self.memory[:found])
         if found is None:  # the file is not ready: it was opened with O_NONBLOCK
             raise IOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return data

@@ -162,7 +162,7 @@ class Sender(object):
         while block:
             unread -= len(block)
             self.send_block(block, digest)
-            block = reading(path, self.records.block, opened, min(unread, BLOCK))
+            block = reading(path, self.records.block, opened, min(unread, self.records.block_size))
         require_unchanged(path, fd, before)
         if unread:
             raise Unreadable(path, errno.EBUSY, CHANGED)
@@ -200,7 +200,7 @@ class Sender(object):
 
     def flow(self):
         """Send a message once it is large enough and the receiver has acknowledged enough of the earlier ones."""
-        if self.records.size < BLOCK:
+        if self.records.size < self.records.block_size:
             return
         while self.records.unacknowledged > WINDOW:
             self.receive()

@@ -80,7 +80,8 @@ def test_memory_of_a_part_can_be_reused_once_it_is_sent(run):
     def send():
         for number in range(20):
             memory[:] = bytes([number]) * LARGE
-            pipe.outbox.send_parts([b"head", memoryview(memory)])
+            wait = pipe.outbox.send_parts([b"head", memoryview(memory)])
+            wait()
 
     run(send)
     assert pipe.received() == b"".join(b"head" + bytes([number]) * LARGE for number in range(20))

@@ -46,6 +46,7 @@ from remoto.remote.sender import Sender
 class Script:
     """Return records that a hostile sender might send."""
 
+    block_size = BLOCK
     size = unacknowledged = 0
 
     def __init__(self, *records):
