@@ -5,16 +5,15 @@ from __future__ import absolute_import, unicode_literals
 import errno
 import os
 import re
-import threading
 import time
 
-from .command import LINGER, Command
+from .command import Command
 from .command import check as check_command
 from .command import run as run_command
 from .process import native, start_detached
 from .streams import CLIENT_OUTPUT
 from .termination import Shell
-from .wire import NO_SCRIPT, RUNNING, STDERR, STDOUT
+from .wire import NO_SCRIPT, STDERR, STDOUT
 
 # exit statuses of a shell whose exec fails
 EXEC_FAILED = {"126": errno.EACCES, "127": errno.ENOENT}
@@ -41,25 +40,6 @@ class ContainerCommand(Command):
         shell = Shell((["sudo"] if sudo else []) + [native(argument) for argument in container["client"]])
         streams = Marked(container["mark"], container["names"])
         return streams, ContainerGroup(client, shell, self.group_in_container)
-
-    def has_ended(self):
-        # do not wait for the client: it exits some milliseconds after the reports of the exit status
-        return Command.has_ended(self) or (self.streams.ended_at is not None and self.termination.state == RUNNING)
-
-    def close(self):
-        if self.exited or self.streams.ended_at is None:
-            Command.close(self)
-        else:
-            self.closed = True  # the controller has the exit status: deliver nothing
-            # not a daemon thread: this Python must not exit before
-            threading.Thread(target=self.close_after_exit).start()
-
-    def close_after_exit(self):
-        try:
-            while not Command.has_ended(self):
-                self.handle(self.poll(LINGER, self.exit_watch))
-        finally:
-            Command.close(self)
 
     def group_in_container(self):
         return self.streams.pid if self.script_is_sent() else None
