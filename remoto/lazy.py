@@ -16,7 +16,7 @@ from typing import Callable
 importing = threading.RLock()
 #: seconds that fork() waits for imports, in case they wait for a lock of the program that fork() holds
 _FORK_TIMEOUT = 5.0
-_is_held = False
+_held = threading.local()  # by this thread's fork(); several threads may fork at the same time
 
 
 def attributes(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
@@ -37,12 +37,11 @@ def attributes(package: str, names: Mapping[str, str]) -> Callable[[str], object
 
 
 def _before_fork() -> None:
-    global _is_held
-    _is_held = importing.acquire(timeout=_FORK_TIMEOUT)
+    _held.by_fork = importing.acquire(timeout=_FORK_TIMEOUT)
 
 
 def _after_fork() -> None:
-    if _is_held:
+    if getattr(_held, "by_fork", False):
         importing.release()
 
 

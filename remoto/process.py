@@ -365,3 +365,7 @@ def _result(outputs: Mapping[int, Output], text: bool, status: int) -> CheckResu
 def _log_traceback(logger: logging.Logger, error: CommandError) -> None:
     for line in without_own_frames(error.traceback).splitlines():
         logger.error(line)
+
+
+# for modules that are imported on first use, perhaps while a program's test has patched ``check``
+_original_check = check

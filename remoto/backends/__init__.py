@@ -28,7 +28,7 @@ __all__ = [
 _LAZY = {
     "JsonModuleExecute": "remoto.backends.patchable",
     "LegacyModuleExecute": "remoto.functions.legacy",
-    "check": "remoto.process",
+    "check": "remoto.backends.patchable",
     "containers": "remoto.backends.containers",
     "docker": "remoto.backends.docker",
     "get_python_executable": "remoto.backends.patchable",

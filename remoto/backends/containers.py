@@ -14,7 +14,7 @@ from ..exc import CommandError, ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways.outbox import sending_within
 from ..gateways.remote_calls import RemoteFunction, lost
-from ..process import check
+from ..process import _original_check as check
 from ..remote.wire import NO_SCRIPT
 from ..util import checked_text
 from . import ssh

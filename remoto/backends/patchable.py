@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..functions import interpreter, json_calls
+from ..process import _original_check as check
+
+__all__ = ["JsonModuleExecute", "check", "get_python_executable"]
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

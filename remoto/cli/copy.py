@@ -106,8 +106,7 @@ class _Copies(Hosts):
         try:
             with self._connected(host) as conn:
                 copied = self._copy_function()(conn, name, shown.of(name))
-                if copied is not None:
-                    shown.done(name, copied)
+                shown.done(name, copied)
                 return Outcome(0)
         except FileTransferError as error:
             shown.problem(name, str(error).removeprefix(f"{error.host}: "))

@@ -38,7 +38,7 @@ def summary(copied: CopyResult) -> str:
 
 
 class Lines:
-    """Write a line for each host when its copy is complete."""
+    """Write a line for each host when its copy is complete, but not after ``rsync``, which has no result."""
 
     def __init__(self, what: str, output: Output) -> None:
         self._what = what
@@ -47,8 +47,9 @@ class Lines:
     def of(self, host: str) -> Show | None:
         return None
 
-    def done(self, host: str, copied: CopyResult) -> None:
-        self._output.write_line(f"{host}: {self._what}: {summary(copied)}")
+    def done(self, host: str, copied: CopyResult | None) -> None:
+        if copied is not None:
+            self._output.write_line(f"{host}: {self._what}: {summary(copied)}")
 
     def problem(self, host: str, text: str) -> None:
         self._output.problem(host, text)
@@ -68,10 +69,10 @@ class Bars(Lines):
         task = self._tasks[host] = self._bars.add_task(escape(escape_controls(f"{host}: {self._what}")), total=None)
         return lambda number, total: self._bars.update(task, completed=number, total=total)
 
-    def done(self, host: str, copied: CopyResult) -> None:
+    def done(self, host: str, copied: CopyResult | None) -> None:
         from rich.markup import escape
 
-        if host in self._tasks:
+        if host in self._tasks and copied is not None:
             line = escape(escape_controls(f"{host}: {self._what}: {summary(copied)}"))
             # the bar has no total if nothing was sent
             self._bars.update(self._tasks[host], description=line, completed=1, total=1)
@@ -98,8 +99,9 @@ class BarOfHosts(Bars):
     def of(self, host: str) -> None:
         return None
 
-    def done(self, host: str, copied: CopyResult) -> None:
-        self._print(f"{host}: {self._what}: {summary(copied)}")
+    def done(self, host: str, copied: CopyResult | None) -> None:
+        if copied is not None:
+            self._print(f"{host}: {self._what}: {summary(copied)}")
         self._bars.advance(self._all)
 
     def problem(self, host: str, text: str) -> None:

@@ -45,7 +45,7 @@ _HEADER = "!bii"
 ExecnetGateway = gateway.Gateway
 
 #: names of execnet.gateway_base that remote/boot.py uses or replaces
-REMOTE_NAMES = ("WorkerGateway", "WorkerPool")
+REMOTE_NAMES = ("Popen2IO", "WorkerGateway", "WorkerPool")
 
 
 def remote_source() -> str:

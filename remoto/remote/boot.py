@@ -8,7 +8,7 @@ import sys
 
 from .main_thread import MAIN_THREAD
 from .signals import signal
-from .worker import IO, Pool
+from .worker import IO, Pool, standard_io
 
 
 def set_environment(variables):
@@ -27,6 +27,7 @@ def serve_gateway(io, worker, execnet):
     """
     MAIN_THREAD.start()
     gateway = execnet["WorkerGateway"](io=io, id=worker, _startcount=2)
+    gateway._trace = lambda *_: None
     gateway._execpool = Pool(io.execmodel)
     gateway._executetask_complete = None  # since execnet 2.1.1
 
@@ -72,6 +73,7 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
     set_environment(variables)
     main = sys.modules["__main__"].__dict__
     main["WorkerPool"] = Pool
+    main["Popen2IO"] = IO
     try:
         exec(compile(execnet_source, "execnet/gateway_base.py", "exec"), main)
     except Exception:
@@ -82,7 +84,7 @@ def boot(execnet_source, execnet_version, variables, marker, worker):
     gc.enable()
     if hasattr(gc, "freeze"):  # since Python 3.7
         gc.freeze()  # so that the collections at exit skip the objects that live until then
-    io = IO()
+    io = standard_io()
     uid = os.getuid() if hasattr(os, "getuid") else -1
     io.write(("%s %d\n" % (marker, uid)).encode("ascii"))
     serve_gateway(io, worker, main)

@@ -60,8 +60,8 @@ class Command(object):
         try:
             self.exit_watch = exit_watch(self.process)
             self.wake_pipe = WakePipe()
-        except OSError:
-            # too many open files: the error must be true, and no zombie may be left
+        except Exception:
+            # too many open files or threads: the error must be true, and no zombie may be left
             os.killpg(self.process.pid, 9)
             self.process.wait()
             raise

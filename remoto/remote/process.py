@@ -100,7 +100,11 @@ def exit_watch(process):
     except (AttributeError, OSError):
         # before Python 3.9 or Linux 5.3
         pipe = WakePipe()
-        in_background(lambda: (process.wait(), pipe.wake()))
+        try:
+            in_background(lambda: (process.wait(), pipe.wake()))
+        except Exception:
+            pipe.close()
+            raise
         return pipe
 
 

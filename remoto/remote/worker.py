@@ -92,22 +92,23 @@ class ThreadModel(object):
         # execnet 1.9 makes its pool so
         return Pool(self)
 
+    # for execnet's gateways through this one: "popen//via=..."
+
+    @property
+    def subprocess(self):
+        import subprocess
+
+        return subprocess
+
+    def PopenPiped(self, args):
+        return self.subprocess.Popen(args, stdin=-1, stdout=-1)
+
 
 class IO(object):
-    """execnet's IO over stdin and stdout, which then are /dev/null for all other code."""
+    """execnet's Popen2IO."""
 
-    execmodel = ThreadModel()
-
-    def __init__(self):
-        self.infile = os.fdopen(os.dup(0), "rb")
-        self.outfile = os.fdopen(os.dup(1), "wb")
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1):
-            os.dup2(null, number)
-        os.close(null)
-        options = {} if sys.version_info[0] == 2 else {"encoding": "utf-8", "closefd": False}  # type: dict
-        sys.stdin = os.fdopen(0, "r", 1, **options)
-        sys.stdout = os.fdopen(1, "w", 1, **options)
+    def __init__(self, outfile, infile, execmodel):
+        self.outfile, self.infile, self.execmodel = outfile, infile, execmodel
 
     def read(self, size):
         data = self.infile.read(size)
@@ -124,3 +125,16 @@ class IO(object):
 
     def close_write(self):
         self.outfile.close()
+
+
+def standard_io():
+    """Return IO over stdin and stdout, which then are /dev/null for all other code."""
+    io = IO(os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb"), ThreadModel())
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1):
+        os.dup2(null, number)
+    os.close(null)
+    options = {} if sys.version_info[0] == 2 else {"encoding": "utf-8", "closefd": False}  # type: dict
+    sys.stdin = os.fdopen(0, "r", 1, **options)
+    sys.stdout = os.fdopen(1, "w", 1, **options)
+    return io

@@ -218,6 +218,12 @@ def test_one_progress_bar_counts_many_hosts(sshd, source, tmp_path):
     assert any(re.match(rb"12 hosts .* 100%", line) for line in lines)
 
 
+def test_one_progress_bar_counts_many_hosts_of_rsync(sshd, source, tmp_path):
+    pytest.importorskip("rich")
+    status, stdout, shown = at_a_terminal("rsync", *FLEET[:11], "--", str(source), str(tmp_path / "copy"))
+    assert (status, stdout) == (0, b"") and b"11 hosts" in shown and b"100%" in shown
+
+
 @pytest.mark.parametrize("destination", ["copy", "/proc/no-such-directory/x"], ids=["done", "failed"])
 def test_control_characters_in_a_path_are_escaped_beside_a_progress_bar(source, tmp_path, destination):
     pytest.importorskip("rich")

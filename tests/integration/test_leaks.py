@@ -201,3 +201,29 @@ def test_command_that_lacks_descriptors_is_killed_and_no_zombie_is_left(stdin):
             remote.limit_descriptors(None)
             wait_until(remote.is_without_children)
         assert results == ["Too many open files"] * results.index(0) + [0] * results.count(0)
+
+
+def test_command_that_lacks_a_thread_is_killed_and_leaves_nothing(pythons):
+    """Before Python 3.9, the exit of a command is noticed by a thread."""
+    python = next((path for version, path in sorted(pythons.items()) if (3, 7) <= version < (3, 9)), None)
+    if python is None:
+        pytest.skip("no Python 3.7 or 3.8")
+    with remoto.Connection("localhost", interpreter=python) as conn:
+        pid = int(check(conn, "echo $PPID", shell=True).stdout[0])
+        held = len(os.listdir(f"/proc/{pid}/fd"))
+        conn.gateway.remote_exec(NO_THREAD).waitclose(20)
+        with pytest.raises(CommandError):
+            check(conn, ["sleep", "3600"])
+        assert not children(pid)
+        # the pipes are closed when Python drops the exception
+        wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= held)
+
+
+NO_THREAD = """
+import threading
+
+def start(thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = start
+"""

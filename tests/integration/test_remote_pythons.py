@@ -54,6 +54,12 @@ def test_oldest_and_newest_python_can_be_relays(pythons):
                 remoto.Connection("localhost", via=relay, interpreter="no-such-python")
 
 
+def test_execnet_opens_its_own_gateways_through_a_connection():
+    with remoto.Connection("localhost") as conn:
+        through = conn.group.makegateway(f"popen//via={conn.gateway.id}")
+        assert through.remote_exec("import os; channel.send(os.getppid())").receive(20) > 1
+
+
 def test_too_old_python_is_reported(pythons):
     for version, path in remote_pythons(pythons, startable=False):
         with pytest.raises(StartError) as caught:

@@ -43,6 +43,7 @@ NAMES = {
     (gateway_base.WorkerPool, "waitall"): "the end of a connection is waited for, not for ever",
     (gateway_base, "dumps_internal"): "arguments that can't be sent are found before anything is sent",
     (gateway_base, "get_execmodel"): "the main thread can be interrupted where it waits",
+    (gateway_base, "Popen2IO"): "execnet's own gateways through a connection's",
     (gateway_base, "WorkerGateway"): "the remote side's gateway",
     (gateway_base.WorkerGateway, "_thread_receiver"): "the remote side's main thread is for functions",
     (execnet.Group, "_register"): "a gateway is in its group",

@@ -184,3 +184,61 @@ def test_threads_may_use_a_name_first_at_the_same_time():
 )
 def test_fork_waits_for_an_import_in_another_thread(module, use):
     run(FORK, module, use)
+
+
+# a program's test patches check() while the backends are imported, and while a JSON call is made
+PATCHED = """
+import shlex
+from unittest import mock
+import remoto
+
+with mock.patch("remoto.process.check") as patched:
+    remoto.connection.get("docker")
+    with remoto.Connection("localhost") as conn:
+        conn.remote_import_system = "json"
+        assert conn.import_module(shlex).quote("a b") == "'a b'"
+assert remoto.backends.containers.check is remoto.process.check
+assert not patched.called
+"""
+
+
+def test_patched_check_stays_where_it_was_patched():
+    run(PATCHED)
+
+
+# the fork of thread B holds the lock for longer than the fork of the main thread waits for it
+TWO_FORKS = """
+import os, threading
+
+is_holding, goes_on = threading.Event(), threading.Event()
+
+def wait():
+    if threading.current_thread().name == "B":
+        is_holding.set()
+        goes_on.wait(20)
+
+# before remoto registers its function, so that this one is called after it
+os.register_at_fork(before=wait)
+from remoto import lazy
+
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+thread = threading.Thread(target=fork, name="B")
+thread.start()
+assert is_holding.wait(20)
+fork()
+goes_on.set()
+thread.join()
+# a thread that does not hold it
+other = threading.Thread(target=lambda: print(lazy.importing.acquire(timeout=20)))
+other.start()
+other.join()
+"""
+
+
+def test_two_forks_at_the_same_time_leave_the_lock_free():
+    assert run(TWO_FORKS) == ["True"]
