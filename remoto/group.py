@@ -8,7 +8,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar, Union, cast, overload
 
-import remoto.process as process
+import remoto.process as process  # not "from . import process": see lazy.py
 
 from .backends import BaseConnection
 from .file_sync import CopyResult

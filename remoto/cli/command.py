@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import remoto.process as process
+import remoto.process as process  # not "from . import process": see lazy.py
 
 from .. import __version__
 from ..backends import BaseConnection

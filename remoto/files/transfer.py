@@ -122,6 +122,7 @@ class _Records(Records):
 
     def __init__(self, channel: execnet.Channel, timeout: float | None) -> None:
         super().__init__(channel, timeout)  # type: ignore[no-untyped-call]
+        # waits until the last message, which was sent from the other memory, is written
         self._wait: Callable[[], None] = lambda: None
         self._other_memory: memoryview | None = None
 
@@ -130,7 +131,7 @@ class _Records(Records):
         super().acknowledge()  # type: ignore[no-untyped-call]
 
     def send(self, parts: list[bytes | memoryview]) -> None:
-        # read the next block while this one is written; wait only for the message before, whose memory is used again
+        # read the next block while this one is written, into the memory of the message before, which must be written
         wait, self._wait = self._wait, send_joined(self.channel, parts)
         wait()
         self.memory, self._other_memory = self._other_memory, self.memory

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable
 import execnet
 
 import remoto.file_sync as file_sync
-import remoto.process as process
+import remoto.process as process  # not "from . import process": see lazy.py
 
 from ..backends import BaseConnection
 from ..exc import CommandError, CommandTimeout, ConnectError, FunctionError

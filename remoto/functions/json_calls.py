@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import remoto.process as process
+import remoto.process as process  # not "from . import process": see lazy.py
 
 from .. import remote
 from ..commands.target import adapted

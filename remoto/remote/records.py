@@ -144,7 +144,7 @@ class Records(object):
 
     def block(self, file, size):
         """Return up to ``size`` bytes of an open file, perhaps in memory that is reused after the next flush."""
-        # a whole block is sent at once, so its memory can be reused: new memory costs as much as copying
+        # new memory costs as much as copying, so a whole block, which is sent at once, is read into the same memory
         if PY2 or size < self.block_size:
             found = data = file.read(size)
         else:

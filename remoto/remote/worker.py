@@ -57,7 +57,7 @@ class Pool(object):
         try:
             function(*args)
         except BaseException:
-            pass  # execnet has reported it
+            pass  # execnet's executetask() has sent it to the controller
         finally:
             with self.lock:
                 self.running -= 1
