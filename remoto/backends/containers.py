@@ -13,7 +13,7 @@ from ..commands.request import Argv
 from ..exc import CommandError, ConnectError, ContainerError, StartError
 from ..functions import interpreter
 from ..gateways.outbox import sending_within
-from ..gateways.remote_calls import RemoteFunction, lost
+from ..gateways.remote_calls import CommandFunction, RemoteFunction, lost
 from ..process import _original_check as check
 from ..remote.wire import NO_SCRIPT
 from ..util import checked_text
@@ -332,7 +332,7 @@ def ask(
 
 def _in_container(function: RemoteFunction) -> RemoteFunction:
     """Return the function of ``remote/container.py`` for one of ``remote/command.py``."""
-    return RemoteFunction("container", function.name)
+    return CommandFunction("container", function.name)
 
 
 def _keywords(connection: type[ContainerConnection]) -> set[str]:

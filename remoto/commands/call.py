@@ -10,7 +10,7 @@ import execnet
 
 from .. import log
 from ..exc import CommandError, CommandTimeout, ConnectError, ConnectionLost
-from ..gateways.remote_calls import RemoteFunction, lost
+from ..gateways.remote_calls import CommandFunction, RemoteFunction, lost
 from ..remote.wire import MESSAGE, STDERR, STDOUT
 from ..util import admin_command, checked_seconds
 from .answers import (
@@ -43,8 +43,8 @@ KILL_TIMEOUT = 10.0
 # bytes of stdin that may be sent before the remote side acknowledges them
 INPUT_WINDOW = 4 * 1024 * 1024
 
-RUN = RemoteFunction("command", "run")
-CHECK = RemoteFunction("command", "check")
+RUN = CommandFunction("command", "run")
+CHECK = CommandFunction("command", "check")
 
 
 class Call:
@@ -225,6 +225,7 @@ class Call:
         return CommandError(self.host, self.text, status, stderr=shown, advice=advice)
 
     def _exit_status(self, status: Status) -> int:
+        self._channel.end()
         if self.kill and self.conn.is_closed:
             raise ConnectionLost(self.host, self.text, "the connection was closed, and the command was killed")
         if isinstance(status, int):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, TypeVar
 import execnet
 
 from ..exc import ConnectionLost
-from ..gateways.execnet_internals import release, set_window
+from ..gateways.execnet_internals import command_ended, release, set_window
 from ..gateways.flow_control import Window
 from ..gateways.outbox import sending_within
 from ..gateways.remote_calls import lost, raise_cause
@@ -40,6 +40,7 @@ class CommandChannel:
         self._text = text
         self._timeout = timeout
         self._unacknowledged = 0
+        self._has_ended = False
         set_window(channel, Window())
 
     def send(self, item: int | str | tuple[bytes], timeout: float | None) -> None:
@@ -108,7 +109,15 @@ class CommandChannel:
         except (EOFError, execnet.RemoteError):
             return True
 
+    def end(self) -> None:
+        """Leave the channel to the next command, after the exit status of this one."""
+        # first: an interrupt may come in between
+        self._has_ended = True
+        command_ended(self.channel)
+
     def close(self) -> None:
+        if self._has_ended:
+            return
         # the object that a program's test put in place of the channel may have receive() and nothing else
         close = getattr(self.channel, "close", lambda: None)
         # OSError: the connection is lost as well

@@ -40,6 +40,8 @@ CLOSING = (
     Message.GATEWAY_TERMINATE,
 )
 _HEADER = "!bii"
+#: channels to keep open for commands; a remote thread serves each
+MOST_IDLE = 8
 
 #: execnet 1.9 has it under this name only
 ExecnetGateway = gateway.Gateway
@@ -211,6 +213,8 @@ class Channel(gateway_base.Channel):
 
     #: the limit for received data; a program's own channels have none
     window: Window | None = None
+    #: the list for it while it waits for another command; None if the remote side closes it after one
+    idle_channels: list[execnet.Channel] | None = None
 
     # execnet's __del__ sends a message: a KeyboardInterrupt in Python code of a __del__ is lost. This one, which does
     # nothing, is written in C
@@ -351,6 +355,21 @@ def start_task(gateway: ExecnetGateway, source: str, function: str, arguments: M
     channel = gateway.newchannel()
     gateway._send(Message.CHANNEL_EXEC, channel.id, packed((source, None, function, arguments)))
     return channel
+
+
+def keep_open(channel: execnet.Channel, idle_channels: list[execnet.Channel]) -> None:
+    """Use a channel for several commands."""
+    if isinstance(channel, Channel):
+        channel.idle_channels = idle_channels
+
+
+def command_ended(channel: object) -> None:
+    """Let the next command use the channel, if it stays open."""
+    if isinstance(channel, Channel) and channel.idle_channels is not None:
+        if len(channel.idle_channels) < MOST_IDLE:
+            channel.idle_channels.append(channel)
+        else:
+            channel.close()
 
 
 def set_window(channel: object, window: Window) -> None:

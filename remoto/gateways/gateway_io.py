@@ -49,6 +49,10 @@ class GatewayIO(ABC):
         self.remote_uid: int | None = None
         #: the modules of remoto/remote/ that the remote Python has
         self.sent_modules: set[str] = set()
+        #: True once a command has been started
+        self.has_run_command = False
+        #: channels that wait for the next command
+        self.idle_channels: list[execnet.Channel] = []
         #: the gateways through this one, if it is a relay
         self.relayed: set[execnet.Gateway] = set()
         #: the reason why a received message was refused

@@ -44,11 +44,45 @@ class RemoteFunction:
         source += f"call = function('{self.module}', '{self.name}')\n"
         if not is_gateway(gateway):
             return gateway.remote_exec(source, module=self.module, function=self.name, request=request)
-        given = {name: value for name, value in request.items() if value not in (None, False)}
-        channel = execnet_internals.start_task(gateway, source, "call", given)
+        channel = execnet_internals.start_task(gateway, source, "call", _given(request))
         if io is not None:
             io.sent_modules.update(needed)
         return channel
+
+
+class CommandFunction(RemoteFunction):
+    """A function that runs a command.
+
+    From the second command of a gateway on, its channel stays open for the next one, and so does the remote thread. The
+    first command needs no other module than those that the remote side has.
+    """
+
+    def start(self, gateway: execnet.Gateway, request: Mapping[str, object]) -> execnet.Channel:
+        io = own_io(gateway)
+        if io is None or not io.has_run_command or not io.sent_modules.issuperset(_needed(self.module)):
+            channel = super().start(gateway, request)
+            if io is not None:
+                io.has_run_command = True
+            return channel
+        given = {"module": self.module, "name": self.name, **_given(request)}
+        while io.idle_channels:
+            try:
+                channel = io.idle_channels.pop()
+            except IndexError:
+                break  # another thread has taken it
+            if not channel.isclosed():
+                channel.send(given)
+                return channel
+        channel = _SERVE_COMMANDS.start(gateway, {"first": given})
+        execnet_internals.keep_open(channel, io.idle_channels)
+        return channel
+
+
+_SERVE_COMMANDS = RemoteFunction("commands", "serve")
+
+
+def _given(request: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in request.items() if value not in (None, False)}
 
 
 @functools.cache

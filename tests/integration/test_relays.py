@@ -437,7 +437,9 @@ def test_closing_a_relay_closes_its_hosts_first(sshd):
 
 def test_closing_a_host_leaves_the_relay_and_nothing_else(own_relay):
     through(own_relay).exit()
-    on_relay = threads_of(pid_of(own_relay))
+    # asked once: another command would keep a thread for the next one
+    pid = pid_of(own_relay)
+    on_relay = threads_of(pid)
     before = children(), descriptors(), threads()
     for _ in range(5):
         with through(own_relay) as conn:
@@ -445,7 +447,7 @@ def test_closing_a_host_leaves_the_relay_and_nothing_else(own_relay):
     assert own_relay.has_connection()
     # what is left of an earlier test may end meanwhile
     assert all(now <= then for now, then in zip((children(), descriptors(), threads()), before))
-    wait_until(lambda: threads_of(pid_of(own_relay)) <= on_relay)
+    wait_until(lambda: threads_of(pid) <= on_relay)
 
 
 def threads_of(pid):

@@ -56,6 +56,29 @@ def test_command_is_sent_as_one_message(sshd, traffic, host, function):
             assert all(item[1] != Message.CHANNEL_EXEC for item in traffic[answered:])
 
 
+@pytest.mark.parametrize("function", [check, run])
+def test_third_command_has_one_message_each_way_and_its_channel_stays_open(traffic, function):
+    with remoto.Connection("localhost") as conn:
+        function(conn, ["true"])
+        function(conn, ["true"])
+        channel = conn.channel
+        traffic.clear()
+        function(conn, ["true"])
+        assert [item[:2] for item in traffic] == [("out", Message.CHANNEL_DATA), ("in", Message.CHANNEL_DATA)]
+        assert conn.channel is channel
+
+
+def test_next_command_works_after_one_that_did_not_end_normally():
+    with remoto.Connection("localhost") as conn:
+        for _ in range(3):
+            assert check(conn, ["sh", "-c", "kill $$"]).returncode == -15
+            assert check(conn, ["sleep", "60"], timeout=0.1, kill_on_timeout=True).timed_out
+            assert check(conn, ["sleep", "1"], timeout=0.1).timed_out
+            with pytest.raises(remoto.exc.CommandError):
+                check(conn, ["/no/such/program"])
+            assert check(conn, ["cat"], stdin="x").stdout == ["x"]
+
+
 def test_message_of_a_command_is_small(traffic):
     with remoto.Connection("localhost") as conn:
         check(conn, ["true"])
