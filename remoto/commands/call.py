@@ -225,7 +225,6 @@ class Call:
         return CommandError(self.host, self.text, status, stderr=shown, advice=advice)
 
     def _exit_status(self, status: Status) -> int:
-        self._channel.end()
         if self.kill and self.conn.is_closed:
             raise ConnectionLost(self.host, self.text, "the connection was closed, and the command was killed")
         if isinstance(status, int):
@@ -243,9 +242,13 @@ class Call:
 
     def _receive(self, read: Callable[[object], Answer]) -> Answer:
         try:
-            return self._channel.receive(read, self._limit.left())
+            answer = self._channel.receive(read, self._limit.left())
         except execnet.RemoteError as error:
             self._raise_not_started(str(error))
+        if isinstance(answer, (Ended, Result)):
+            # before the last output is delivered: a callback may raise
+            self._channel.end()
+        return answer
 
     def _raise_not_started(self, traceback: str) -> NoReturn:
         if self.conn.has_client:

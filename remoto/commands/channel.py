@@ -98,6 +98,9 @@ class CommandChannel:
 
         :param seconds: the time to wait for it.
         """
+        if self._has_ended:
+            # the channel may serve another command already
+            return True
         limit = TimeLimit(seconds, total=True)
         try:
             self.send(KILL, seconds)

@@ -8,6 +8,7 @@ No other module of remoto uses such a name; ``docs/execnet.rst`` gives the reaso
 from __future__ import annotations
 
 import atexit
+import contextlib
 import copy
 import functools
 import inspect
@@ -369,7 +370,9 @@ def command_ended(channel: object) -> None:
         if len(channel.idle_channels) < MOST_IDLE:
             channel.idle_channels.append(channel)
         else:
-            channel.close()
+            # OSError: the connection is lost as well
+            with contextlib.suppress(OSError):
+                channel.close()
 
 
 def set_window(channel: object, window: Window) -> None:

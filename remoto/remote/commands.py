@@ -54,7 +54,9 @@ class Turns(object):
             function = sys.modules[str(__package__)].function(request.pop("module"), request.pop("name"))
             function(turn, **request)
             turn.end()
-            del turn, request  # the request may be large
+            # it may be large, and execnet keeps the first one
+            request.clear()
+            del turn
 
 
 class Turn(object):
@@ -82,4 +84,6 @@ class Turn(object):
         with self.lock:
             for item in self.early:
                 callback(endmarker if item is CLOSED else item)
+            # blocks of stdin may be large
+            self.early = []
             self.callback = lambda item: callback(endmarker if item is CLOSED else item)

@@ -48,3 +48,9 @@ def descriptors():
 
 def threads():
     return {thread.name for thread in threading.enumerate()}
+
+
+def resident(pid):
+    """Return the memory of a process in bytes."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -11,7 +11,7 @@ import pytest
 import remoto
 from remoto.exc import CommandError, ConnectError
 from remoto.process import check, run
-from tests.integration.leftovers import VARIABLE, children, descriptors, started_with, threads, wait_until
+from tests.integration.leftovers import VARIABLE, children, descriptors, resident, started_with, threads, wait_until
 from tests.integration.shipped import trouble
 
 
@@ -227,3 +227,14 @@ def start(thread):
 
 threading.Thread.start = start
 """
+
+
+def test_stdin_of_earlier_commands_takes_no_memory():
+    size = 64 * 1024 * 1024
+    with remoto.Connection("localhost") as conn:
+        pid = check(conn, "echo $PPID", shell=True).stdout[0]
+        before = resident(pid)
+        for _ in range(3):
+            assert check(conn, ["wc", "-c"], stdin=bytes(size)).stdout == [str(size)]
+        assert check(conn, ["true"]).returncode == 0
+        assert resident(pid) - before < size // 2

@@ -18,7 +18,7 @@ from remoto.exc import ConnectError, ConnectionLost, HostError, StartError
 from remoto.file_sync import get, put
 from remoto.gateways import relay as windows
 from remoto.process import check, run
-from tests.integration.leftovers import VARIABLE, children, descriptors, started_with, threads, wait_until
+from tests.integration.leftovers import VARIABLE, children, descriptors, resident, started_with, threads, wait_until
 
 QUIET = logging.Logger("quiet", logging.CRITICAL)
 #: reads none of its stdin, which the controller keeps filling
@@ -63,12 +63,6 @@ def in_thread(function, *args, **kw):
         return value
 
     return result
-
-
-def resident(pid):
-    """Return the memory of a process in bytes."""
-    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 # everything works
