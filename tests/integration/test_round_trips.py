@@ -1,7 +1,9 @@
 """Count the messages, bytes and processes of commands and calls."""
 
+import os
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from execnet.gateway_base import Message
@@ -9,6 +11,8 @@ from execnet.gateway_base import Message
 import remoto
 from remoto import connection
 from remoto.backends import JsonModuleExecute
+from remoto.commands.answers import Exited
+from remoto.commands.call import RUN, Call
 from remoto.gateways.gateway_io import GatewayIO
 from remoto.process import check, run
 from tests.integration.shipped import functions
@@ -201,3 +205,21 @@ def test_command_and_json_call_in_a_container_start_one_client_each(docker, star
         remote.same(1)
         assert started(conn) == []
     docker.remove(name)
+
+
+def test_kill_after_the_exit_status_reaches_no_other_command(tmp_path):
+    """A failed transfer by tar kills its command, which may have exited: its channel is another command's by then."""
+    os.mkfifo(tmp_path / "go")
+    with remoto.Connection("localhost") as conn:
+        check(conn, ["true"])
+        call = Call(conn, ["cat"], timeout=20, kill_on_timeout=True)
+        call.start(RUN, stdin=True, env=None, extend_env=None, popen={})
+        assert [answer.status for answer in call.exchange([b"x"]) if isinstance(answer, Exited)] == [0]
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(check, conn, ["cat", str(tmp_path / "go")])
+            # opened by the other command
+            with open(tmp_path / "go", "w") as go:
+                assert call.kill_command(0.5)
+                call.abandon()
+                go.write("mine")
+            assert other.result(20) == (["mine"], [], 0)
