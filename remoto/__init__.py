@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Group", "backends", "connection", "exc", "file_sync", "group", "process", "rsync", "util"]
 
-__version__ = "2.4.0"
+__version__ = "2.5.0"
 
 
 # most programs copy no files, and use a single host; some never run a command
