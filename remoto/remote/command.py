@@ -57,15 +57,20 @@ class Command(object):
         self.streams, group = self.divide(request, sudo, group)
         self.termination = Termination(group)
         self.outputs = {self.process.stdout: STDOUT, self.process.stderr: STDERR}
+        pipes = list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else [])
+        watches = []  # type: list
         try:
-            self.exit_watch = exit_watch(self.process)
-            self.wake_pipe = WakePipe()
+            watches.append(exit_watch(self.process))
+            watches.append(WakePipe())
         except Exception:
-            # too many open files or threads: the error must be true, and no zombie may be left
+            # too many open files or threads: the error must be true, and no zombie or descriptor may be left
             os.killpg(self.process.pid, 9)
             self.process.wait()
+            for opened in pipes + watches:
+                opened.close()
             raise
-        for pipe in list(self.outputs) + ([self.stdin.pipe] if self.stdin.pipe else []):
+        self.exit_watch, self.wake_pipe = watches
+        for pipe in pipes:
             prepare_pipe(pipe)
         COMMANDS.add(self)
         channel.setcallback(self.receive, endmarker=CLOSED)
